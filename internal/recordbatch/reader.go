@@ -1,0 +1,162 @@
+package recordbatch
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Record is a view of one record: its slices point into the batch. A nil Key
+// or Value is a null.
+type Record struct {
+	Offset    int64
+	Timestamp int64 // ms since 1970
+	Key       []byte
+	Value     []byte
+	Headers   Headers
+}
+
+// Headers are the headers of a record in their encoded form: a count, then
+// key and value of each.
+type Headers []byte
+
+// Header is one header of a record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Decode lists the headers; keys are copied, values are views.
+func (h Headers) Decode() ([]Header, error) {
+	if len(h) == 0 {
+		return nil, nil
+	}
+	n, p, err := readCount(h)
+	if err != nil {
+		return nil, err
+	}
+	var out []Header
+	for i := 0; i < n; i++ {
+		var k, v []byte
+		if k, p, err = readBytes(p); err != nil {
+			return nil, err
+		}
+		if v, p, err = readBytes(p); err != nil {
+			return nil, err
+		}
+		out = append(out, Header{Key: string(k), Value: v})
+	}
+	return out, nil
+}
+
+// EncodeHeaders appends the encoded form of hs to dst; no headers are no bytes.
+func EncodeHeaders(dst []byte, hs []Header) Headers {
+	if len(hs) == 0 {
+		return dst
+	}
+	dst = binary.AppendVarint(dst, int64(len(hs)))
+	for _, h := range hs {
+		dst = binary.AppendVarint(dst, int64(len(h.Key)))
+		dst = append(dst, h.Key...)
+		dst = appendBytes(dst, h.Value)
+	}
+	return dst
+}
+
+// Reader walks the records of a batch. The zero Reader is ready for Reset;
+// reuse one to keep its decompression buffer.
+type Reader struct {
+	rest      []byte
+	left      int32
+	base      int64
+	baseTime  int64
+	appendMs  int64
+	useAppend bool
+	inflated  []byte
+}
+
+// Reset starts at the first record of b. Compressed records are decompressed
+// into the Reader's own buffer, at most MaxDecompressed bytes; views of an
+// earlier compressed batch are then no longer valid.
+func (r *Reader) Reset(b Batch) error {
+	if len(b) < HeaderSize {
+		return ErrShort
+	}
+	r.left, r.base, r.baseTime = b.Count(), b.BaseOffset(), b.BaseTimestamp()
+	r.useAppend, r.appendMs = b.IsLogAppendTime(), b.MaxTimestamp()
+	r.rest = b[HeaderSize:]
+	if c := b.Codec(); c != CodecNone {
+		out, err := c.Decompress(r.inflated[:0], r.rest)
+		if err != nil {
+			return err
+		}
+		r.inflated, r.rest = out, out
+	}
+	return nil
+}
+
+// Left is the number of records not yet read.
+func (r *Reader) Left() int { return int(r.left) }
+
+// Next reads the next record into rec; ok is false after the last.
+func (r *Reader) Next(rec *Record) (ok bool, err error) {
+	if r.left <= 0 {
+		return false, nil
+	}
+	size, n := binary.Varint(r.rest)
+	if n <= 0 || size < 0 || size > int64(len(r.rest)-n) {
+		return false, fmt.Errorf("%w: record length %d of %d bytes", ErrCorrupt, size, len(r.rest))
+	}
+	p := r.rest[n : n+int(size)]
+	r.rest = r.rest[n+int(size):]
+	r.left--
+	if len(p) < 1 {
+		return false, fmt.Errorf("%w: empty record", ErrCorrupt)
+	}
+	p = p[1:] // attributes: unused in magic 2
+	ts, n := binary.Varint(p)
+	if n <= 0 {
+		return false, fmt.Errorf("%w: timestamp delta", ErrCorrupt)
+	}
+	p = p[n:]
+	off, n := binary.Varint(p)
+	if n <= 0 {
+		return false, fmt.Errorf("%w: offset delta", ErrCorrupt)
+	}
+	p = p[n:]
+	if rec.Key, p, err = readBytes(p); err != nil {
+		return false, err
+	}
+	if rec.Value, p, err = readBytes(p); err != nil {
+		return false, err
+	}
+	rec.Headers = nil
+	if len(p) != 1 || p[0] != 0 {
+		rec.Headers = Headers(p)
+	}
+	rec.Offset = r.base + off
+	rec.Timestamp = r.baseTime + ts
+	if r.useAppend {
+		rec.Timestamp = r.appendMs
+	}
+	return true, nil
+}
+
+func readBytes(p []byte) (b, rest []byte, err error) {
+	size, n := binary.Varint(p)
+	if n <= 0 || size > int64(len(p)-n) {
+		return nil, nil, fmt.Errorf("%w: field of %d bytes in %d", ErrCorrupt, size, len(p))
+	}
+	if size < 0 {
+		return nil, p[n:], nil
+	}
+	end := n + int(size)
+	return p[n:end:end], p[end:], nil
+}
+
+func readCount(p []byte) (count int, rest []byte, err error) {
+	c, n := binary.Varint(p)
+	if n <= 0 || c < 0 || c > int64(len(p)) {
+		return 0, nil, fmt.Errorf("%w: %d headers in %d bytes", ErrCorrupt, c, len(p))
+	}
+	return int(c), p[n:], nil
+}
