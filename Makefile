@@ -1,0 +1,40 @@
+# Everything is built and tested with one set of flags: another set would
+# compile all dependencies again.
+export CGO_ENABLED = 0
+
+GO       ?= go
+BIN      := bin/levada
+PACKAGES := ./...
+# Packages whose goroutines meet; the race detector needs a C compiler.
+RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/...
+
+.PHONY: build run test race e2e lint fmt deps proto clean
+
+build: ## build the binary
+	$(GO) build -o $(BIN) ./cmd/levada
+
+run: build ## count the words of Newton's Opticks, exactly once
+	$(BIN) run examples/wordcount/pipeline.yaml --demo
+
+test: ## unit, property and conformance tests
+	$(GO) test $(PACKAGES)
+
+race: ## the same with the race detector, where goroutines meet
+	CGO_ENABLED=1 $(GO) test -race $(RACE)
+
+e2e: build ## the real binary in separate processes, killed and restarted
+	LEVADA_E2E=1 $(GO) test -count=1 -timeout 30m ./cmd/levada/... ./examples/... ./runtime/logclient/...
+
+lint: ## formatting, vet, staticcheck
+	@test -z "$$($(GO) tool gofumpt -l .)" || { echo "gofumpt would change:"; $(GO) tool gofumpt -l .; exit 1; }
+	$(GO) vet $(PACKAGES)
+	$(GO) tool staticcheck $(PACKAGES)
+
+fmt: ## format all Go files
+	$(GO) tool gofumpt -w .
+
+deps: ## what e2e needs beside Go (Debian)
+	apt-get install -y --no-install-recommends kcat openjdk-17-jre-headless maven gcc libc6-dev
+
+clean:
+	rm -rf bin data
