@@ -1,0 +1,350 @@
+package group
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// State is where a group stands. The names are Kafka's.
+type State string
+
+const (
+	// Empty groups have no members; they may have offsets.
+	Empty State = "Empty"
+	// PreparingRebalance: members are called to join.
+	PreparingRebalance State = "PreparingRebalance"
+	// CompletingRebalance: members have joined, the leader's assignment is awaited.
+	CompletingRebalance State = "CompletingRebalance"
+	// Stable: every member has its assignment.
+	Stable State = "Stable"
+	// Dead: there is no such group.
+	Dead State = "Dead"
+)
+
+// Config bounds groups. The zero value takes Kafka's defaults, but for
+// InitialDelay.
+type Config struct {
+	MinSession, MaxSession time.Duration // default 6 s and 30 min
+	MaxMembers             int           // default 10000
+	// InitialDelay is how long the first member of an empty group waits for
+	// others. Default 0: a single process should not wait for nobody; those who
+	// come later join by a rebalance of their own.
+	InitialDelay time.Duration
+}
+
+// WithDefaults fills in the defaults.
+func (c Config) WithDefaults() Config {
+	c.MinSession = cmp.Or(c.MinSession, 6*time.Second)
+	c.MaxSession = cmp.Or(c.MaxSession, 30*time.Minute)
+	c.MaxMembers = cmp.Or(c.MaxMembers, 10_000)
+	return c
+}
+
+// RequestID names a request that waits for its answer; 0 is none.
+type RequestID uint64
+
+// Protocol is an assignor that a member knows, with its metadata.
+type Protocol struct {
+	Name     string
+	Metadata []byte
+}
+
+// Member is a member of a group.
+type Member struct {
+	ID         string
+	InstanceID string // of a static member, else empty
+	ClientID   string
+	Host       string
+	Session    time.Duration
+	Rebalance  time.Duration
+	Protocols  []Protocol
+	Assignment []byte
+
+	seen time.Time // its last sign of life
+	join RequestID // waits for the rebalance to begin
+	sync RequestID // waits for the assignment
+}
+
+func (m *Member) metadata(protocol string) []byte {
+	for _, p := range m.Protocols {
+		if p.Name == protocol {
+			return p.Metadata
+		}
+	}
+	return nil
+}
+
+// Group is one group. It is not safe for concurrent use.
+type Group struct {
+	ID           string
+	State        State
+	ProtocolType string
+	Protocol     string
+	Generation   int32
+	Leader       string
+	Members      []*Member // in the order they came
+
+	cfg      Config
+	pending  []pendingMember
+	deadline time.Time // of the phase of the rebalance
+	changed  bool      // since the last Changed
+}
+
+// pendingMember was given an id and has not joined with it yet (KIP-394).
+type pendingMember struct {
+	id    string
+	until time.Time
+}
+
+// New makes an empty group.
+func New(id string, cfg Config) *Group {
+	return &Group{ID: id, State: Empty, cfg: cfg.WithDefaults()}
+}
+
+// Answer is the answer to a waiting request. Exactly one of Join and Sync is
+// set.
+type Answer struct {
+	Request RequestID
+	Join    *JoinAnswer
+	Sync    *SyncAnswer
+}
+
+// JoinAnswer answers a join.
+type JoinAnswer struct {
+	Err            error // a *kerr.Error, or nil
+	MemberID       string
+	Generation     int32
+	ProtocolType   string
+	Protocol       string
+	Leader         string
+	SkipAssignment bool
+	Members        []JoinedMember // for the leader only
+}
+
+// JoinedMember is a member as the leader sees it.
+type JoinedMember struct {
+	ID, InstanceID string
+	Metadata       []byte
+}
+
+// SyncAnswer answers a sync.
+type SyncAnswer struct {
+	Err          error
+	ProtocolType string
+	Protocol     string
+	Assignment   []byte
+}
+
+// Changed tells, once, whether what Encode writes has changed.
+func (g *Group) Changed() bool {
+	c := g.changed
+	g.changed = false
+	return c
+}
+
+func (g *Group) member(id string) *Member {
+	for _, m := range g.Members {
+		if m.ID == id {
+			return m
+		}
+	}
+	return nil
+}
+
+func (g *Group) static(instance string) *Member {
+	if instance == "" {
+		return nil
+	}
+	for _, m := range g.Members {
+		if m.InstanceID == instance {
+			return m
+		}
+	}
+	return nil
+}
+
+// identify finds the member that a request names, or says why not.
+func (g *Group) identify(id, instance string) (*Member, error) {
+	if instance != "" {
+		m := g.static(instance)
+		switch {
+		case m == nil:
+			return nil, kerr.UnknownMemberID
+		case m.ID != id:
+			return nil, kerr.FencedInstanceID
+		}
+		return m, nil
+	}
+	if m := g.member(id); m != nil {
+		return m, nil
+	}
+	return nil, kerr.UnknownMemberID
+}
+
+// Check tells whether a member may commit offsets: nil or a *kerr.Error. An
+// empty member and generation -1 are a client that uses the group for offsets
+// only; that is allowed while the group has no members. A producer's commit
+// (KIP-447) that names no member is always allowed.
+func (g *Group) Check(id, instance string, generation int32, producer bool) error {
+	if generation < 0 && id == "" && instance == "" {
+		if producer || len(g.Members) == 0 {
+			return nil
+		}
+		return kerr.UnknownMemberID
+	}
+	if g.State == Empty && generation < 0 && !producer {
+		return nil
+	}
+	if _, err := g.identify(id, instance); err != nil {
+		return err
+	}
+	if generation != g.Generation {
+		return kerr.IllegalGeneration
+	}
+	if g.State == CompletingRebalance && !producer {
+		return kerr.RebalanceInProgress
+	}
+	return nil
+}
+
+// Heartbeat takes a sign of life.
+func (g *Group) Heartbeat(now time.Time, id, instance string, generation int32) error {
+	if g.State == Empty || g.State == Dead {
+		return kerr.UnknownMemberID
+	}
+	m, err := g.identify(id, instance)
+	if err != nil {
+		return err
+	}
+	if generation != g.Generation {
+		return kerr.IllegalGeneration
+	}
+	m.seen = now
+	if g.State == PreparingRebalance {
+		return kerr.RebalanceInProgress
+	}
+	return nil
+}
+
+// Seen counts a commit of offsets as a sign of life.
+func (g *Group) Seen(now time.Time, id string) {
+	if m := g.member(id); m != nil {
+		m.seen = now
+	}
+}
+
+// Leave removes a member. It returns what the member is told.
+func (g *Group) Leave(now time.Time, id, instance string) ([]Answer, error) {
+	if id == "" && instance != "" {
+		m := g.static(instance)
+		if m == nil {
+			return nil, kerr.UnknownMemberID
+		}
+		id = m.ID
+	}
+	if i := g.pendingIndex(id); i >= 0 && instance == "" {
+		g.pending = slices.Delete(g.pending, i, i+1)
+		return g.tryComplete(now), nil
+	}
+	m, err := g.identify(id, instance)
+	if err != nil {
+		return nil, err
+	}
+	return g.remove(now, m), nil
+}
+
+// remove takes a member out; the others rebalance.
+func (g *Group) remove(now time.Time, m *Member) []Answer {
+	out := refuse(m, kerr.UnknownMemberID)
+	g.Members = slices.DeleteFunc(g.Members, func(o *Member) bool { return o == m })
+	g.changed = true
+	if g.Leader == m.ID {
+		g.Leader = ""
+		if len(g.Members) > 0 {
+			g.Leader = g.Members[0].ID
+		}
+	}
+	switch g.State {
+	case Stable, CompletingRebalance:
+		out = append(out, g.prepare(now)...)
+	case PreparingRebalance:
+		out = append(out, g.tryComplete(now)...)
+	}
+	return out
+}
+
+// refuse answers the requests of a member that wait.
+func refuse(m *Member, err error) []Answer {
+	var out []Answer
+	if m.join != 0 {
+		out = append(out, Answer{Request: m.join, Join: &JoinAnswer{Err: err, MemberID: m.ID, Generation: -1}})
+		m.join = 0
+	}
+	if m.sync != 0 {
+		out = append(out, Answer{Request: m.sync, Sync: &SyncAnswer{Err: err}})
+		m.sync = 0
+	}
+	return out
+}
+
+func (g *Group) pendingIndex(id string) int {
+	return slices.IndexFunc(g.pending, func(p pendingMember) bool { return p.id == id })
+}
+
+// Next is when Tick must be called; zero if nothing waits.
+func (g *Group) Next() time.Time {
+	var next time.Time
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if g.State == PreparingRebalance || g.State == CompletingRebalance {
+		sooner(g.deadline)
+	}
+	for _, m := range g.Members {
+		if m.join == 0 && m.sync == 0 {
+			sooner(m.seen.Add(m.Session))
+		}
+	}
+	for _, p := range g.pending {
+		sooner(p.until)
+	}
+	return next
+}
+
+// Tick runs what is due.
+func (g *Group) Tick(now time.Time) []Answer {
+	var out []Answer
+	n := len(g.pending)
+	g.pending = slices.DeleteFunc(g.pending, func(p pendingMember) bool { return !now.Before(p.until) })
+	if len(g.pending) < n {
+		out = append(out, g.tryComplete(now)...)
+	}
+	for _, m := range slices.Clone(g.Members) {
+		if m.join == 0 && m.sync == 0 && !now.Before(m.seen.Add(m.Session)) {
+			out = append(out, g.remove(now, m)...)
+		}
+	}
+	if now.Before(g.deadline) {
+		return out
+	}
+	switch g.State {
+	case PreparingRebalance:
+		out = append(out, g.complete(now)...)
+	case CompletingRebalance:
+		// Members that never asked for their assignment are gone.
+		for _, m := range slices.Clone(g.Members) {
+			if m.sync == 0 {
+				out = append(out, g.remove(now, m)...)
+			}
+		}
+		if g.State == CompletingRebalance {
+			out = append(out, g.prepare(now)...)
+		}
+	}
+	return out
+}

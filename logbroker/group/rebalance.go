@@ -1,0 +1,313 @@
+package group
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Join is a request to join.
+type Join struct {
+	Request      RequestID
+	MemberID     string
+	InstanceID   string
+	ClientID     string
+	Host         string
+	Session      time.Duration
+	Rebalance    time.Duration
+	ProtocolType string
+	Protocols    []Protocol
+	// NewID is the id that a new member gets.
+	NewID string
+	// MustKnowID makes a dynamic member without an id come back with the one it
+	// is given (KIP-394, JoinGroup 4 and up).
+	MustKnowID bool
+	// CanSkip says that the member understands SkipAssignment (version 9 and up).
+	CanSkip bool
+}
+
+// Join takes a member into the next rebalance, or tells it at once what there
+// is to tell.
+func (g *Group) Join(now time.Time, j Join) []Answer {
+	fail := func(err error, id string) []Answer {
+		return []Answer{{Request: j.Request, Join: &JoinAnswer{Err: err, MemberID: id, Generation: -1}}}
+	}
+	switch {
+	case j.Session < g.cfg.MinSession || j.Session > g.cfg.MaxSession:
+		return fail(kerr.InvalidSessionTimeout, j.MemberID)
+	case j.ProtocolType == "" || len(j.Protocols) == 0 || !g.compatible(&j):
+		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
+	}
+	if j.MemberID == "" {
+		return g.joinNew(now, j, fail)
+	}
+	if i := g.pendingIndex(j.MemberID); i >= 0 && j.InstanceID == "" {
+		g.pending = slices.Delete(g.pending, i, i+1)
+		return g.admit(now, j, j.MemberID)
+	}
+	m, err := g.identify(j.MemberID, j.InstanceID)
+	if err != nil {
+		return fail(err, j.MemberID)
+	}
+	return g.joinAgain(now, j, m)
+}
+
+// compatible tells whether the member shares a protocol with all others.
+func (g *Group) compatible(j *Join) bool {
+	others := slices.DeleteFunc(slices.Clone(g.Members), func(m *Member) bool {
+		return m.ID == j.MemberID || j.InstanceID != "" && m.InstanceID == j.InstanceID
+	})
+	if len(others) == 0 {
+		return true
+	}
+	return j.ProtocolType == g.ProtocolType && slices.ContainsFunc(j.Protocols, func(p Protocol) bool {
+		return !slices.ContainsFunc(others, func(m *Member) bool { return !knows(m, p.Name) })
+	})
+}
+
+func knows(m *Member, protocol string) bool {
+	return slices.ContainsFunc(m.Protocols, func(p Protocol) bool { return p.Name == protocol })
+}
+
+func (g *Group) joinNew(now time.Time, j Join, fail func(error, string) []Answer) []Answer {
+	if old := g.static(j.InstanceID); old != nil {
+		return g.replace(now, j, old)
+	}
+	if len(g.Members)+len(g.pending) >= g.cfg.MaxMembers {
+		return fail(kerr.GroupMaxSizeReached, "")
+	}
+	if j.InstanceID == "" && j.MustKnowID {
+		g.pending = append(g.pending, pendingMember{j.NewID, now.Add(j.Session)})
+		return fail(kerr.MemberIDRequired, j.NewID)
+	}
+	return g.admit(now, j, j.NewID)
+}
+
+// admit adds a member and begins a rebalance.
+func (g *Group) admit(now time.Time, j Join, id string) []Answer {
+	m := &Member{ID: id, InstanceID: j.InstanceID}
+	g.update(now, m, j)
+	if len(g.Members) == 0 {
+		g.Leader, g.ProtocolType = id, j.ProtocolType
+	}
+	g.Members = append(g.Members, m)
+	g.changed = true
+	if g.State == PreparingRebalance {
+		return g.tryComplete(now)
+	}
+	return g.prepare(now)
+}
+
+func (g *Group) update(now time.Time, m *Member, j Join) {
+	m.ClientID, m.Host, m.Session, m.Rebalance = j.ClientID, j.Host, j.Session, j.Rebalance
+	m.Protocols, m.seen, m.join = j.Protocols, now, j.Request
+}
+
+// replace gives the place of a static member to its new incarnation. In a
+// stable group nothing else changes, so nobody else notices.
+func (g *Group) replace(now time.Time, j Join, old *Member) []Answer {
+	out := refuse(old, kerr.FencedInstanceID)
+	wasLeader := g.Leader == old.ID
+	old.ID = j.NewID
+	if wasLeader {
+		g.Leader = old.ID
+	}
+	g.update(now, old, j)
+	g.changed = true
+	switch {
+	case g.State == Stable && g.choose() == g.Protocol:
+		old.join = 0
+		a := g.joined(j.Request, old)
+		if wasLeader && !j.CanSkip {
+			// An older client that is told it leads would assign anew.
+			a.Join.Leader, a.Join.Members = "", nil
+		}
+		a.Join.SkipAssignment = wasLeader && j.CanSkip
+		return append(out, a)
+	case g.State == PreparingRebalance:
+		return append(out, g.tryComplete(now)...)
+	}
+	return append(out, g.prepare(now)...)
+}
+
+// joinAgain handles a member that has an id.
+func (g *Group) joinAgain(now time.Time, j Join, m *Member) []Answer {
+	same := slices.EqualFunc(m.Protocols, j.Protocols, func(a, b Protocol) bool {
+		return a.Name == b.Name && bytes.Equal(a.Metadata, b.Metadata)
+	})
+	current := g.State == CompletingRebalance && same || g.State == Stable && same && g.Leader != m.ID
+	out := refuse(m, kerr.RebalanceInProgress) // an earlier request that it gave up
+	g.update(now, m, j)
+	if current {
+		m.join = 0
+		return append(out, g.joined(j.Request, m))
+	}
+	g.changed = true
+	if g.State == PreparingRebalance {
+		return append(out, g.tryComplete(now)...)
+	}
+	return append(out, g.prepare(now)...)
+}
+
+// prepare begins a rebalance: all are called to join.
+func (g *Group) prepare(now time.Time) []Answer {
+	var out []Answer
+	for _, m := range g.Members {
+		if m.sync != 0 {
+			out = append(out, Answer{Request: m.sync, Sync: &SyncAnswer{Err: kerr.RebalanceInProgress}})
+			m.sync = 0
+		}
+	}
+	wait := g.cfg.InitialDelay
+	first := g.State == Empty
+	g.State = PreparingRebalance
+	if !first {
+		wait = 0
+		for _, m := range g.Members {
+			wait = max(wait, m.Rebalance)
+		}
+	}
+	g.deadline = now.Add(wait)
+	if first && wait > 0 {
+		return out
+	}
+	return append(out, g.tryComplete(now)...)
+}
+
+// tryComplete ends the joining if all are there.
+func (g *Group) tryComplete(now time.Time) []Answer {
+	if g.State != PreparingRebalance || len(g.pending) > 0 {
+		return nil
+	}
+	for _, m := range g.Members {
+		if m.join == 0 {
+			return nil
+		}
+	}
+	return g.complete(now)
+}
+
+// complete makes a generation of those that have joined. Static members that
+// have not keep their place until their session ends.
+func (g *Group) complete(now time.Time) []Answer {
+	g.Members = slices.DeleteFunc(g.Members, func(m *Member) bool { return m.join == 0 && m.InstanceID == "" })
+	g.Generation++
+	g.changed = true
+	if len(g.Members) == 0 {
+		g.State, g.Protocol, g.Leader = Empty, "", ""
+		return nil
+	}
+	if m := g.member(g.Leader); m == nil || m.join == 0 {
+		g.Leader = g.Members[0].ID
+		for _, m := range g.Members {
+			if m.join != 0 {
+				g.Leader = m.ID
+				break
+			}
+		}
+	}
+	g.Protocol = g.choose()
+	g.State = CompletingRebalance
+	var out []Answer
+	wait := time.Duration(0)
+	for _, m := range g.Members {
+		wait = max(wait, m.Rebalance)
+		if m.join != 0 {
+			m.seen = now
+			out = append(out, g.joined(m.join, m))
+			m.join = 0
+		}
+	}
+	g.deadline = now.Add(wait)
+	return out
+}
+
+// choose is the protocol that all know and most want; among equals the one
+// that the first member names first.
+func (g *Group) choose() string {
+	votes := map[string]int{}
+	var order []string
+	for _, m := range g.Members {
+		for _, p := range m.Protocols {
+			if !slices.ContainsFunc(g.Members, func(o *Member) bool { return !knows(o, p.Name) }) {
+				if votes[p.Name] == 0 {
+					order = append(order, p.Name)
+				}
+				votes[p.Name]++
+				break
+			}
+		}
+	}
+	best := ""
+	for _, name := range order {
+		if votes[name] > votes[best] {
+			best = name
+		}
+	}
+	return best
+}
+
+// joined is the answer to a member of the generation.
+func (g *Group) joined(request RequestID, m *Member) Answer {
+	a := &JoinAnswer{MemberID: m.ID, Generation: g.Generation, ProtocolType: g.ProtocolType, Protocol: g.Protocol, Leader: g.Leader}
+	if m.ID == g.Leader {
+		for _, o := range g.Members {
+			a.Members = append(a.Members, JoinedMember{o.ID, o.InstanceID, o.metadata(g.Protocol)})
+		}
+	}
+	return Answer{Request: request, Join: a}
+}
+
+// Sync is a request for an assignment; the leader's brings those of all.
+type Sync struct {
+	Request      RequestID
+	MemberID     string
+	InstanceID   string
+	Generation   int32
+	ProtocolType string // empty before version 5
+	Protocol     string
+	Assignments  map[string][]byte // by member
+}
+
+// Sync answers with the assignment, or keeps the request until the leader has
+// brought it.
+func (g *Group) Sync(now time.Time, s Sync) []Answer {
+	fail := func(err error) []Answer { return []Answer{{Request: s.Request, Sync: &SyncAnswer{Err: err}}} }
+	m, err := g.identify(s.MemberID, s.InstanceID)
+	switch {
+	case err != nil:
+		return fail(err)
+	case s.Generation != g.Generation:
+		return fail(kerr.IllegalGeneration)
+	case s.ProtocolType != "" && s.ProtocolType != g.ProtocolType, s.Protocol != "" && s.Protocol != g.Protocol:
+		return fail(kerr.InconsistentGroupProtocol)
+	case g.State == PreparingRebalance:
+		return fail(kerr.RebalanceInProgress)
+	case g.State == Stable:
+		m.seen = now
+		return []Answer{g.synced(s.Request, m)}
+	case g.State != CompletingRebalance:
+		return fail(kerr.UnknownMemberID)
+	}
+	out := refuse(m, kerr.RebalanceInProgress)
+	m.seen, m.sync = now, s.Request
+	if m.ID != g.Leader {
+		return out
+	}
+	g.State, g.changed = Stable, true
+	for _, o := range g.Members {
+		o.Assignment = s.Assignments[o.ID]
+		if o.sync != 0 {
+			o.seen = now
+			out = append(out, g.synced(o.sync, o))
+			o.sync = 0
+		}
+	}
+	return out
+}
+
+func (g *Group) synced(request RequestID, m *Member) Answer {
+	return Answer{Request: request, Sync: &SyncAnswer{ProtocolType: g.ProtocolType, Protocol: g.Protocol, Assignment: m.Assignment}}
+}
