@@ -1,0 +1,194 @@
+package logbroker
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker/commitlog"
+	"github.com/levada/levada/logbroker/txn"
+)
+
+// implicitVersion is the first version of Produce whose transactional batches
+// join the transaction by being written (KIP-890).
+const implicitVersion = 12
+
+// handleProduce answers Produce, versions 3 to 13 (0 is advertised because
+// librdkafka insists, KAFKA-18659): 12 adds partitions to transactions
+// implicitly, 13 has topic ids. With acks it answers when the data is durable.
+func (b *Broker) handleProduce(r *request) {
+	req := r.msg.(*kmsg.ProduceRequest)
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	if req.Version < 3 {
+		b.refuseVersion(r)
+		return
+	}
+	pr := &produce{resp: resp, left: 1}
+	for _, t := range req.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.BaseOffset, rp.LogAppendTime, rp.LogStartOffset = p.Partition, -1, -1, -1
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	pr.done = func() {
+		if req.Acks == 0 {
+			r.respond(nil)
+			return
+		}
+		r.respond(resp)
+	}
+	for i, t := range req.Topics {
+		topic, unknown := b.offsetTopic(req.Version >= 13, t.Topic, t.TopicID)
+		for j, p := range t.Partitions {
+			rp := &resp.Topics[i].Partitions[j]
+			if topic == nil {
+				rp.ErrorCode = unknown
+				continue
+			}
+			b.producePartition(pr, rp, topic, p, req)
+		}
+	}
+	pr.finish()
+}
+
+// produce is a request under way: it is answered when every partition is.
+type produce struct {
+	mu   sync.Mutex
+	resp *kmsg.ProduceResponse
+	left int
+	done func()
+}
+
+func (p *produce) wait() {
+	p.mu.Lock()
+	p.left++
+	p.mu.Unlock()
+}
+
+func (p *produce) finish() {
+	p.mu.Lock()
+	p.left--
+	last := p.left == 0
+	p.mu.Unlock()
+	if last {
+		p.done()
+	}
+}
+
+// producePartition appends the batch of one partition.
+func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPartition, t *topic, p kmsg.ProduceRequestTopicPartition, req *kmsg.ProduceRequest) {
+	fail := func(err error) {
+		rp.ErrorCode = produceCode(err)
+		text := err.Error()
+		rp.ErrorMessage = &text
+	}
+	part, err := b.topics.partition(t, p.Partition)
+	if err != nil {
+		fail(err)
+		return
+	}
+	batch, rest, err := recordbatch.Split(p.Records)
+	switch {
+	case req.Acks != 0 && req.Acks != 1 && req.Acks != -1:
+		fail(kerr.InvalidRequiredAcks)
+		return
+	case err == nil && len(rest) > 0:
+		err = fmt.Errorf("%w: more than one batch for a partition", kerr.InvalidRecord)
+	case err == nil && len(batch) > b.batchLimit(t):
+		err = kerr.MessageTooLarge
+	case err == nil:
+		err = batch.Validate()
+	}
+	if err != nil {
+		fail(err)
+		return
+	}
+	if batch.IsControl() || batch.Count() < 1 || batch.LastOffsetDelta() != batch.Count()-1 {
+		fail(kerr.InvalidRecord)
+		return
+	}
+	result, err := b.append(part, batch, req.Version >= implicitVersion)
+	if err != nil {
+		fail(err)
+		return
+	}
+	rp.BaseOffset, rp.LogStartOffset = result.BaseOffset, part.log.Start()
+	if batch.IsLogAppendTime() {
+		rp.LogAppendTime = result.LogAppendTimeMs
+	}
+	if req.Acks == 0 || batch.IsTransactional() || b.cfg.Fsync != FsyncAlways {
+		part.syncLater()
+		return
+	}
+	pr.wait()
+	part.syncTo(result.LastOffset+1, func(err error) {
+		if err != nil {
+			rp.ErrorCode, rp.BaseOffset = kerr.KafkaStorageError.Code, -1
+		}
+		pr.finish()
+	})
+}
+
+// batchLimit is the topic's max.message.bytes.
+func (b *Broker) batchLimit(t *topic) int {
+	if n, err := strconv.Atoi((*t.configs.Load())["max.message.bytes"]); err == nil {
+		return n
+	}
+	return b.cfg.Limits.BatchBytes
+}
+
+// append writes a batch, whose CRC was checked, to the page cache. A
+// transactional one joins the open transaction of its producer.
+func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (commitlog.AppendResult, error) {
+	if err := b.failure(); err != nil {
+		return commitlog.AppendResult{}, kerr.KafkaStorageError
+	}
+	if !batch.IsTransactional() {
+		return p.log.Append(batch, nil)
+	}
+	producer := txn.Producer{ID: batch.ProducerID(), Epoch: batch.ProducerEpoch()}
+	e, err := b.txns.enter(producer, p.id(), implicit)
+	if err != nil {
+		return commitlog.AppendResult{}, err
+	}
+	defer e.gate.RUnlock()
+	return p.log.Append(batch, nil)
+}
+
+// produceCode is the error code of a failed append.
+func produceCode(err error) int16 {
+	var ke *kerr.Error
+	switch {
+	case errors.As(err, &ke):
+		return ke.Code
+	case errors.Is(err, commitlog.ErrOutOfOrderSequence):
+		return kerr.OutOfOrderSequenceNumber.Code
+	case errors.Is(err, commitlog.ErrInvalidProducerEpoch):
+		return kerr.InvalidProducerEpoch.Code
+	case errors.Is(err, commitlog.ErrInvalidTxnState):
+		return kerr.InvalidTxnState.Code
+	case errors.Is(err, commitlog.ErrConcurrentTransactions):
+		return kerr.ConcurrentTransactions.Code
+	case errors.Is(err, recordbatch.ErrCorrupt):
+		return kerr.CorruptMessage.Code
+	case errors.Is(err, commitlog.ErrInvalidBatch):
+		return kerr.InvalidRecord.Code
+	case errors.Is(err, commitlog.ErrOffsetOutOfRange):
+		return kerr.OffsetOutOfRange.Code
+	case errors.Is(err, commitlog.ErrClosed):
+		return kerr.UnknownTopicOrPartition.Code
+	case errors.Is(err, syscall.ENOSPC):
+		return kerr.KafkaStorageError.Code
+	}
+	return kerr.KafkaStorageError.Code
+}

@@ -1,0 +1,222 @@
+package logbroker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+// minBatchBytes is the least that a fetch reads of a partition that has its
+// turn: a client that asks for less still gets one batch (KIP-74).
+const minBatchBytes = 1
+
+// handleFetch answers Fetch, versions 4 to 18: 12 has leader epochs to notice a
+// truncation, 13 topic ids. Sessions (version 7) are answered without one, as
+// the protocol allows: the client then sends all partitions each time. A fetch
+// that finds too little waits for its partitions to advance.
+func (b *Broker) handleFetch(r *request) {
+	req := r.msg.(*kmsg.FetchRequest)
+	f := &fetch{b: b, r: r, req: req, committed: req.IsolationLevel == 1}
+	f.maxBytes = int(req.MaxBytes)
+	if f.maxBytes <= 0 || f.maxBytes > b.cfg.Limits.FetchBytes {
+		f.maxBytes = b.cfg.Limits.FetchBytes
+	}
+	if req.SessionID != 0 && req.SessionEpoch > 0 {
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
+		r.respond(resp)
+		return
+	}
+	if f.read() || req.MaxWaitMillis <= 0 {
+		r.respond(f.resp)
+		return
+	}
+	f.park()
+}
+
+// fetch is a request under way.
+type fetch struct {
+	b         *Broker
+	r         *request
+	req       *kmsg.FetchRequest
+	committed bool
+	maxBytes  int
+	resp      *kmsg.FetchResponse
+
+	mu      sync.Mutex // guards what follows
+	done    bool
+	busy    bool // reading; another advance came meanwhile if again is set
+	again   bool
+	cancels []func()
+	alarm   *timer
+}
+
+// read fills the answer and tells whether it is enough to be sent.
+func (f *fetch) read() (enough bool) {
+	f.resp = f.req.ResponseKind().(*kmsg.FetchResponse)
+	total := 0
+	for _, t := range f.req.Topics {
+		rt := kmsg.NewFetchResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		topic, unknown := f.b.offsetTopic(f.req.Version >= 13, t.Topic, t.TopicID)
+		for _, p := range t.Partitions {
+			rp := kmsg.NewFetchResponseTopicPartition()
+			rp.Partition, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p.Partition, -1, -1, -1
+			rp.PreferredReadReplica = -1
+			if topic == nil {
+				rp.ErrorCode = unknown
+			} else {
+				total += f.readPartition(&rp, topic, p, f.maxBytes-total, total == 0)
+			}
+			enough = enough || rp.ErrorCode != 0 || rp.DivergingEpoch.EndOffset >= 0
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		f.resp.Topics = append(f.resp.Topics, rt)
+	}
+	return enough || total > 0 && total >= int(f.req.MinBytes) || len(f.req.Topics) == 0
+}
+
+func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p kmsg.FetchRequestTopicPartition, left int, first bool) int {
+	part, err := f.b.topics.partition(t, p.Partition)
+	if err != nil {
+		rp.ErrorCode = groupCode(err)
+		return 0
+	}
+	if p.CurrentLeaderEpoch > f.b.epoch {
+		rp.ErrorCode = kerr.UnknownLeaderEpoch.Code
+		return 0
+	}
+	if p.LastFetchedEpoch >= 0 {
+		if epoch, end := part.log.EpochEnd(p.LastFetchedEpoch); epoch < p.LastFetchedEpoch || end < p.FetchOffset {
+			rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = part.highWatermark(), f.b.lastStable(part), part.log.Start()
+			rp.DivergingEpoch.Epoch, rp.DivergingEpoch.EndOffset = epoch, end
+			return 0
+		}
+	}
+	maxBytes := min(int(p.PartitionMaxBytes), left)
+	if first {
+		maxBytes = max(maxBytes, minBatchBytes)
+	}
+	res, err := f.b.readFrom(part, p.FetchOffset, f.committed, maxBytes, first, nil)
+	rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
+	if err != nil {
+		rp.ErrorCode = produceCode(err)
+		return 0
+	}
+	rp.RecordBatches = res.Batches
+	for _, a := range res.Aborted {
+		ra := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
+		ra.ProducerID, ra.FirstOffset = a.ProducerID, a.FirstOffset
+		rp.AbortedTransactions = append(rp.AbortedTransactions, ra)
+	}
+	return len(res.Batches)
+}
+
+// park waits until a partition advances far enough, or the time is over.
+func (f *fetch) park() {
+	f.mu.Lock()
+	for _, t := range f.req.Topics {
+		topic, _ := f.b.offsetTopic(f.req.Version >= 13, t.Topic, t.TopicID)
+		for _, p := range t.Partitions {
+			if part, err := f.b.topics.partition(topic, p.Partition); err == nil {
+				f.cancels = append(f.cancels, part.watch(f.committed, f.advanced))
+			}
+		}
+	}
+	f.mu.Unlock()
+	f.alarm = f.b.timers.at(f.b.now().Add(time.Duration(f.req.MaxWaitMillis)*time.Millisecond), func(time.Time) { f.try(true) })
+	f.try(false) // something may have come before the watch
+}
+
+func (f *fetch) advanced() { f.try(false) }
+
+// try reads again and answers if that is enough, or if the time is over.
+func (f *fetch) try(over bool) {
+	f.mu.Lock()
+	if f.done || f.busy {
+		f.again = true
+		f.req.MaxWaitMillis = max(f.req.MaxWaitMillis, 0)
+		if over {
+			f.req.MinBytes = 0
+		}
+		f.mu.Unlock()
+		return
+	}
+	f.busy = true
+	f.mu.Unlock()
+	for {
+		enough := f.read() || over
+		f.mu.Lock()
+		over = over || f.req.MinBytes == 0 && f.again
+		if enough || over {
+			f.done = true
+			cancels := f.cancels
+			f.cancels = nil
+			f.mu.Unlock()
+			f.alarm.stop()
+			for _, cancel := range cancels {
+				cancel()
+			}
+			f.r.respond(f.resp)
+			return
+		}
+		if !f.again {
+			f.busy = false
+			f.mu.Unlock()
+			return
+		}
+		f.again = false
+		f.mu.Unlock()
+	}
+}
+
+// AbortedTxn is an aborted transaction of a partition.
+type AbortedTxn struct {
+	ProducerID  int64
+	FirstOffset int64
+}
+
+// FetchResult is what Fetch found.
+type FetchResult struct {
+	Batches          []byte       // whole batches, the first of which holds the offset
+	Aborted          []AbortedTxn // that overlap Batches, by first offset; read_committed only
+	HighWatermark    int64
+	LastStableOffset int64
+	LogStart         int64
+}
+
+// lastStable is the end for read_committed: what is durable and before the
+// first transaction without a decision.
+func (b *Broker) lastStable(p *partition) int64 { return min(p.log.SyncedEnd(), p.log.LastStable()) }
+
+// readFrom reads one partition for Fetch in both forms.
+func (b *Broker) readFrom(p *partition, offset int64, committed bool, maxBytes int, atLeastOne bool, dst []byte) (FetchResult, error) {
+	res := FetchResult{HighWatermark: p.highWatermark(), LogStart: p.log.Start()}
+	res.LastStableOffset = min(res.HighWatermark, p.log.LastStable())
+	end := res.HighWatermark
+	if committed {
+		end = res.LastStableOffset
+	}
+	if offset < res.LogStart || offset > max(res.HighWatermark, p.log.SyncedEnd()) {
+		return res, commitlog.ErrOffsetOutOfRange
+	}
+	if offset >= end {
+		return res, nil
+	}
+	batches, err := p.log.Read(offset, end, maxBytes, atLeastOne, dst)
+	if err != nil {
+		return res, err
+	}
+	res.Batches = batches
+	if !committed || len(batches) == len(dst) {
+		return res, nil
+	}
+	for _, a := range p.log.Aborted(offset, end) {
+		res.Aborted = append(res.Aborted, AbortedTxn{a.ProducerID, a.FirstOffset})
+	}
+	return res, nil
+}

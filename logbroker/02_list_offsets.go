@@ -1,0 +1,78 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Timestamps of ListOffsets that stand for a place (KIP-79, KIP-734, KIP-405).
+const (
+	latestOffset   = -1
+	earliestOffset = -2
+	maxTimestamp   = -3
+	earliestLocal  = -4
+	latestTiered   = -5
+)
+
+// handleListOffsets answers ListOffsets, versions 1 to 10: 2 has the isolation
+// level, 4 leader epochs, 7 the largest timestamp, 8 the local start, 9 the
+// tiered end, of which there is none.
+func (b *Broker) handleListOffsets(r *request) {
+	req := r.msg.(*kmsg.ListOffsetsRequest)
+	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+	for _, t := range req.Topics {
+		rt := kmsg.NewListOffsetsResponseTopic()
+		rt.Topic = t.Topic
+		topic := b.topics.byName(t.Topic)
+		for _, p := range t.Partitions {
+			rp := kmsg.NewListOffsetsResponseTopicPartition()
+			rp.Partition, rp.Offset, rp.Timestamp, rp.LeaderEpoch = p.Partition, -1, -1, -1
+			part, err := b.topics.partition(topic, p.Partition)
+			switch {
+			case err != nil:
+				rp.ErrorCode = groupCode(err)
+			case p.CurrentLeaderEpoch > b.epoch:
+				rp.ErrorCode = kerr.UnknownLeaderEpoch.Code
+			default:
+				b.listOffset(&rp, part, p.Timestamp, req.IsolationLevel == 1)
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	r.respond(resp)
+}
+
+func (b *Broker) listOffset(rp *kmsg.ListOffsetsResponseTopicPartition, p *partition, timestamp int64, committed bool) {
+	end := p.highWatermark()
+	if committed {
+		end = b.lastStable(p)
+	}
+	switch {
+	case timestamp == latestOffset:
+		rp.Offset = end
+	case timestamp == earliestOffset, timestamp == earliestLocal:
+		rp.Offset = p.log.Start()
+	case timestamp == latestTiered:
+		return
+	case timestamp < maxTimestamp:
+		rp.ErrorCode = kerr.InvalidRequest.Code
+		return
+	default:
+		find := func() (int64, int64, bool, error) { return p.log.OffsetForTime(timestamp) }
+		if timestamp == maxTimestamp {
+			find = p.log.MaxTimestamp
+		}
+		offset, ms, ok, err := find()
+		switch {
+		case err != nil:
+			b.log.Error("offset by time", "topic", p.topic.name, "partition", p.index, "error", err)
+			rp.ErrorCode = kerr.KafkaStorageError.Code
+			return
+		case !ok || offset >= end:
+			return
+		}
+		rp.Offset, rp.Timestamp = offset, ms
+	}
+	rp.LeaderEpoch = b.epoch
+}

@@ -1,0 +1,93 @@
+package logbroker
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handleMetadata answers Metadata, versions 0 to 13: 4 may forbid the creation
+// of topics, 10 has topic ids, 12 asks by id.
+func (b *Broker) handleMetadata(r *request) {
+	req := r.msg.(*kmsg.MetadataRequest)
+	resp := req.ResponseKind().(*kmsg.MetadataResponse)
+	host, port := b.advertised()
+	rb := kmsg.NewMetadataResponseBroker()
+	rb.NodeID, rb.Host, rb.Port = b.cfg.NodeID, host, port
+	resp.Brokers = append(resp.Brokers, rb)
+	resp.ClusterID, resp.ControllerID = &b.cfg.ClusterID, b.cfg.NodeID
+	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
+	if all {
+		for _, t := range b.topics.sorted() {
+			resp.Topics = append(resp.Topics, b.topicMetadata(t))
+		}
+		r.respond(resp)
+		return
+	}
+	create := b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
+	answer := func() {
+		for _, t := range req.Topics {
+			resp.Topics = append(resp.Topics, b.askedTopic(t, create))
+		}
+		r.respond(resp)
+	}
+	if create {
+		b.spawn(answer)
+		return
+	}
+	answer()
+}
+
+// askedTopic answers for one topic, by name or by id; create makes it.
+func (b *Broker) askedTopic(t kmsg.MetadataRequestTopic, create bool) kmsg.MetadataResponseTopic {
+	out := kmsg.NewMetadataResponseTopic()
+	out.Topic, out.TopicID = t.Topic, t.TopicID
+	if t.Topic == nil {
+		if found := b.topics.byID(t.TopicID); found != nil {
+			return b.topicMetadata(found)
+		}
+		out.ErrorCode = kerr.UnknownTopicID.Code
+		return out
+	}
+	if err := checkTopicName(*t.Topic); err != nil {
+		out.ErrorCode = groupCode(err)
+		return out
+	}
+	if b.topics.byName(*t.Topic) == nil && create {
+		if _, err := b.topics.create(*t.Topic, b.cfg.DefaultPartitions, map[string]string{}, false); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			out.ErrorCode = produceCode(err)
+			return out
+		}
+	}
+	found := b.topics.byName(*t.Topic)
+	if found == nil {
+		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		return out
+	}
+	return b.topicMetadata(found)
+}
+
+func (b *Broker) topicMetadata(t *topic) kmsg.MetadataResponseTopic {
+	out := kmsg.NewMetadataResponseTopic()
+	out.Topic, out.TopicID = &t.name, t.id
+	out.AuthorizedOperations = -1 << 31
+	for _, p := range t.partitions {
+		rp := kmsg.NewMetadataResponseTopicPartition()
+		rp.Partition, rp.Leader, rp.LeaderEpoch = p.index, b.cfg.NodeID, b.epoch
+		rp.Replicas, rp.ISR, rp.OfflineReplicas = []int32{b.cfg.NodeID}, []int32{b.cfg.NodeID}, []int32{}
+		if p.damage != nil {
+			rp.ErrorCode = kerr.KafkaStorageError.Code
+			rp.ISR, rp.OfflineReplicas = []int32{}, []int32{b.cfg.NodeID}
+		}
+		out.Partitions = append(out.Partitions, rp)
+	}
+	return out
+}
+
+// advertised is where clients are told to connect.
+func (b *Broker) advertised() (host string, port int32) {
+	b.run.mu.Lock()
+	defer b.run.mu.Unlock()
+	return b.run.nodes.host, b.run.nodes.port
+}

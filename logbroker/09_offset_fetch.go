@@ -1,0 +1,126 @@
+package logbroker
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/meta"
+)
+
+// handleOffsetFetch answers OffsetFetch, versions 1 to 10: 2 may ask for all
+// topics, 7 for stable offsets only (KIP-447), 8 for several groups, 10 has
+// topic ids. A group or a partition without an offset is offset -1 and no
+// error.
+func (b *Broker) handleOffsetFetch(r *request) {
+	req := r.msg.(*kmsg.OffsetFetchRequest)
+	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+	if req.Version >= 8 {
+		for _, g := range req.Groups {
+			resp.Groups = append(resp.Groups, b.fetchGroup(req, g))
+		}
+		r.respond(resp)
+		return
+	}
+	g := kmsg.NewOffsetFetchRequestGroup()
+	g.Group = req.Group
+	for _, t := range req.Topics {
+		gt := kmsg.NewOffsetFetchRequestGroupTopic()
+		gt.Topic, gt.Partitions = t.Topic, t.Partitions
+		g.Topics = append(g.Topics, gt)
+	}
+	if req.Topics != nil && g.Topics == nil {
+		g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
+	}
+	got := b.fetchGroup(req, g)
+	resp.ErrorCode = got.ErrorCode
+	for _, t := range got.Topics {
+		rt := kmsg.NewOffsetFetchResponseTopic()
+		rt.Topic = t.Topic
+		for _, p := range t.Partitions {
+			rp := kmsg.NewOffsetFetchResponseTopicPartition()
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata, rp.ErrorCode = p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	r.respond(resp)
+}
+
+// fetchGroup reads the offsets of one group; nil topics are all that it has.
+func (b *Broker) fetchGroup(req *kmsg.OffsetFetchRequest, g kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+	out := kmsg.NewOffsetFetchResponseGroup()
+	out.Group = g.Group
+	if g.Group == "" {
+		out.ErrorCode = kerr.InvalidGroupID.Code
+		return out
+	}
+	topics := g.Topics
+	if topics == nil {
+		all, err := b.meta.Offsets(g.Group)
+		if err != nil {
+			b.log.Error("offsets cannot be read", "group", g.Group, "error", err)
+			out.ErrorCode = kerr.UnknownServerError.Code
+			return out
+		}
+		topics = b.topicsOf(all)
+	}
+	for _, t := range topics {
+		rt := kmsg.NewOffsetFetchResponseGroupTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		found, unknown := b.offsetTopic(req.Version >= 10, t.Topic, t.TopicID)
+		name := t.Topic
+		if found != nil {
+			name = found.name
+		}
+		for _, n := range t.Partitions {
+			rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			rp.Partition = n
+			if found == nil && req.Version >= 10 {
+				rp.Offset, rp.LeaderEpoch, rp.ErrorCode = -1, -1, unknown
+			} else {
+				b.fillOffset(&rp, g.Group, name, n, req.RequireStable)
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		out.Topics = append(out.Topics, rt)
+	}
+	return out
+}
+
+// topicsOf groups offsets by topic.
+func (b *Broker) topicsOf(all []meta.Offset) []kmsg.OffsetFetchRequestGroupTopic {
+	var out []kmsg.OffsetFetchRequestGroupTopic
+	for _, o := range all {
+		i := slices.IndexFunc(out, func(t kmsg.OffsetFetchRequestGroupTopic) bool { return t.Topic == o.Topic })
+		if i < 0 {
+			t := kmsg.NewOffsetFetchRequestGroupTopic()
+			t.Topic = o.Topic
+			if found := b.topics.byName(o.Topic); found != nil {
+				t.TopicID = found.id
+			}
+			out = append(out, t)
+			i = len(out) - 1
+		}
+		out[i].Partitions = append(out[i].Partitions, o.Partition)
+	}
+	return out
+}
+
+func (b *Broker) fillOffset(rp *kmsg.OffsetFetchResponseGroupTopicPartition, group, topic string, partition int32, stable bool) {
+	empty := ""
+	rp.Offset, rp.LeaderEpoch, rp.Metadata = -1, -1, &empty
+	if stable && b.meta.Unstable(group, topic, partition) {
+		rp.ErrorCode = kerr.UnstableOffsetCommit.Code
+		return
+	}
+	o, ok, err := b.meta.Offset(group, topic, partition)
+	switch {
+	case err != nil:
+		b.log.Error("an offset cannot be read", "group", group, "topic", topic, "partition", partition, "error", err)
+		rp.ErrorCode = kerr.UnknownServerError.Code
+	case ok:
+		rp.Offset, rp.LeaderEpoch, rp.Metadata = o.Offset, o.LeaderEpoch, &o.Metadata
+	}
+}

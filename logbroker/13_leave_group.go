@@ -1,0 +1,45 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
+)
+
+// handleLeaveGroup answers LeaveGroup, versions 0 to 5: 3 lets many members
+// leave at once, static ones by their instance id.
+func (b *Broker) handleLeaveGroup(r *request) {
+	req := r.msg.(*kmsg.LeaveGroupRequest)
+	resp := req.ResponseKind().(*kmsg.LeaveGroupResponse)
+	if req.Group == "" {
+		resp.ErrorCode = kerr.InvalidGroupID.Code
+		r.respond(resp)
+		return
+	}
+	members := req.Members
+	if req.Version < 3 {
+		one := kmsg.NewLeaveGroupRequestMember()
+		one.MemberID = req.MemberID
+		members = []kmsg.LeaveGroupRequestMember{one}
+	}
+	now := b.now()
+	known := b.coordinator().do(req.Group, false, nil, func(gr *group.Group, _ group.RequestID) []group.Answer {
+		var out []group.Answer
+		for _, m := range members {
+			answers, err := gr.Leave(now, m.MemberID, deref(m.InstanceID))
+			out = append(out, answers...)
+			rm := kmsg.NewLeaveGroupResponseMember()
+			rm.MemberID, rm.InstanceID, rm.ErrorCode = m.MemberID, m.InstanceID, groupCode(err)
+			resp.Members = append(resp.Members, rm)
+		}
+		return out
+	})
+	switch {
+	case !known:
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+	case req.Version < 3:
+		resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
+	}
+	r.respond(resp)
+}

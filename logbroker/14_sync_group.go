@@ -1,0 +1,43 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
+)
+
+// handleSyncGroup answers SyncGroup, versions 0 to 5: 3 has static members, 5
+// names the protocol and checks it.
+func (b *Broker) handleSyncGroup(r *request) {
+	req := r.msg.(*kmsg.SyncGroupRequest)
+	resp := req.ResponseKind().(*kmsg.SyncGroupResponse)
+	if req.Group == "" {
+		resp.ErrorCode = kerr.InvalidGroupID.Code
+		r.respond(resp)
+		return
+	}
+	s := group.Sync{
+		MemberID: req.MemberID, InstanceID: deref(req.InstanceID), Generation: req.Generation,
+		ProtocolType: deref(req.ProtocolType), Protocol: deref(req.Protocol), Assignments: map[string][]byte{},
+	}
+	for _, a := range req.GroupAssignment {
+		s.Assignments[a.MemberID] = append([]byte(nil), a.MemberAssignment...)
+	}
+	answer := func(a group.Answer) {
+		resp.ErrorCode, resp.MemberAssignment = groupCode(a.Sync.Err), a.Sync.Assignment
+		if a.Sync.Err == nil {
+			resp.ProtocolType, resp.Protocol = &a.Sync.ProtocolType, &a.Sync.Protocol
+		}
+		r.respond(resp)
+	}
+	now := b.now()
+	known := b.coordinator().do(req.Group, false, answer, func(gr *group.Group, id group.RequestID) []group.Answer {
+		s.Request = id
+		return gr.Sync(now, s)
+	})
+	if !known {
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+		r.respond(resp)
+	}
+}

@@ -1,0 +1,62 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
+)
+
+// handleDescribeGroups answers DescribeGroups, versions 0 to 6: from 6 a group
+// that does not exist is an error, before it is a Dead group.
+func (b *Broker) handleDescribeGroups(r *request) {
+	req := r.msg.(*kmsg.DescribeGroupsRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
+	g := b.coordinator()
+	for _, id := range req.Groups {
+		rg := kmsg.NewDescribeGroupsResponseGroup()
+		rg.Group, rg.State = id, string(group.Dead)
+		g.mu.Lock()
+		gr := g.find(id, false)
+		if gr != nil {
+			describeGroup(&rg, gr)
+		}
+		g.mu.Unlock()
+		if gr == nil {
+			offsets, err := b.meta.Offsets(id)
+			switch {
+			case err != nil:
+				rg.ErrorCode = kerr.UnknownServerError.Code
+			case len(offsets) > 0:
+				rg.State = string(group.Empty)
+			case req.Version >= 6:
+				rg.ErrorCode = kerr.GroupIDNotFound.Code
+			}
+		}
+		resp.Groups = append(resp.Groups, rg)
+	}
+	r.respond(resp)
+}
+
+func describeGroup(rg *kmsg.DescribeGroupsResponseGroup, gr *group.Group) {
+	rg.State, rg.ProtocolType = string(gr.State), gr.ProtocolType
+	if gr.State == group.Stable {
+		rg.Protocol = gr.Protocol
+	}
+	for _, m := range gr.Members {
+		rm := kmsg.NewDescribeGroupsResponseGroupMember()
+		rm.MemberID, rm.ClientID, rm.ClientHost = m.ID, m.ClientID, m.Host
+		if m.InstanceID != "" {
+			rm.InstanceID = &m.InstanceID
+		}
+		if gr.State == group.Stable {
+			rm.MemberAssignment = m.Assignment
+			for _, p := range m.Protocols {
+				if p.Name == gr.Protocol {
+					rm.ProtocolMetadata = p.Metadata
+				}
+			}
+		}
+		rg.Members = append(rg.Members, rm)
+	}
+}

@@ -1,0 +1,76 @@
+package logbroker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handleCreateTopics answers CreateTopics, versions 2 to 7: 4 takes -1 for the
+// defaults, 5 answers with the configs, 7 with the topic id.
+func (b *Broker) handleCreateTopics(r *request) {
+	req := r.msg.(*kmsg.CreateTopicsRequest)
+	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+	b.spawn(func() {
+		seen := map[string]int{}
+		for _, t := range req.Topics {
+			seen[t.Topic]++
+		}
+		for _, t := range req.Topics {
+			rt := kmsg.NewCreateTopicsResponseTopic()
+			rt.Topic, rt.NumPartitions, rt.ReplicationFactor = t.Topic, -1, -1
+			rt.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
+			if seen[t.Topic] == 1 {
+				err = b.createTopic(&rt, t, req.ValidateOnly)
+			}
+			if err != nil {
+				rt.ErrorCode = produceCode(err)
+				text := err.Error()
+				rt.ErrorMessage = &text
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		r.respond(resp)
+	})
+}
+
+func (b *Broker) createTopic(rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTopicsRequestTopic, validateOnly bool) error {
+	partitions := t.NumPartitions
+	if len(t.ReplicaAssignment) > 0 {
+		if partitions != -1 || t.ReplicationFactor != -1 {
+			return fmt.Errorf("%w: give either an assignment or a number of partitions", kerr.InvalidRequest)
+		}
+		partitions = int32(len(t.ReplicaAssignment))
+	}
+	if partitions == -1 {
+		partitions = b.cfg.DefaultPartitions
+	}
+	if t.ReplicationFactor != -1 && t.ReplicationFactor != 1 {
+		return fmt.Errorf("%w: %d, but there is one broker: use 1 or -1", kerr.InvalidReplicationFactor, t.ReplicationFactor)
+	}
+	configs := map[string]string{}
+	for _, c := range t.Configs {
+		if c.Value != nil {
+			configs[c.Name] = *c.Value
+		}
+	}
+	if err := checkConfigs(configs); err != nil {
+		return err
+	}
+	row, err := b.topics.create(t.Topic, partitions, configs, validateOnly)
+	if err != nil {
+		return fmt.Errorf("topic %q: %w", t.Topic, err)
+	}
+	rt.TopicID, rt.NumPartitions, rt.ReplicationFactor = row.ID, partitions, 1
+	if validateOnly {
+		rt.TopicID = [16]byte{}
+	}
+	for _, c := range b.describeConfigs(configs) {
+		rc := kmsg.NewCreateTopicsResponseTopicConfig()
+		rc.Name, rc.Value, rc.Source = c.name, &c.value, int8(c.source)
+		rt.Configs = append(rt.Configs, rc)
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handleDeleteRecords answers DeleteRecords, versions 0 to 2. Offset -1 is the
+// high watermark. The new start is durable before anything is deleted.
+func (b *Broker) handleDeleteRecords(r *request) {
+	req := r.msg.(*kmsg.DeleteRecordsRequest)
+	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+	b.spawn(func() {
+		for _, t := range req.Topics {
+			rt := kmsg.NewDeleteRecordsResponseTopic()
+			rt.Topic = t.Topic
+			for _, p := range t.Partitions {
+				rp := kmsg.NewDeleteRecordsResponseTopicPartition()
+				rp.Partition, rp.LowWatermark = p.Partition, -1
+				start, err := b.deleteRecords(t.Topic, p.Partition, p.Offset)
+				if err != nil {
+					rp.ErrorCode = produceCode(err)
+				} else {
+					rp.LowWatermark = start
+				}
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		r.respond(resp)
+	})
+}
+
+func (b *Broker) deleteRecords(topic string, index int32, offset int64) (start int64, err error) {
+	p, err := b.topics.partition(b.topics.byName(topic), index)
+	if err != nil {
+		return -1, err
+	}
+	high := p.highWatermark()
+	if offset == -1 {
+		offset = high
+	}
+	if offset < 0 || offset > high {
+		return -1, kerr.OffsetOutOfRange
+	}
+	if offset <= p.log.Start() {
+		return p.log.Start(), nil
+	}
+	batch := b.meta.NewBatch()
+	batch.PutLogStart(p.id(), offset)
+	if err := b.commit(batch); err != nil {
+		return -1, err
+	}
+	if err := p.log.DeleteTo(offset); err != nil {
+		return -1, err
+	}
+	p.notify()
+	return p.log.Start(), nil
+}

@@ -1,0 +1,125 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/meta"
+	"github.com/levada/levada/logbroker/txn"
+)
+
+// implicitOffsets is the first version of TxnOffsetCommit that adds the group to
+// the transaction by itself (KIP-890).
+const implicitOffsets = 5
+
+// handleTxnOffsetCommit answers TxnOffsetCommit, versions 0 to 5: 3 names the
+// member, so that one that lost its place is refused (KIP-447). The offsets are
+// pending, and durable before the answer, until the transaction ends.
+func (b *Broker) handleTxnOffsetCommit(r *request) {
+	req := r.msg.(*kmsg.TxnOffsetCommitRequest)
+	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+	b.spawn(func() {
+		refused := b.checkTxnOffsets(req)
+		var offsets []meta.Offset
+		for _, t := range req.Topics {
+			rt := kmsg.NewTxnOffsetCommitResponseTopic()
+			rt.Topic = t.Topic
+			topic := b.topics.byName(t.Topic)
+			for _, p := range t.Partitions {
+				rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				rp.Partition = p.Partition
+				switch {
+				case refused != nil:
+					rp.ErrorCode = groupCode(refused)
+				case topic == nil || p.Partition < 0 || int(p.Partition) >= len(topic.partitions):
+					rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
+				case len(deref(p.Metadata)) > maxOffsetMetadata:
+					rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
+				default:
+					offsets = append(offsets, meta.Offset{
+						Topic: t.Topic, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
+						Metadata: deref(p.Metadata), CommittedMs: b.now().UnixMilli(),
+					})
+				}
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		if len(offsets) > 0 {
+			if err := b.addPending(req, offsets); err != nil {
+				failTxnOffsets(resp, err)
+			}
+		}
+		r.respond(resp)
+	})
+}
+
+func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest) error {
+	if req.Group == "" {
+		return kerr.InvalidGroupID
+	}
+	if req.Version < 3 {
+		return nil
+	}
+	return b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID)
+}
+
+// addPending makes offsets pending in the open transaction. The gate is held
+// while they are written, so none is added after the decision.
+func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []meta.Offset) error {
+	producer := txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}
+	e, err := b.txns.enterGroup(req.TransactionalID, producer, req.Group, req.Version >= implicitOffsets)
+	if err != nil {
+		return err
+	}
+	defer e.gate.RUnlock()
+	batch := b.meta.NewBatch()
+	for _, o := range offsets {
+		batch.PutPending(producer.ID, req.Group, o)
+	}
+	if err := b.commit(batch); err != nil {
+		return kerr.UnknownServerError
+	}
+	return nil
+}
+
+// enterGroup is enter for a group: on return without an error the gate of the
+// entry is held for reading, and the group belongs to the open transaction.
+func (t *transactions) enterGroup(id string, producer txn.Producer, group string, implicit bool) (*txnEntry, error) {
+	e := t.find(id)
+	if e == nil {
+		return nil, kerr.InvalidProducerIDMapping
+	}
+	for range maxGateTries {
+		e.gate.RLock()
+		if e.state.Phase == txn.Ongoing && e.state.Producer == producer {
+			if _, ok := e.state.Groups[group]; ok {
+				return e, nil
+			}
+		}
+		e.gate.RUnlock()
+		e.gate.Lock()
+		next, _, err := txn.Step(e.state, txn.Add{Producer: producer, Groups: []string{group}, Implicit: true}, t.b.now())
+		if err == nil && !implicit {
+			err = kerr.InvalidTxnState
+		}
+		if err != nil {
+			e.gate.Unlock()
+			return nil, err
+		}
+		t.setState(e, next)
+		e.gate.Unlock()
+	}
+	return nil, kerr.ConcurrentTransactions
+}
+
+// failTxnOffsets gives an error to all that was accepted.
+func failTxnOffsets(resp *kmsg.TxnOffsetCommitResponse, err error) {
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 {
+				p.ErrorCode = groupCode(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handleAlterConfigs answers AlterConfigs, versions 0 to 2: all configs of a
+// topic are replaced.
+func (b *Broker) handleAlterConfigs(r *request) {
+	req := r.msg.(*kmsg.AlterConfigsRequest)
+	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
+	b.spawn(func() {
+		for _, res := range req.Resources {
+			rr := kmsg.NewAlterConfigsResponseResource()
+			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
+			err := b.alterTopic(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+				clear(configs)
+				for _, c := range res.Configs {
+					if c.Value != nil {
+						configs[c.Name] = *c.Value
+					}
+				}
+				return nil
+			})
+			rr.ErrorCode, rr.ErrorMessage = alterError(err)
+			resp.Resources = append(resp.Resources, rr)
+		}
+		r.respond(resp)
+	})
+}
+
+func (b *Broker) alterTopic(kind kmsg.ConfigResourceType, name string, validateOnly bool, change func(map[string]string) error) error {
+	if kind != kmsg.ConfigResourceTypeTopic {
+		return kerr.InvalidRequest
+	}
+	return b.topics.configure(name, validateOnly, change)
+}
+
+func alterError(err error) (code int16, message *string) {
+	if err == nil {
+		return 0, nil
+	}
+	text := err.Error()
+	return produceCode(err), &text
+}

@@ -1,0 +1,49 @@
+package logbroker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
+)
+
+// handleDeleteGroups answers DeleteGroups, versions 0 to 2. Only a group
+// without members, and without pending offsets of a transaction, can go.
+func (b *Broker) handleDeleteGroups(r *request) {
+	req := r.msg.(*kmsg.DeleteGroupsRequest)
+	resp := req.ResponseKind().(*kmsg.DeleteGroupsResponse)
+	b.spawn(func() {
+		for _, id := range req.Groups {
+			rg := kmsg.NewDeleteGroupsResponseGroup()
+			rg.Group, rg.ErrorCode = id, groupCode(b.deleteGroup(id))
+			resp.Groups = append(resp.Groups, rg)
+		}
+		r.respond(resp)
+	})
+}
+
+func (b *Broker) deleteGroup(id string) error {
+	g := b.coordinator()
+	g.persist.Lock()
+	defer g.persist.Unlock()
+	offsets, err := b.meta.Offsets(id)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	gr := g.find(id, false)
+	busy := gr != nil && gr.State != group.Empty || b.meta.HasPending(id)
+	if !busy {
+		delete(g.byID, id)
+	}
+	g.mu.Unlock()
+	switch {
+	case busy:
+		return kerr.NonEmptyGroup
+	case gr == nil && len(offsets) == 0:
+		return kerr.GroupIDNotFound
+	}
+	batch := b.meta.NewBatch()
+	batch.DeleteGroup(id)
+	return b.commit(batch)
+}

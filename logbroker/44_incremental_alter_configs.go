@@ -1,0 +1,50 @@
+package logbroker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handleIncrementalAlterConfigs answers IncrementalAlterConfigs, versions 0 and
+// 1 (KIP-339): single configs are set, deleted, or changed as lists.
+func (b *Broker) handleIncrementalAlterConfigs(r *request) {
+	req := r.msg.(*kmsg.IncrementalAlterConfigsRequest)
+	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+	b.spawn(func() {
+		for _, res := range req.Resources {
+			rr := kmsg.NewIncrementalAlterConfigsResponseResource()
+			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
+			err := b.alterTopic(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+				for _, c := range res.Configs {
+					if err := applyOp(configs, c); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			rr.ErrorCode, rr.ErrorMessage = alterError(err)
+			resp.Resources = append(resp.Resources, rr)
+		}
+		r.respond(resp)
+	})
+}
+
+func applyOp(configs map[string]string, c kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
+	switch c.Op {
+	case kmsg.IncrementalAlterConfigOpDelete:
+		delete(configs, c.Name)
+		return nil
+	case kmsg.IncrementalAlterConfigOpSet:
+		if c.Value != nil {
+			configs[c.Name] = *c.Value
+			return nil
+		}
+	case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
+		if c.Value != nil {
+			return listChange(configs, c.Name, *c.Value, c.Op == kmsg.IncrementalAlterConfigOpAppend)
+		}
+	}
+	return fmt.Errorf("%w: operation %d on %s", kerr.InvalidRequest, c.Op, c.Name)
+}

@@ -1,0 +1,169 @@
+package logbroker
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/meta"
+)
+
+// topicConfig is a config of topics, with Kafka's name and default.
+type topicConfig struct {
+	name     string
+	kind     kmsg.ConfigType
+	fallback string
+	check    func(string) bool
+}
+
+func between(low, high int64) func(string) bool {
+	return func(s string) bool {
+		n, err := strconv.ParseInt(s, 10, 64)
+		return err == nil && n >= low && n <= high
+	}
+}
+
+func oneOf(values ...string) func(string) bool {
+	return func(s string) bool { return slices.Contains(values, s) }
+}
+
+func ratio(s string) bool {
+	f, err := strconv.ParseFloat(s, 64)
+	return err == nil && f >= 0 && f <= 1
+}
+
+// topicConfigs are the configs that a topic can have. They are stored and
+// answered; segment.bytes and max.message.bytes are acted on.
+var topicConfigs = []topicConfig{
+	{"cleanup.policy", kmsg.ConfigTypeList, "delete", oneOf("", "delete", "compact", "compact,delete", "delete,compact")},
+	{"compression.type", kmsg.ConfigTypeString, "producer", oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")},
+	{"delete.retention.ms", kmsg.ConfigTypeLong, "86400000", between(0, math.MaxInt64)},
+	{"file.delete.delay.ms", kmsg.ConfigTypeLong, "60000", between(0, math.MaxInt64)},
+	{"flush.messages", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},
+	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64)},
+	{"index.interval.bytes", kmsg.ConfigTypeInt, "4096", between(0, math.MaxInt32)},
+	{"max.compaction.lag.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},
+	{"max.message.bytes", kmsg.ConfigTypeInt, "1048588", between(0, math.MaxInt32)},
+	{"message.timestamp.after.max.ms", kmsg.ConfigTypeLong, "3600000", between(0, math.MaxInt64)},
+	{"message.timestamp.before.max.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64)},
+	{"message.timestamp.type", kmsg.ConfigTypeString, "CreateTime", oneOf("CreateTime", "LogAppendTime")},
+	{"min.cleanable.dirty.ratio", kmsg.ConfigTypeDouble, "0.5", ratio},
+	{"min.compaction.lag.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64)},
+	{"min.insync.replicas", kmsg.ConfigTypeInt, "1", between(1, math.MaxInt32)},
+	{"preallocate", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
+	{"retention.bytes", kmsg.ConfigTypeLong, "-1", between(-1, math.MaxInt64)},
+	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64)},
+	{"segment.bytes", kmsg.ConfigTypeInt, "134217728", between(14, 1<<30)},
+	{"segment.index.bytes", kmsg.ConfigTypeInt, "10485760", between(4, math.MaxInt32)},
+	{"segment.jitter.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64)},
+	{"segment.ms", kmsg.ConfigTypeLong, "604800000", between(1, math.MaxInt64)},
+	{"unclean.leader.election.enable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
+}
+
+func findConfig(name string) *topicConfig {
+	i := slices.IndexFunc(topicConfigs, func(c topicConfig) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &topicConfigs[i]
+}
+
+// checkConfigs refuses configs that do not exist or cannot have that value.
+func checkConfigs(configs map[string]string) error {
+	names := make([]string, 0, len(configs))
+	for name := range configs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		c := findConfig(name)
+		switch {
+		case c == nil:
+			return fmt.Errorf("%w: there is no topic config %q", kerr.InvalidConfig, name)
+		case !c.check(configs[name]):
+			return fmt.Errorf("%w: %q is no value of %s", kerr.InvalidConfig, configs[name], name)
+		}
+	}
+	return nil
+}
+
+// describedConfig is one config of a topic as it is in force.
+type describedConfig struct {
+	name, value string
+	kind        kmsg.ConfigType
+	source      kmsg.ConfigSource
+}
+
+// describeConfigs lists all configs of a topic with the given ones set.
+func (b *Broker) describeConfigs(set map[string]string) []describedConfig {
+	var out []describedConfig
+	for _, c := range topicConfigs {
+		d := describedConfig{c.name, c.fallback, c.kind, kmsg.ConfigSourceDefaultConfig}
+		switch c.name {
+		case "segment.bytes":
+			d.value = strconv.FormatInt(b.cfg.SegmentBytes, 10)
+		case "max.message.bytes":
+			d.value = strconv.Itoa(b.cfg.Limits.BatchBytes)
+		}
+		if v, ok := set[c.name]; ok {
+			d.value, d.source = v, kmsg.ConfigSourceDynamicTopicConfig
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// configure replaces the configs of a topic, durably; change is given a copy.
+func (s *topicSet) configure(name string, validateOnly bool, change func(map[string]string) error) error {
+	s.edit.Lock()
+	defer s.edit.Unlock()
+	t := s.byName(name)
+	if t == nil {
+		return kerr.UnknownTopicOrPartition
+	}
+	configs := map[string]string{}
+	for k, v := range *t.configs.Load() {
+		configs[k] = v
+	}
+	if err := change(configs); err != nil {
+		return err
+	}
+	if err := checkConfigs(configs); err != nil || validateOnly {
+		return err
+	}
+	batch := s.b.meta.NewBatch()
+	batch.PutTopic(meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.partitions)), Created: true, Configs: configs})
+	if err := s.b.commit(batch); err != nil {
+		return kerr.KafkaStorageError
+	}
+	t.configs.Store(&configs)
+	return nil
+}
+
+// listChange adds to, or takes from, a config that is a list.
+func listChange(configs map[string]string, name, value string, add bool) error {
+	c := findConfig(name)
+	if c == nil || c.kind != kmsg.ConfigTypeList {
+		return fmt.Errorf("%w: %s is not a list", kerr.InvalidConfig, name)
+	}
+	have := c.fallback
+	if v, ok := configs[name]; ok {
+		have = v
+	}
+	var list []string
+	for _, v := range strings.Split(have, ",") {
+		if v != "" && v != value {
+			list = append(list, v)
+		}
+	}
+	if add {
+		list = append(list, value)
+	}
+	configs[name] = strings.Join(list, ",")
+	return nil
+}

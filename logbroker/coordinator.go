@@ -1,0 +1,27 @@
+package logbroker
+
+import (
+	"time"
+)
+
+// groupCoordinator is what the rest of the broker asks of groups.go. openGroups
+// makes it at the end of recovery, before any request is handled; it reads its
+// rows through Broker.meta (Groups, Offsets) and writes them with
+// Broker.meta.NewBatch and Commit. Its timers are its own, run by tick.
+type groupCoordinator interface {
+	// checkTxnCommit tells whether the member may add offsets to its open
+	// transaction: nil, or the *kerr.Error to answer with. generation -1 and an
+	// empty member are a producer that belongs to no group.
+	checkTxnCommit(group string, generation int32, member string, instance *string) error
+	// offsetsDecided tells that a transaction ended and with it the pending
+	// offsets of these groups, whose index in meta is up to date already.
+	offsetsDecided(groups []string)
+	// topicDeleted tells that a topic and all offsets committed in it are gone.
+	topicDeleted(topic string)
+	// tick runs what is due and returns when to be called next; the zero time
+	// if nothing waits. The coordinator calls Broker.wake when that becomes
+	// earlier.
+	tick(now time.Time) (next time.Time)
+	// close drops what waits. Requests that still wait are not answered.
+	close()
+}

@@ -1,0 +1,58 @@
+package logbroker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// Append appends a batch of a transaction for a caller in this process: its
+// producer fields and CRC are set, the partition joins the transaction. On
+// return it is in the page cache; the bytes are the caller's again. Errors are
+// *kerr.Error. It is safe for concurrent use.
+func (b *Broker) Append(topic string, partition int32, batch recordbatch.Batch) (baseOffset int64, err error) {
+	p, err := b.topics.partition(b.topics.byName(topic), partition)
+	if err != nil {
+		return -1, err
+	}
+	if len(batch) > b.batchLimit(p.topic) {
+		return -1, fmt.Errorf("%w: batch of %d bytes", kerr.MessageTooLarge, len(batch))
+	}
+	result, err := b.append(p, batch, true)
+	if err != nil {
+		return -1, kerr.ErrorForCode(produceCode(err))
+	}
+	p.syncLater()
+	return result.BaseOffset, nil
+}
+
+// Fetch reads whole batches from the one that holds the offset on, up to the
+// high watermark, or with readCommitted up to the last stable offset; at most
+// maxBytes of them, but at least one. They are appended to dst. It never waits.
+// Errors are *kerr.Error. It is safe for concurrent use.
+func (b *Broker) Fetch(topic string, partition int32, offset int64, readCommitted bool, maxBytes int, dst []byte) (FetchResult, error) {
+	p, err := b.topics.partition(b.topics.byName(topic), partition)
+	if err != nil {
+		return FetchResult{}, err
+	}
+	res, err := b.readFrom(p, offset, readCommitted, maxBytes, true, dst)
+	if err != nil {
+		b.log.Debug("fetch failed", "topic", topic, "partition", partition, "offset", offset, "error", err)
+		return res, kerr.ErrorForCode(produceCode(err))
+	}
+	return res, nil
+}
+
+// Watch calls fn, which must not block, whenever the high watermark or the last
+// stable offset of a partition may have advanced, until cancel is called. A
+// partition that does not exist is never heard of. It is safe for concurrent
+// use.
+func (b *Broker) Watch(topic string, partition int32, readCommitted bool, fn func()) (cancel func()) {
+	p, err := b.topics.partition(b.topics.byName(topic), partition)
+	if err != nil {
+		return func() {}
+	}
+	return p.watch(readCommitted, fn)
+}

@@ -1,0 +1,313 @@
+package logbroker
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
+	"github.com/levada/levada/logbroker/meta"
+)
+
+// maxGroups bounds the groups that clients can make.
+const maxGroups = 100_000
+
+// groupHandlers are the rows of the request table for groups.
+func groupHandlers() []handler {
+	return []handler{
+		{kmsg.OffsetCommit, 2, 10, (*Broker).handleOffsetCommit},
+		{kmsg.OffsetFetch, 1, 10, (*Broker).handleOffsetFetch},
+		{kmsg.JoinGroup, 0, 9, (*Broker).handleJoinGroup},
+		{kmsg.Heartbeat, 0, 4, (*Broker).handleHeartbeat},
+		{kmsg.LeaveGroup, 0, 5, (*Broker).handleLeaveGroup},
+		{kmsg.SyncGroup, 0, 5, (*Broker).handleSyncGroup},
+		{kmsg.DescribeGroups, 0, 6, (*Broker).handleDescribeGroups},
+		{kmsg.ListGroups, 0, 5, (*Broker).handleListGroups},
+		{kmsg.DeleteGroups, 0, 2, (*Broker).handleDeleteGroups},
+	}
+}
+
+// groups runs the group state machines: it keeps the requests that wait,
+// persists what changes before anybody is told, and commits offsets.
+type groups struct {
+	b *Broker
+
+	mu      sync.Mutex // guards what follows
+	byID    map[string]*group.Group
+	waiting map[group.RequestID]func(group.Answer)
+	lastID  group.RequestID
+
+	persist sync.Mutex // one row is written at a time, the newest last
+
+	commits struct {
+		sync.Mutex
+		queue   []offsetCommit // in order of arrival
+		running bool
+	}
+}
+
+// offsetCommit is a request whose offsets wait for the disk.
+type offsetCommit struct {
+	group   string
+	offsets []meta.Offset
+	done    func(error)
+}
+
+var _ groupCoordinator = (*groups)(nil)
+
+func openGroups(b *Broker) (groupCoordinator, error) {
+	g := &groups{b: b, byID: map[string]*group.Group{}, waiting: map[group.RequestID]func(group.Answer){}}
+	err := b.meta.Groups(func(id string, value []byte) error {
+		gr, err := group.Decode(id, value, b.groupConfig(), b.now())
+		if err == nil {
+			g.byID[id] = gr
+		}
+		return err
+	})
+	return g, err
+}
+
+func (b *Broker) groupConfig() group.Config { return group.Config{} }
+
+// coordinator is the group coordinator as the handlers of groups know it.
+func (b *Broker) coordinator() *groups { return b.groups.(*groups) }
+
+// newMemberID is random, after what the client calls itself.
+func (g *groups) newMemberID(prefix string) (string, error) {
+	var raw [16]byte
+	if _, err := io.ReadFull(g.b.cfg.Rand, raw[:]); err != nil {
+		return "", fmt.Errorf("member id: %w", err)
+	}
+	return prefix + "-" + hex.EncodeToString(raw[:]), nil
+}
+
+// find returns a group, made if make is set. The caller holds mu.
+func (g *groups) find(id string, create bool) *group.Group {
+	gr := g.byID[id]
+	if gr == nil && create && len(g.byID) < maxGroups {
+		gr = group.New(id, g.b.groupConfig())
+		g.byID[id] = gr
+	}
+	return gr
+}
+
+// do runs an event of a group and gives the answers out, after what changed is
+// on disk. wait registers the request that the event carries; its answer may
+// come with a later event.
+func (g *groups) do(id string, create bool, answer func(group.Answer), event func(*group.Group, group.RequestID) []group.Answer) bool {
+	g.mu.Lock()
+	gr := g.find(id, create)
+	if gr == nil {
+		g.mu.Unlock()
+		return false
+	}
+	var request group.RequestID
+	if answer != nil {
+		g.lastID++
+		request = g.lastID
+		g.waiting[request] = answer
+	}
+	answers := event(gr, request)
+	release := g.take(answers)
+	changed := gr.Changed()
+	g.mu.Unlock()
+	g.b.wake()
+	g.release(id, changed, release)
+	return true
+}
+
+// take finds who waits for the answers. The caller holds mu.
+func (g *groups) take(answers []group.Answer) []func() {
+	var out []func()
+	for _, a := range answers {
+		if fn := g.waiting[a.Request]; fn != nil {
+			delete(g.waiting, a.Request)
+			out = append(out, func() { fn(a) })
+		}
+	}
+	return out
+}
+
+// release persists a group if it changed, then answers.
+func (g *groups) release(id string, changed bool, answers []func()) {
+	run := func() {
+		for _, fn := range answers {
+			fn()
+		}
+	}
+	if !changed {
+		run()
+		return
+	}
+	g.b.spawn(func() {
+		if err := g.save(id); err != nil {
+			g.b.log.Error("a group cannot be stored", "group", id, "error", err)
+			return // the broker has failed: nobody is told what is not durable
+		}
+		run()
+	})
+}
+
+// save writes the newest form of a group.
+func (g *groups) save(id string) error {
+	g.persist.Lock()
+	defer g.persist.Unlock()
+	g.mu.Lock()
+	gr := g.byID[id]
+	var value []byte
+	var err error
+	if gr != nil {
+		value, err = gr.Encode()
+	}
+	g.mu.Unlock()
+	if err != nil || gr == nil {
+		return err
+	}
+	batch := g.b.meta.NewBatch()
+	batch.PutGroup(id, value)
+	return g.b.commit(batch)
+}
+
+// checkTxnCommit implements groupCoordinator.
+func (g *groups) checkTxnCommit(id string, generation int32, member string, instance *string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gr := g.find(id, false)
+	if gr == nil {
+		if generation < 0 && member == "" && instance == nil {
+			return nil
+		}
+		return kerr.UnknownMemberID
+	}
+	return gr.Check(member, deref(instance), generation, true)
+}
+
+// offsetsDecided implements groupCoordinator: offsets are read from meta, so
+// there is nothing to do.
+func (g *groups) offsetsDecided([]string) {}
+
+// topicDeleted implements groupCoordinator; the offsets are gone from meta.
+func (g *groups) topicDeleted(string) {}
+
+// tick implements groupCoordinator.
+func (g *groups) tick(now time.Time) (next time.Time) {
+	g.mu.Lock()
+	var due []string
+	for id, gr := range g.byID {
+		at := gr.Next()
+		if !at.IsZero() && !at.After(now) {
+			due = append(due, id)
+		} else if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	g.mu.Unlock()
+	sort.Strings(due)
+	for _, id := range due {
+		g.do(id, false, nil, func(gr *group.Group, _ group.RequestID) []group.Answer { return gr.Tick(now) })
+		g.mu.Lock()
+		if gr := g.byID[id]; gr != nil {
+			if at := gr.Next(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+		g.mu.Unlock()
+	}
+	return next
+}
+
+// close implements groupCoordinator.
+func (g *groups) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.waiting)
+}
+
+// commitOffsets stores offsets durably, all that wait in one write, in the
+// order in which they came.
+func (g *groups) commitOffsets(c offsetCommit) {
+	q := &g.commits
+	q.Lock()
+	q.queue = append(q.queue, c)
+	start := !q.running
+	q.running = true
+	q.Unlock()
+	if start {
+		g.b.spawn(g.commitLoop)
+	}
+}
+
+func (g *groups) commitLoop() {
+	q := &g.commits
+	for {
+		q.Lock()
+		work := q.queue
+		q.queue = nil
+		q.running = len(work) > 0
+		q.Unlock()
+		if len(work) == 0 {
+			return
+		}
+		batch := g.b.meta.NewBatch()
+		for _, c := range work {
+			for _, o := range c.offsets {
+				batch.PutOffset(c.group, o)
+			}
+		}
+		err := g.b.commit(batch)
+		for _, c := range work {
+			c.done(err)
+		}
+	}
+}
+
+// ids lists the groups that have members or offsets, sorted.
+func (g *groups) ids() ([]string, error) {
+	ids, err := g.b.meta.OffsetGroups()
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	for id := range g.byID {
+		ids = append(ids, id)
+	}
+	g.mu.Unlock()
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// code is the error code of a *kerr.Error, 0 for nil.
+func groupCode(err error) int16 {
+	if err == nil {
+		return 0
+	}
+	if ke, ok := err.(*kerr.Error); ok {
+		return ke.Code
+	}
+	return kerr.UnknownServerError.Code
+}
+
+// noGroups stands in until the groups are read.
+type noGroups struct{}
+
+var _ groupCoordinator = noGroups{}
+
+func (noGroups) checkTxnCommit(string, int32, string, *string) error { return nil }
+func (noGroups) offsetsDecided([]string)                             {}
+func (noGroups) topicDeleted(string)                                 {}
+func (noGroups) tick(time.Time) time.Time                            { return time.Time{} }
+func (noGroups) close()                                              {}

@@ -1,0 +1,216 @@
+package logbroker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/levada/levada/logbroker/commitlog"
+	"github.com/levada/levada/logbroker/meta"
+)
+
+const (
+	// waitedSyncDelay is how long unsynced data is kept from a fetch that
+	// waits for it; idleSyncDelay from one that may come.
+	waitedSyncDelay = 50 * time.Millisecond
+	idleSyncDelay   = time.Second
+)
+
+// partition is one partition: its log, and who waits for it.
+type partition struct {
+	broker *Broker
+	topic  *topic
+	index  int32
+	log    *commitlog.Log // nil if it could not be opened: see damage
+	damage error
+
+	mu      sync.Mutex // guards what follows
+	waiters []syncWaiter
+	syncing bool // a sync is in flight; it looks at waiters when it is done
+	late    *timer
+
+	watchers atomic.Pointer[[]*watcher]
+	gone     atomic.Bool // the topic was deleted
+}
+
+// syncWaiter is called when the log is synced up to end. A lazy one is content
+// with the next sync there is.
+type syncWaiter struct {
+	end  int64
+	lazy bool
+	fn   func(error)
+}
+
+// watcher is called when the high watermark or the last stable offset of the
+// partition may have advanced.
+type watcher struct {
+	fn func()
+	// committed: it reads committed records only, so a sync helps it only up
+	// to the first open transaction.
+	committed bool
+}
+
+func (p *partition) id() meta.Partition { return meta.Partition{Topic: p.topic.id, Index: p.index} }
+
+// syncTo calls fn once everything below end is durable. One sync is in flight
+// for a log at any time; the next one takes along all that wait by then.
+func (p *partition) syncTo(end int64, fn func(error)) {
+	if p.log.SyncedEnd() >= end {
+		fn(nil)
+		return
+	}
+	p.mu.Lock()
+	p.waiters = append(p.waiters, syncWaiter{end: end, fn: fn})
+	start := !p.syncing
+	p.syncing = true
+	p.mu.Unlock()
+	if start {
+		p.broker.spawn(p.syncLoop)
+	}
+}
+
+// whenSynced calls fn once everything below end is durable, without asking for
+// a sync before the idle one.
+func (p *partition) whenSynced(end int64, fn func(error)) {
+	if p.log.SyncedEnd() >= end {
+		fn(nil)
+		return
+	}
+	p.mu.Lock()
+	p.waiters = append(p.waiters, syncWaiter{end: end, lazy: true, fn: fn})
+	p.mu.Unlock()
+	p.syncLater()
+}
+
+func (p *partition) syncLoop() {
+	for {
+		err := p.broker.syncLog(p)
+		p.mu.Lock()
+		ready, more := p.takeReady(err)
+		p.syncing = more
+		p.mu.Unlock()
+		for _, fn := range ready {
+			fn(err)
+		}
+		p.notify()
+		if !more {
+			return
+		}
+	}
+}
+
+// takeReady removes the waiters that are served, all if the sync failed, and
+// tells whether one that is not lazy is left. p.mu is held.
+func (p *partition) takeReady(err error) (ready []func(error), more bool) {
+	synced := p.log.SyncedEnd()
+	kept := p.waiters[:0]
+	for _, w := range p.waiters {
+		if err != nil || w.end <= synced {
+			ready = append(ready, w.fn)
+			continue
+		}
+		kept = append(kept, w)
+		more = more || !w.lazy
+	}
+	clear(p.waiters[len(kept):])
+	p.waiters = kept
+	return ready, more
+}
+
+// syncLater makes sure that the unsynced end is synced in the background: soon
+// if somebody waits for it, else within a second.
+func (p *partition) syncLater() {
+	delay := p.syncDelay()
+	p.mu.Lock()
+	due := p.late
+	p.mu.Unlock()
+	if due != nil && delay == idleSyncDelay {
+		return
+	}
+	at := p.broker.now().Add(delay)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.late != nil && !p.late.at.After(at) {
+		return
+	}
+	p.late.stop()
+	p.late = p.broker.timers.at(at, func(time.Time) {
+		p.mu.Lock()
+		p.late = nil
+		p.mu.Unlock()
+		if !p.gone.Load() {
+			p.syncTo(p.log.End(), func(error) {})
+		}
+	})
+}
+
+// syncDelay is how long the unsynced end may stay so.
+func (p *partition) syncDelay() time.Duration {
+	ws := p.watchers.Load()
+	if p.broker.cfg.Fsync == FsyncInterval {
+		return waitedSyncDelay
+	}
+	if ws == nil || len(*ws) == 0 {
+		return idleSyncDelay
+	}
+	for _, w := range *ws {
+		if !w.committed {
+			return waitedSyncDelay
+		}
+	}
+	// All read committed records: a sync helps them only if the end of what is
+	// decided is not durable.
+	synced := p.log.SyncedEnd()
+	for _, open := range p.log.OpenTransactions() {
+		if !open.Decided && open.FirstOffset <= synced {
+			return idleSyncDelay
+		}
+	}
+	return waitedSyncDelay
+}
+
+// watch registers a watcher until cancel is called. What was unsynced before
+// is synced soon.
+func (p *partition) watch(committed bool, fn func()) (cancel func()) {
+	w := &watcher{fn: fn, committed: committed}
+	p.mu.Lock()
+	p.setWatchers(func(ws []*watcher) []*watcher { return append(ws, w) })
+	p.mu.Unlock()
+	if p.log.End() > p.log.SyncedEnd() {
+		p.syncLater()
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.setWatchers(func(ws []*watcher) []*watcher {
+			for i := range ws {
+				if ws[i] == w {
+					return append(ws[:i], ws[i+1:]...)
+				}
+			}
+			return ws
+		})
+	}
+}
+
+// setWatchers replaces the list, which readers take without a lock.
+func (p *partition) setWatchers(change func([]*watcher) []*watcher) {
+	var old []*watcher
+	if ws := p.watchers.Load(); ws != nil {
+		old = append(old, *ws...)
+	}
+	old = change(old)
+	p.watchers.Store(&old)
+}
+
+// notify tells the watchers that an offset may have advanced. No lock is held.
+func (p *partition) notify() {
+	if ws := p.watchers.Load(); ws != nil {
+		for _, w := range *ws {
+			w.fn()
+		}
+	}
+}
+
+// highWatermark is the end of what may be read: of what is durable.
+func (p *partition) highWatermark() int64 { return p.log.SyncedEnd() }

@@ -1,0 +1,50 @@
+package logbroker
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// handler is one row of the request table.
+type handler struct {
+	key kmsg.Key
+	// min and max are the versions advertised; below served answers with
+	// UNSUPPORTED_VERSION what is advertised only because a client insists.
+	min, max int16
+	serve    func(b *Broker, r *request)
+}
+
+// requestTable lists every request served, by key. The group requests are in
+// groups.go.
+func requestTable() []handler {
+	return append(groupHandlers(),
+		handler{kmsg.Produce, 0, 13, (*Broker).handleProduce},
+		handler{kmsg.Fetch, 4, 18, (*Broker).handleFetch},
+		handler{kmsg.ListOffsets, 1, 10, (*Broker).handleListOffsets},
+		handler{kmsg.Metadata, 0, 13, (*Broker).handleMetadata},
+		handler{kmsg.FindCoordinator, 0, 6, (*Broker).handleFindCoordinator},
+		handler{kmsg.ApiVersions, 0, 4, (*Broker).handleApiVersions},
+		handler{kmsg.CreateTopics, 2, 7, (*Broker).handleCreateTopics},
+		handler{kmsg.DeleteTopics, 1, 6, (*Broker).handleDeleteTopics},
+		handler{kmsg.DeleteRecords, 0, 2, (*Broker).handleDeleteRecords},
+		handler{kmsg.InitProducerID, 0, 5, (*Broker).handleInitProducerID},
+		handler{kmsg.OffsetForLeaderEpoch, 2, 4, (*Broker).handleOffsetForLeaderEpoch},
+		handler{kmsg.AddPartitionsToTxn, 0, 3, (*Broker).handleAddPartitionsToTxn},
+		handler{kmsg.AddOffsetsToTxn, 0, 4, (*Broker).handleAddOffsetsToTxn},
+		handler{kmsg.EndTxn, 0, 5, (*Broker).handleEndTxn},
+		handler{kmsg.TxnOffsetCommit, 0, 5, (*Broker).handleTxnOffsetCommit},
+		handler{kmsg.DescribeConfigs, 1, 4, (*Broker).handleDescribeConfigs},
+		handler{kmsg.AlterConfigs, 0, 2, (*Broker).handleAlterConfigs},
+		handler{kmsg.IncrementalAlterConfigs, 0, 1, (*Broker).handleIncrementalAlterConfigs},
+		handler{kmsg.DescribeCluster, 0, 2, (*Broker).handleDescribeCluster},
+	)
+}
+
+// request is one request on its way through the broker.
+type request struct {
+	// conn is whose request it is; valid inside the handler only.
+	conn *Conn
+	msg  kmsg.Request
+	// respond answers, exactly once. nil stands for no answer, which only a
+	// produce without acks has.
+	respond func(kmsg.Response)
+}
+
+func (r *request) version() int16 { return r.msg.GetVersion() }

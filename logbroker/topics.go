@@ -1,0 +1,315 @@
+package logbroker
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/levada/levada/logbroker/commitlog"
+	"github.com/levada/levada/logbroker/meta"
+)
+
+const maxTopicName = 249
+
+// topic is one topic. Its partitions do not change.
+type topic struct {
+	name       string
+	id         meta.TopicID
+	partitions []*partition
+	configs    atomic.Pointer[map[string]string] // replaced, never changed
+}
+
+// topicSet are all topics. Readers take the maps without a lock.
+type topicSet struct {
+	b    *Broker
+	now  atomic.Pointer[topicMaps]
+	edit sync.Mutex // held by whoever creates, deletes or configures a topic
+}
+
+type topicMaps struct {
+	byName map[string]*topic
+	byID   map[meta.TopicID]*topic
+	count  int // partitions of all topics
+}
+
+func (s *topicSet) init(b *Broker) {
+	s.b = b
+	s.now.Store(&topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}})
+}
+
+func (s *topicSet) byName(name string) *topic { return s.now.Load().byName[name] }
+
+func (s *topicSet) byID(id meta.TopicID) *topic { return s.now.Load().byID[id] }
+
+// sorted lists all topics by name.
+func (s *topicSet) sorted() []*topic {
+	maps := s.now.Load()
+	out := make([]*topic, 0, len(maps.byName))
+	for _, t := range maps.byName {
+		out = append(out, t)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].name < out[j].name })
+	return out
+}
+
+// each calls fn for every partition, in the order of names and numbers.
+func (s *topicSet) each(fn func(*partition)) {
+	for _, t := range s.sorted() {
+		for _, p := range t.partitions {
+			fn(p)
+		}
+	}
+}
+
+// partition finds an open partition, or says with Kafka's error why not.
+func (s *topicSet) partition(t *topic, index int32) (*partition, error) {
+	if t == nil || index < 0 || int(index) >= len(t.partitions) {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	p := t.partitions[index]
+	if p.damage != nil {
+		return nil, kerr.KafkaStorageError
+	}
+	return p, nil
+}
+
+func (s *topicSet) byMetaID(id meta.Partition) *partition {
+	p, err := s.partition(s.byID(id.Topic), id.Index)
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
+// publish replaces the maps with add in them and drop not. edit is held, or
+// nobody else knows the set yet.
+func (s *topicSet) publish(add, drop *topic) {
+	old := s.now.Load()
+	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}}
+	put := func(t *topic) {
+		next.byName[t.name], next.byID[t.id] = t, t
+		next.count += len(t.partitions)
+	}
+	for _, t := range old.byName {
+		if t != drop {
+			put(t)
+		}
+	}
+	if add != nil {
+		put(add)
+	}
+	s.now.Store(next)
+}
+
+// open finishes deletions that a crash interrupted and opens all logs.
+func (s *topicSet) open(st start) error {
+	deleted, err := s.b.meta.DeletedTopics()
+	if err != nil {
+		return err
+	}
+	for _, row := range deleted {
+		if err := s.removeDirs(row); err != nil {
+			return err
+		}
+	}
+	rows, err := s.b.meta.Topics()
+	if err != nil {
+		return err
+	}
+	starts, err := s.b.meta.LogStarts()
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if !row.Created {
+			if err := s.makeDirs(row); err != nil {
+				return err
+			}
+		}
+		s.publish(s.openTopic(row, starts, st), nil)
+	}
+	return nil
+}
+
+// openTopic opens the logs of a topic whose directories exist. One that cannot
+// be opened is reported and left as it is: its partition answers with a
+// storage error, the others work.
+func (s *topicSet) openTopic(row meta.Topic, starts map[meta.Partition]int64, st start) *topic {
+	t := &topic{name: row.Name, id: row.ID}
+	t.configs.Store(&row.Configs)
+	for i := range row.Partitions {
+		p := &partition{broker: s.b, topic: t, index: i}
+		dir := s.dir(row.Name, i)
+		if _, err := s.b.gate.Stat(dir); err != nil {
+			p.damage = fmt.Errorf("directory %s is missing: restore it, or delete the topic: %w", dir, err)
+		} else {
+			p.log, p.damage = commitlog.Open(s.logConfig(row, i, starts, st))
+		}
+		if p.damage != nil {
+			s.b.log.Error("partition is damaged and stays offline", "topic", row.Name, "partition", i, "error", p.damage)
+			p.log = nil
+		}
+		t.partitions = append(t.partitions, p)
+	}
+	return t
+}
+
+func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]int64, st start) commitlog.Config {
+	cfg := commitlog.Config{
+		FS:                 s.b.gate,
+		Dir:                s.dir(row.Name, i),
+		SegmentBytes:       s.b.cfg.SegmentBytes,
+		IndexIntervalBytes: s.b.cfg.IndexIntervalBytes,
+		LogStart:           starts[meta.Partition{Topic: row.ID, Index: i}],
+		LeaderEpoch:        s.b.epoch,
+		Now:                s.b.cfg.Now,
+		Logger:             s.b.log.With("topic", row.Name, "partition", i),
+		Suspect:            st.unclean,
+		SuspectDisk:        st.suspectDisk,
+		Cleanly:            !st.unclean,
+	}
+	if n, err := strconv.ParseInt(row.Configs["segment.bytes"], 10, 64); err == nil {
+		cfg.SegmentBytes = n
+	}
+	return cfg
+}
+
+func (s *topicSet) dir(name string, index int32) string {
+	return s.b.dir.join(logsDir, name+"-"+strconv.Itoa(int(index)))
+}
+
+// makeDirs makes the directories of a new topic durable and marks it created.
+func (s *topicSet) makeDirs(row meta.Topic) error {
+	for i := range row.Partitions {
+		if err := s.b.gate.MkdirAll(s.dir(row.Name, i), 0o755); err != nil {
+			return fmt.Errorf("topic %s: %w", row.Name, err)
+		}
+	}
+	if err := syncDir(s.b.gate, s.b.dir.join(logsDir)); err != nil {
+		return err
+	}
+	row.Created = true
+	batch := s.b.meta.NewBatch()
+	batch.PutTopic(row)
+	return s.b.commit(batch)
+}
+
+// create makes a topic. Its row is written first, so that a crash leaves no
+// directory that nobody knows.
+func (s *topicSet) create(name string, partitions int32, configs map[string]string, validateOnly bool) (meta.Topic, error) {
+	if err := checkTopicName(name); err != nil {
+		return meta.Topic{}, err
+	}
+	s.edit.Lock()
+	defer s.edit.Unlock()
+	switch {
+	case s.byName(name) != nil:
+		return meta.Topic{}, kerr.TopicAlreadyExists
+	case partitions < 1:
+		return meta.Topic{}, kerr.InvalidPartitions
+	case s.now.Load().count+int(partitions) > s.b.cfg.Limits.Partitions:
+		return meta.Topic{}, kerr.PolicyViolation
+	}
+	id, err := s.b.newTopicID()
+	if err != nil {
+		return meta.Topic{}, err
+	}
+	row := meta.Topic{Name: name, ID: id, Partitions: partitions, Configs: configs}
+	if validateOnly {
+		return row, nil
+	}
+	batch := s.b.meta.NewBatch()
+	batch.PutTopic(row)
+	if err := s.b.commit(batch); err != nil {
+		return row, kerr.KafkaStorageError
+	}
+	if err := s.makeDirs(row); err != nil {
+		s.b.log.Error("topic was not created", "topic", name, "error", err)
+		return row, kerr.KafkaStorageError
+	}
+	s.publish(s.openTopic(row, nil, start{}), nil)
+	return row, nil
+}
+
+// delete removes a topic, its offsets and its directories.
+func (s *topicSet) delete(t *topic) error {
+	s.edit.Lock()
+	defer s.edit.Unlock()
+	if s.byName(t.name) != t {
+		return kerr.UnknownTopicOrPartition
+	}
+	row := meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.partitions))}
+	batch := s.b.meta.NewBatch()
+	batch.DeleteTopic(row)
+	if err := s.b.commit(batch); err != nil {
+		return kerr.KafkaStorageError
+	}
+	s.publish(nil, t)
+	for _, p := range t.partitions {
+		p.gone.Store(true)
+		if p.log == nil {
+			continue
+		}
+		if err := p.log.Close(); err != nil {
+			s.b.log.Warn("deleted log did not close", "topic", t.name, "partition", p.index, "error", err)
+		}
+	}
+	err := s.removeDirs(row)
+	for _, p := range t.partitions {
+		p.notify()
+	}
+	s.b.groups.topicDeleted(t.name)
+	return err
+}
+
+// removeDirs moves the directories of a deleted topic aside, durably, so that
+// the name is free, and then removes them. It can be repeated.
+func (s *topicSet) removeDirs(row meta.Topic) error {
+	for i := range row.Partitions {
+		from := s.dir(row.Name, i)
+		to := s.b.dir.join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
+		if err := s.b.gate.Rename(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("deleted topic %s: %w", row.Name, err)
+		}
+	}
+	err := errors.Join(syncDir(s.b.gate, s.b.dir.join(deletedDir)), syncDir(s.b.gate, s.b.dir.join(logsDir)))
+	if err != nil {
+		return fmt.Errorf("deleted topic %s: %w", row.Name, err)
+	}
+	for i := range row.Partitions {
+		dir := s.b.dir.join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
+		if err := s.b.gate.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("deleted topic %s: %w", row.Name, err)
+		}
+	}
+	batch := s.b.meta.NewBatch()
+	batch.ForgetDeleted(row.ID)
+	// Not synced by itself: the row of a topic created later under this name
+	// is, and comes after it in the database's log.
+	return s.b.meta.Commit(batch, false)
+}
+
+// checkTopicName keeps a name from leaving the data directory and to what
+// Kafka allows.
+func checkTopicName(name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > maxTopicName {
+		return kerr.InvalidTopicException
+	}
+	for i := range len(name) {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return kerr.InvalidTopicException
+		}
+	}
+	return nil
+}
+
+// encodeID is Kafka's text form of a topic id.
+func encodeID(id meta.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
