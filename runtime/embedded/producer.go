@@ -1,0 +1,303 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker"
+	"github.com/levada/levada/runtime/logclient"
+)
+
+const (
+	defaultTransactionTimeout = 10 * time.Second
+	// fenceTimeout is the transaction time-out with which an id is fenced; it
+	// never counts, since the fencer opens no transaction.
+	fenceTimeout = time.Minute
+	// maxRetries bounds the requests that are sent again because the
+	// coordinator is still ending the transaction before.
+	maxRetries = 1000
+)
+
+// groupMetadata is what a commit says about the member that commits.
+type groupMetadata struct {
+	group      string
+	generation int32
+	memberID   string
+	instanceID *string
+}
+
+// producer implements logclient.Transaction with Kafka's transactions (KIP-98,
+// KIP-890: the epoch grows with every transaction, partitions join by being
+// written to). Answers of the broker may arrive on any goroutine.
+type producer struct {
+	broker *logbroker.Broker
+	conn   *logbroker.Conn
+	id     string
+	member func() groupMetadata // nil outside a group
+	ready  *logclient.Pending[struct{}]
+
+	mu         sync.Mutex // guards what follows
+	producerID int64
+	epoch      int16
+	open       bool // something was written in this transaction
+	sequences  map[logclient.TopicPartition]int32
+	ends       []logclient.Position
+	early      []appended // handed over before the producer id was there
+	failed     error      // of an early append
+}
+
+type appended struct {
+	tp    logclient.TopicPartition
+	batch recordbatch.Batch
+}
+
+// newProducer takes the transactional id from whoever held it.
+func newProducer(b *logbroker.Broker, id string, timeout time.Duration, member func() groupMetadata) *producer {
+	if timeout <= 0 {
+		timeout = defaultTransactionTimeout
+	}
+	p := &producer{
+		broker: b, conn: logbroker.NewConn(clientID, host), id: id, member: member,
+		ready: logclient.NewPending[struct{}](), sequences: map[logclient.TopicPartition]int32{},
+	}
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.Version, req.TransactionalID, req.TransactionTimeoutMillis = 5, &id, int32(timeout.Milliseconds())
+	req.ProducerID, req.ProducerEpoch = -1, -1
+	p.init(req, 0)
+	return p
+}
+
+// init asks for the producer id, again while the transaction of the former
+// holder is being ended.
+func (p *producer) init(req *kmsg.InitProducerIDRequest, tries int) {
+	answered := callAs[*kmsg.InitProducerIDResponse](p.broker, p.conn, req)
+	answered.OnDone(func() {
+		resp, err := answered.Result()
+		if err == nil && resp.ErrorCode == kerr.ConcurrentTransactions.Code && tries < maxRetries {
+			time.AfterFunc(retryDelay, func() { p.init(req, tries+1) })
+			return
+		}
+		if err == nil {
+			err = mapped(resp.ErrorCode, fmt.Sprintf("transactional id %q", p.id))
+		}
+		p.mu.Lock()
+		if err == nil {
+			p.producerID, p.epoch = resp.ProducerID, resp.ProducerEpoch
+			for _, a := range p.early {
+				if p.failed == nil {
+					p.failed = p.write(a.tp, a.batch)
+				}
+			}
+		}
+		p.early = nil
+		p.mu.Unlock()
+		p.ready.Resolve(struct{}{}, err)
+	})
+}
+
+// retryDelay is the time before a request is sent again to a coordinator that
+// is still ending the transaction before.
+const retryDelay = 2 * time.Millisecond
+
+// Append implements logclient.Transaction.
+func (p *producer) Append(tp logclient.TopicPartition, batch recordbatch.Batch) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ready.Done() {
+		p.early = append(p.early, appended{tp, batch})
+		return nil
+	}
+	if _, err := p.ready.Result(); err != nil {
+		return err
+	}
+	return p.write(tp, batch)
+}
+
+// write hands a batch to the broker. The caller holds mu.
+func (p *producer) write(tp logclient.TopicPartition, batch recordbatch.Batch) error {
+	n := batch.LastOffsetDelta() + 1
+	seq := p.sequences[tp]
+	batch.SetProducer(p.producerID, p.epoch, seq, true)
+	batch.SetCRC()
+	p.open = true
+	base, err := p.broker.Append(tp.Topic, tp.Partition, batch)
+	if err != nil {
+		return fmt.Errorf("append to %s-%d: %w", tp.Topic, tp.Partition, sentinel(err))
+	}
+	p.sequences[tp] = recordbatch.AddSequence(seq, n)
+	end := logclient.Position{TopicPartition: tp, Offset: base + int64(n), LeaderEpoch: batch.LeaderEpoch()}
+	for i := range p.ends {
+		if p.ends[i].TopicPartition == tp {
+			p.ends[i] = end
+			return nil
+		}
+	}
+	p.ends = append(p.ends, end)
+	return nil
+}
+
+// Commit implements logclient.Transaction.
+func (p *producer) Commit(positions []logclient.Position) *logclient.Pending[logclient.CommitResult] {
+	done := logclient.NewPending[logclient.CommitResult]()
+	p.ready.OnDone(func() {
+		if _, err := p.ready.Result(); err != nil {
+			done.Resolve(logclient.CommitResult{}, err)
+			return
+		}
+		p.mu.Lock()
+		failed, open := p.failed, p.open
+		p.open = open || len(positions) > 0
+		p.mu.Unlock()
+		switch {
+		case failed != nil:
+			done.Resolve(logclient.CommitResult{}, failed)
+		case !open && len(positions) == 0:
+			done.Resolve(logclient.CommitResult{}, nil)
+		case len(positions) == 0:
+			p.end(true, done, 0)
+		default:
+			p.addOffsets(positions, done, 0)
+		}
+	})
+	return done
+}
+
+// addOffsets adds the positions to the transaction, then ends it.
+func (p *producer) addOffsets(positions []logclient.Position, done *logclient.Pending[logclient.CommitResult], tries int) {
+	req := p.offsetsRequest(positions)
+	answered := callAs[*kmsg.TxnOffsetCommitResponse](p.broker, p.conn, req)
+	answered.OnDone(func() {
+		resp, err := answered.Result()
+		if err != nil {
+			done.Resolve(logclient.CommitResult{}, err)
+			return
+		}
+		for _, t := range resp.Topics {
+			for _, r := range t.Partitions {
+				if r.ErrorCode == kerr.ConcurrentTransactions.Code && tries < maxRetries {
+					time.AfterFunc(retryDelay, func() { p.addOffsets(positions, done, tries+1) })
+					return
+				}
+				if err := mapped(r.ErrorCode, fmt.Sprintf("commit offset of %s-%d", t.Topic, r.Partition)); err != nil {
+					done.Resolve(logclient.CommitResult{}, err)
+					return
+				}
+			}
+		}
+		p.end(true, done, 0)
+	})
+}
+
+func (p *producer) offsetsRequest(positions []logclient.Position) *kmsg.TxnOffsetCommitRequest {
+	g := p.member()
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Version, req.TransactionalID, req.Group = 5, p.id, g.group
+	req.Generation, req.MemberID, req.InstanceID = g.generation, g.memberID, g.instanceID
+	p.mu.Lock()
+	req.ProducerID, req.ProducerEpoch = p.producerID, p.epoch
+	p.mu.Unlock()
+	byTopic := map[string]int{}
+	for _, pos := range positions {
+		i, ok := byTopic[pos.Topic]
+		if !ok {
+			i = len(req.Topics)
+			byTopic[pos.Topic] = i
+			t := kmsg.NewTxnOffsetCommitRequestTopic()
+			t.Topic = pos.Topic
+			req.Topics = append(req.Topics, t)
+		}
+		r := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		r.Partition, r.Offset, r.LeaderEpoch, r.Metadata = pos.Partition, pos.Offset, pos.LeaderEpoch, &pos.Metadata
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, r)
+	}
+	return req
+}
+
+// end ends the transaction; the broker answers with the next epoch.
+func (p *producer) end(commit bool, done *logclient.Pending[logclient.CommitResult], tries int) {
+	req := kmsg.NewPtrEndTxnRequest()
+	req.Version, req.TransactionalID, req.Commit = 5, p.id, commit
+	p.mu.Lock()
+	req.ProducerID, req.ProducerEpoch = p.producerID, p.epoch
+	p.mu.Unlock()
+	answered := callAs[*kmsg.EndTxnResponse](p.broker, p.conn, req)
+	answered.OnDone(func() {
+		resp, err := answered.Result()
+		if err == nil && resp.ErrorCode == kerr.ConcurrentTransactions.Code && tries < maxRetries {
+			time.AfterFunc(retryDelay, func() { p.end(commit, done, tries+1) })
+			return
+		}
+		if err == nil {
+			err = mapped(resp.ErrorCode, fmt.Sprintf("end transaction of %q", p.id))
+		}
+		var result logclient.CommitResult
+		if err == nil {
+			p.mu.Lock()
+			result.Ends = p.ends
+			p.producerID, p.epoch = resp.ProducerID, resp.ProducerEpoch
+			p.reset()
+			p.mu.Unlock()
+		}
+		done.Resolve(result, err)
+	})
+}
+
+// reset forgets the transaction. Sequences begin anew with each epoch. The
+// caller holds mu.
+func (p *producer) reset() {
+	p.open, p.ends, p.failed = false, nil, nil
+	clear(p.sequences)
+}
+
+// Abort implements logclient.Transaction.
+func (p *producer) Abort() *logclient.Pending[struct{}] {
+	out := logclient.NewPending[struct{}]()
+	p.ready.OnDone(func() {
+		_, err := p.ready.Result()
+		p.mu.Lock()
+		open := p.open
+		if !open {
+			p.reset()
+		}
+		p.mu.Unlock()
+		if err != nil || !open {
+			out.Resolve(struct{}{}, err)
+			return
+		}
+		ended := logclient.NewPending[logclient.CommitResult]()
+		p.end(false, ended, 0)
+		ended.OnDone(func() {
+			_, err := ended.Result()
+			if errors.Is(err, kerr.InvalidTxnState) {
+				// Nothing reached the broker: there is no transaction to abort.
+				p.mu.Lock()
+				p.reset()
+				p.mu.Unlock()
+				err = nil
+			}
+			out.Resolve(struct{}{}, err)
+		})
+	})
+	return out
+}
+
+// writer implements logclient.Writer.
+type writer struct{ *producer }
+
+// NewWriter implements logclient.Log.
+func (l *Log) NewWriter(cfg logclient.WriterConfig) (logclient.Writer, error) {
+	if cfg.TransactionalID == "" {
+		return nil, errors.New("embedded: a writer needs a transactional id")
+	}
+	return writer{newProducer(l.broker, cfg.TransactionalID, cfg.TransactionTimeout, nil)}, nil
+}
+
+// Close implements logclient.Writer. An open transaction is aborted by the next
+// holder of the id, or by its time-out.
+func (w writer) Close() error { return nil }
