@@ -15,12 +15,26 @@ func (s *source) hint(at diagnostic.Span, message string) string {
 	}
 	value := valueOf(line)
 	switch {
+	case strings.Contains(line, "${") && strings.Contains(message, "','"):
+		return "inside { } and [ ] write variables in quotes: \"${NAME}\""
+	case strings.Contains(message, "','"):
+		return "inside { } and [ ] quote a value that holds one of , [ ] { }"
 	case strings.Contains(message, "mapping values are not allowed"):
 		return "quote expressions that contain `: `, as in " + quoted(value)
 	case value == "":
 		return ""
 	case strings.ContainsAny(value[:1], "`@%*\"'[{&!|>"):
 		return "a value that begins with " + value[:1] + " must be quoted, as in " + quoted(value)
+	}
+	return ""
+}
+
+// commentAt is the comment that begins at a place, if one does.
+func (s *source) commentAt(at diagnostic.Span) string {
+	runes := []rune(s.line(at.Line))
+	rest := strings.TrimSpace(string(runes[min(max(at.Column-1, 0), len(runes)):]))
+	if strings.HasPrefix(rest, "#") {
+		return rest
 	}
 	return ""
 }

@@ -134,6 +134,9 @@ func (p *parser) mapping(n *Node, y *yaml.Node, depth int) {
 
 func (p *parser) scalar(n *Node, y *yaml.Node) {
 	n.Style, n.Value = styleOf(y.Style), y.Value
+	if y.Value == "" && y.Style == 0 && n.Comment == "" {
+		n.Comment = p.source.commentAt(n.Span)
+	}
 	n.Span = n.whole()
 	if p.env == nil || !strings.Contains(n.Value, "$") {
 		return
