@@ -66,7 +66,7 @@ func (f *fetch) read() (enough bool) {
 		for _, p := range t.Partitions {
 			rp := kmsg.NewFetchResponseTopicPartition()
 			rp.Partition, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p.Partition, -1, -1, -1
-			rp.PreferredReadReplica = -1
+			rp.PreferredReadReplica, rp.RecordBatches = -1, []byte{} // librdkafka takes no null
 			if topic == nil {
 				rp.ErrorCode = unknown
 			} else {
@@ -107,7 +107,9 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 		rp.ErrorCode = produceCode(err)
 		return 0
 	}
-	rp.RecordBatches = res.Batches
+	if len(res.Batches) > 0 {
+		rp.RecordBatches = res.Batches
+	}
 	for _, a := range res.Aborted {
 		ra := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
 		ra.ProducerID, ra.FirstOffset = a.ProducerID, a.FirstOffset

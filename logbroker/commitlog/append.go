@@ -1,0 +1,263 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// AppendResult says where a batch lies.
+type AppendResult struct {
+	BaseOffset int64
+	LastOffset int64
+	// LogAppendTimeMs is the batch's timestamp if it is that of the append,
+	// otherwise -1.
+	LogAppendTimeMs int64
+	// Duplicate: the batch had been appended before, and lies there. It may not
+	// be synced yet.
+	Duplicate bool
+}
+
+// Append writes a batch to the page cache; Sync makes it durable. It sets base
+// offset and leader epoch in b and keeps no reference to it. The caller has
+// verified the CRC. Errors: ErrInvalidBatch, ErrOutOfOrderSequence,
+// ErrInvalidProducerEpoch, ErrInvalidTxnState, ErrConcurrentTransactions, what
+// check returns, ErrFailed, ErrClosed, or that of the file system, after which
+// nothing of the batch is visible and the next append is tried anew.
+func (l *Log) Append(b recordbatch.Batch, check TxnCheck) (AppendResult, error) {
+	if err := checkClientBatch(b); err != nil {
+		return AppendResult{}, err
+	}
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	if err := l.usable(); err != nil {
+		return AppendResult{}, err
+	}
+	l.mu.RLock()
+	first, duplicate, err := l.state.check(b)
+	opens := l.state.opens(b)
+	l.mu.RUnlock()
+	if err != nil {
+		return AppendResult{}, err
+	}
+	appendTime := int64(-1)
+	if duplicate {
+		if b.IsLogAppendTime() {
+			appendTime = first.timestamp
+		}
+		return AppendResult{first.baseOffset, first.baseOffset + int64(first.lastDelta), appendTime, true}, nil
+	}
+	if check != nil && b.IsTransactional() {
+		if err := check(opens); err != nil {
+			return AppendResult{}, err
+		}
+	}
+	if err := l.write(b); err != nil {
+		return AppendResult{}, err
+	}
+	if b.IsLogAppendTime() {
+		appendTime = b.MaxTimestamp()
+	}
+	return AppendResult{b.BaseOffset(), b.LastOffset(), appendTime, false}, nil
+}
+
+func checkClientBatch(b recordbatch.Batch) error {
+	switch {
+	case len(b) < recordbatch.HeaderSize || b.SizeBytes() != len(b) || b[16] != recordbatch.Magic:
+		return fmt.Errorf("%w: %d bytes are not one batch", ErrInvalidBatch, len(b))
+	case len(b) > maxSegmentBytes:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrInvalidBatch, len(b), maxSegmentBytes)
+	case b.IsControl():
+		return fmt.Errorf("%w: control batches are the broker's", ErrInvalidBatch)
+	case b.Count() < 1 || b.Count()-1 != b.LastOffsetDelta():
+		return fmt.Errorf("%w: %d records, last offset delta %d", ErrInvalidBatch, b.Count(), b.LastOffsetDelta())
+	case b.ProducerID() < 0 && b.IsTransactional():
+		return fmt.Errorf("%w: transactional without a producer id", ErrInvalidBatch)
+	case b.ProducerID() >= 0 && (b.ProducerEpoch() < 0 || b.BaseSequence() < 0):
+		return fmt.Errorf("%w: producer %d with epoch %d, sequence %d", ErrInvalidBatch, b.ProducerID(), b.ProducerEpoch(), b.BaseSequence())
+	}
+	return nil
+}
+
+// AppendMarker ends the producer's transaction in this log, unless none is open
+// here: then appended is false. epoch is the transaction's or, where the
+// producer's epoch is bumped with the marker (KIP-890), the new one. The marker
+// is not synced.
+func (l *Log) AppendMarker(producerID int64, epoch int16, commit bool, coordinatorEpoch int32) (offset int64, appended bool, err error) {
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	if err := l.usable(); err != nil {
+		return -1, false, err
+	}
+	l.mu.RLock()
+	err = l.state.checkMarker(producerID, epoch, commit)
+	p := l.state.producers[producerID]
+	open := p != nil && p.txn != nil
+	l.mu.RUnlock()
+	if err != nil || !open {
+		return -1, false, err
+	}
+	b := recordbatch.ControlBatch(producerID, epoch, commit, coordinatorEpoch, l.cfg.Now().UnixMilli())
+	if err := l.write(b); err != nil {
+		return -1, false, err
+	}
+	return b.BaseOffset(), true, nil
+}
+
+func (s *state) checkMarker(producerID int64, epoch int16, commit bool) error {
+	p := s.producers[producerID]
+	if p == nil || p.txn == nil {
+		return nil
+	}
+	if epoch < p.epoch {
+		return fmt.Errorf("%w: producer %d has epoch %d, the marker %d", ErrInvalidProducerEpoch, producerID, p.epoch, epoch)
+	}
+	if t := p.txn; t.decided && t.commit != commit {
+		return fmt.Errorf("%w: producer %d: the decision was commit=%t, the marker says commit=%t", ErrInvalidTxnState, producerID, t.commit, commit)
+	}
+	return nil
+}
+
+// write places a batch at the end and makes it visible. appends is held.
+func (l *Log) write(b recordbatch.Batch) error {
+	base := l.end.Load()
+	b.SetBaseOffset(base)
+	b.SetLeaderEpoch(l.cfg.LeaderEpoch)
+	seg, err := l.roomFor(b)
+	if err != nil {
+		return err
+	}
+	if err := l.wipe(); err != nil {
+		return err
+	}
+	position := seg.size.Load()
+	if _, err := seg.file.WriteAt(b, position); err != nil {
+		l.dirtyTo = position + int64(len(b))
+		return fmt.Errorf("commitlog: append to %s at byte %d: %w", seg.path(), position, err)
+	}
+	// The transaction before the end: LastStable must not pass it. The size
+	// before the end: readers go as far as the end says.
+	l.mu.Lock()
+	err = l.state.apply(b)
+	l.firstUndecided.Store(l.state.txns.firstUndecided())
+	l.mu.Unlock()
+	if err != nil {
+		l.dirtyTo = position + int64(len(b))
+		return fmt.Errorf("%w: %w", ErrInvalidBatch, err)
+	}
+	seg.lookup.Lock()
+	seg.index.add(b, position)
+	seg.lookup.Unlock()
+	seg.size.Store(position + int64(len(b)))
+	seg.end.Store(b.NextOffset())
+	l.end.Store(b.NextOffset())
+	return nil
+}
+
+// wipe overwrites with zeros what a failed write may have left. Otherwise the
+// next batch, if it is shorter, would be followed by the end of the failed one,
+// whose bytes a client chose, and a recovery might take them for a batch.
+func (l *Log) wipe() error {
+	if l.dirtyTo == 0 {
+		return nil
+	}
+	seg := l.active()
+	info, err := seg.file.Stat()
+	if err != nil {
+		return fmt.Errorf("commitlog: %s: %w", seg.path(), err)
+	}
+	zeros := make([]byte, min(l.dirtyTo-seg.size.Load(), 64<<10))
+	end := min(l.dirtyTo, info.Size())
+	for at := seg.size.Load(); at < end; at += int64(len(zeros)) {
+		n := min(int64(len(zeros)), end-at)
+		if _, err := seg.file.WriteAt(zeros[:n], at); err != nil {
+			return fmt.Errorf("commitlog: clear what a failed append left in %s at byte %d: %w", seg.path(), at, err)
+		}
+	}
+	l.dirtyTo = 0
+	return nil
+}
+
+// roomFor gives the segment that b goes to: the active one, or a new one.
+func (l *Log) roomFor(b recordbatch.Batch) (*segment, error) {
+	seg := l.active()
+	size := seg.size.Load()
+	relative := b.LastOffset() - seg.base
+	if size == 0 || (size+int64(len(b)) <= l.cfg.SegmentBytes && relative <= math.MaxInt32) {
+		return seg, nil
+	}
+	if err := l.roll(); err != nil {
+		return nil, err
+	}
+	return l.active(), nil
+}
+
+// roll seals the active segment, synced, and begins the next. A crash between
+// any two steps leaves a log that ends with the sealed segment or with an
+// empty one after it.
+func (l *Log) roll() error {
+	if err := l.wipe(); err != nil {
+		return err
+	}
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	if err := l.syncActive(); err != nil {
+		return err
+	}
+	sealed := l.active()
+	next := newSegment(l.dir, l.end.Load(), l.cfg.IndexIntervalBytes)
+	next.index = newIndex(next.base, l.cfg.IndexIntervalBytes)
+	if err := next.open(true); err != nil {
+		return err
+	}
+	if err := l.dir.sync(); err != nil {
+		return l.fail(errors.Join(err, next.close()))
+	}
+	segs := append(slices.Clone(*l.segments.Load()), next)
+	l.segments.Store(&segs)
+	if err := l.saveCheckpoint(); err != nil {
+		l.log.Warn("checkpoint was not written; the next start reads more", "error", err)
+	}
+	sealed.unloadIndex()
+	return nil
+}
+
+// Sync makes durable all that was appended before the call, and advances
+// SyncedEnd. Concurrent calls share one sync where they can. A failure is
+// final: every later call returns it, and the log accepts no append.
+func (l *Log) Sync() error {
+	target := l.end.Load()
+	if l.syncedEnd.Load() >= target {
+		return l.usable()
+	}
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	if l.syncedEnd.Load() >= target {
+		return nil // a sync that began after the call took it along
+	}
+	return l.syncActive()
+}
+
+// syncActive syncs the active segment; the sealed ones are. syncing is held.
+func (l *Log) syncActive() error {
+	if err := l.failure(); err != nil {
+		return err
+	}
+	end := l.end.Load()
+	if end == l.syncedEnd.Load() {
+		return nil
+	}
+	seg := l.active()
+	if err := seg.file.SyncData(); err != nil {
+		return l.fail(fmt.Errorf("%s: %w", seg.path(), err))
+	}
+	l.syncedEnd.Store(end)
+	l.writeMark(end)
+	return nil
+}

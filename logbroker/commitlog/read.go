@@ -1,0 +1,330 @@
+package commitlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// Read appends to dst whole batches from the one that holds offset on, below
+// end, at most maxBytes of them and at most to the end of a segment. With
+// minOneBatch the first batch is returned whatever its size. At the end of the
+// log, or at end, it returns dst as it is. The CRCs are not checked. Errors:
+// ErrOffsetOutOfRange, ErrClosed, a *DamageError, or that of the file system.
+func (l *Log) Read(offset, end int64, maxBytes int, minOneBatch bool, dst []byte) ([]byte, error) {
+	logEnd := l.end.Load()
+	if start := l.start.Load(); offset < start || offset > logEnd {
+		return dst, fmt.Errorf("%w: %d, the log has %d to %d", ErrOffsetOutOfRange, offset, start, logEnd)
+	}
+	if l.closed.Load() {
+		return dst, ErrClosed
+	}
+	end = min(end, logEnd)
+	seg := l.segmentOf(offset)
+	if offset >= end || seg == nil {
+		return dst, nil
+	}
+	r := segmentRead{seg: seg, offset: offset, end: end, maxBytes: max(maxBytes, 0), minOne: minOneBatch}
+	out, err := r.run(&l.hints, dst)
+	if errors.Is(err, recordbatch.ErrCorrupt) {
+		// The index may be wrong, or the batches are.
+		l.hints.drop(seg)
+		seg.forgetIndex()
+		out, err = r.run(&l.hints, dst)
+	}
+	switch {
+	case errors.Is(err, recordbatch.ErrCorrupt):
+		err = &DamageError{Path: seg.path(), Position: r.position, Offset: offset, Reason: err}
+		l.damage.add(err)
+	case errors.Is(err, ErrClosed) && !l.closed.Load():
+		// DeleteTo removed the segment under the read.
+		err = fmt.Errorf("%w: %d was deleted", ErrOffsetOutOfRange, offset)
+	}
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
+// segmentRead is one Read.
+type segmentRead struct {
+	seg         *segment
+	offset, end int64
+	maxBytes    int
+	minOne      bool
+	position    int64
+}
+
+// run reads a chunk, and another where the first did not hold the batch: the
+// index gives only a place before it.
+func (r *segmentRead) run(h *hints, dst []byte) ([]byte, error) {
+	slack, err := r.find(h)
+	if err != nil {
+		return dst, err
+	}
+	kept := len(dst)
+	size := r.seg.size.Load()
+	want := int64(max(r.maxBytes, recordbatch.HeaderSize)) + slack
+	for r.position < size {
+		n := min(want, size-r.position)
+		dst = slices.Grow(dst[:kept], int(n))[:kept+int(n)]
+		chunk := dst[kept:]
+		if _, err := r.seg.ReadAt(chunk, r.position); err != nil {
+			return dst[:kept], err
+		}
+		skipped, first, err := r.skip(chunk)
+		if err != nil {
+			return dst[:kept], err
+		}
+		r.position += int64(skipped)
+		if first == 0 {
+			want = max(want, recordbatch.HeaderSize) // all skipped: read on
+			continue
+		}
+		if first > r.maxBytes && !r.minOne {
+			return dst[:kept], nil
+		}
+		if skipped+first > len(chunk) {
+			want = int64(max(first, r.maxBytes))
+			if r.position+want > size && r.position+int64(first) > size {
+				return dst[:kept], fmt.Errorf("%w: batch of %d bytes at %d of %d", recordbatch.ErrCorrupt, first, r.position, size)
+			}
+			continue
+		}
+		return r.take(h, dst, kept, skipped)
+	}
+	return dst[:kept], fmt.Errorf("%w: offset %d is not in its segment", recordbatch.ErrCorrupt, r.offset)
+}
+
+// find sets the position to read from, and says how far before the batch it
+// may lie.
+func (r *segmentRead) find(h *hints) (slack int64, err error) {
+	if r.offset == r.seg.base {
+		r.position = 0
+		return 0, nil
+	}
+	if p, ok := h.find(r.seg, r.offset); ok {
+		r.position = p
+		return 0, nil
+	}
+	err = r.seg.withIndex(func(x *sparseIndex) { r.position = x.position(r.offset) })
+	return int64(2 * r.seg.interval), err
+}
+
+// skip counts the bytes of the batches before the one that holds the offset,
+// and gives that one's size: 0 if its header is not in the chunk.
+func (r *segmentRead) skip(chunk []byte) (skipped, first int, err error) {
+	for len(chunk)-skipped >= recordbatch.HeaderSize {
+		b := recordbatch.Batch(chunk[skipped:])
+		n := int64(int32(binary.BigEndian.Uint32(b[8:]))) + recordbatch.LogOverhead
+		if n < recordbatch.HeaderSize || b[16] != recordbatch.Magic || b.LastOffsetDelta() < 0 || b.BaseOffset() > r.offset {
+			return 0, 0, fmt.Errorf("%w: no batch at byte %d", recordbatch.ErrCorrupt, r.position+int64(skipped))
+		}
+		if b.NextOffset() > r.offset {
+			return skipped, int(n), nil
+		}
+		skipped += int(n)
+	}
+	return skipped, 0, nil
+}
+
+// take keeps the whole batches of the chunk that are wanted.
+func (r *segmentRead) take(h *hints, dst []byte, kept, skipped int) ([]byte, error) {
+	chunk := dst[kept+skipped:]
+	taken, next := 0, int64(-1)
+	for rest := chunk; len(rest) >= recordbatch.HeaderSize; {
+		b, after, err := recordbatch.Split(rest)
+		if errors.Is(err, recordbatch.ErrShort) {
+			break
+		}
+		if err == nil && next >= 0 && b.BaseOffset() != next {
+			err = fmt.Errorf("%w: offset %d after %d", recordbatch.ErrCorrupt, b.BaseOffset(), next-1)
+		}
+		if err != nil {
+			if taken > 0 {
+				break // who reads on from here is told
+			}
+			return dst[:kept], err
+		}
+		if b.NextOffset() > r.end || (taken+len(b) > r.maxBytes && (taken > 0 || !r.minOne)) {
+			break
+		}
+		taken, next, rest = taken+len(b), b.NextOffset(), after
+	}
+	if taken > 0 {
+		h.put(r.seg, next, r.position+int64(taken))
+	}
+	copy(dst[kept:], chunk[:taken])
+	return dst[:kept+taken], nil
+}
+
+const hintCount = 8
+
+// hints remember where reads ended, so that whoever reads on needs no index
+// and one pread.
+type hints struct {
+	mu   sync.Mutex
+	list [hintCount]hint
+	turn int
+}
+
+type hint struct {
+	seg      *segment
+	offset   int64
+	position int64
+}
+
+func (h *hints) find(seg *segment, offset int64) (int64, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.list {
+		if e := &h.list[i]; e.seg == seg && e.offset == offset {
+			return e.position, true
+		}
+	}
+	return 0, false
+}
+
+func (h *hints) put(seg *segment, offset, position int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.list {
+		if e := &h.list[i]; e.seg == seg && e.offset == offset {
+			return
+		}
+	}
+	h.list[h.turn] = hint{seg, offset, position}
+	h.turn = (h.turn + 1) % hintCount
+}
+
+func (h *hints) drop(seg *segment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.list {
+		if h.list[i].seg == seg {
+			h.list[i] = hint{}
+		}
+	}
+}
+
+const maxDamage = 16
+
+type damageList struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+func (d *damageList) add(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.errs) < maxDamage {
+		d.errs = append(d.errs, err)
+	}
+}
+
+func (d *damageList) list() []error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.errs)
+}
+
+// OffsetForTime finds the first record, at or after Start, whose timestamp is
+// at least ms. ok is false if there is none.
+func (l *Log) OffsetForTime(ms int64) (offset, ts int64, ok bool, err error) {
+	for _, seg := range *l.segments.Load() {
+		if newest, last := seg.newestTimestamp(); last < 0 || newest < ms {
+			continue
+		}
+		from := int64(0)
+		if err := seg.withIndex(func(x *sparseIndex) { from = x.position(x.offsetBefore(ms)) }); err != nil {
+			return 0, 0, false, err
+		}
+		offset, ts, ok, err := l.firstRecord(seg, from, ms)
+		if ok || err != nil {
+			return offset, ts, ok, err
+		}
+	}
+	return 0, 0, false, nil
+}
+
+// MaxTimestamp finds the first record with the largest timestamp. ok is false
+// if the log is empty.
+func (l *Log) MaxTimestamp() (offset, ts int64, ok bool, err error) {
+	start := l.start.Load()
+	best := int64(noTimestamp)
+	for _, seg := range *l.segments.Load() {
+		newest, last := seg.newestTimestamp()
+		if last >= 0 && last < start {
+			// Deleted, but others of the segment are not.
+			if newest, err = l.newestFrom(seg, start); err != nil {
+				return 0, 0, false, err
+			}
+		}
+		best = max(best, newest)
+	}
+	if best == noTimestamp {
+		return 0, 0, false, nil
+	}
+	return l.OffsetForTime(best)
+}
+
+// newestFrom is the largest timestamp of the batches that reach past start.
+func (l *Log) newestFrom(seg *segment, start int64) (int64, error) {
+	newest := int64(noTimestamp)
+	w := newWalker(seg, 0, seg.size.Load())
+	for {
+		b, _, err := w.next()
+		if errors.Is(err, io.EOF) {
+			return newest, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if b.NextOffset() > start {
+			newest = max(newest, b.MaxTimestamp())
+		}
+	}
+}
+
+func (l *Log) firstRecord(seg *segment, from, ms int64) (offset, ts int64, ok bool, err error) {
+	start := l.start.Load()
+	w := newWalker(seg, from, seg.size.Load())
+	var reader recordbatch.Reader
+	for {
+		b, position, err := w.next()
+		if errors.Is(err, io.EOF) {
+			return 0, 0, false, nil
+		}
+		if err == nil && b.NextOffset() > start && b.MaxTimestamp() >= ms {
+			offset, ts, ok, err = recordAt(&reader, b, start, ms)
+		}
+		if errors.Is(err, recordbatch.ErrCorrupt) {
+			err = &DamageError{Path: seg.path(), Position: position, Offset: seg.base, Reason: err}
+			l.damage.add(err)
+		}
+		if ok || err != nil {
+			return offset, ts, ok, err
+		}
+	}
+}
+
+func recordAt(r *recordbatch.Reader, b recordbatch.Batch, start, ms int64) (offset, ts int64, ok bool, err error) {
+	if err := r.Reset(b); err != nil {
+		return 0, 0, false, err
+	}
+	var rec recordbatch.Record
+	for {
+		more, err := r.Next(&rec)
+		if !more || err != nil {
+			return 0, 0, false, err
+		}
+		if rec.Offset >= start && rec.Timestamp >= ms {
+			return rec.Offset, rec.Timestamp, true, nil
+		}
+	}
+}

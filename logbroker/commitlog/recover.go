@@ -1,0 +1,406 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// Open opens or creates the log in cfg.Dir and recovers what the last run left.
+// After a clean end it reads the checkpoint and the last few batches; otherwise
+// all that follows the checkpoint, which it syncs before it returns. A
+// *DamageError says that durable batches cannot be read, or are missing; the
+// files are left as they are.
+func Open(cfg Config) (*Log, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	r := recovery{cfg: cfg, dir: &directory{cfg.FS, cfg.Dir}, log: cfg.Logger}
+	l, err := r.run()
+	if err != nil {
+		for _, s := range r.segments {
+			err = errors.Join(err, s.close())
+		}
+		return nil, err
+	}
+	return l, nil
+}
+
+// recovery is one Open.
+type recovery struct {
+	cfg      Config
+	dir      *directory
+	log      interface{ Warn(string, ...any) }
+	mark     int64 // all below was synced
+	segments []*segment
+	state    *state
+	from     int // the first segment to read
+	fromByte int64
+	end      int64 // of what was read so far
+	changed  bool  // a file is not what the checkpoint says
+	notes    damageList
+}
+
+func (r *recovery) run() (*Log, error) {
+	if err := r.cfg.FS.MkdirAll(r.dir.path, 0o755); err != nil {
+		return nil, fmt.Errorf("commitlog: %w", err)
+	}
+	if err := r.survey(); err != nil {
+		return nil, err
+	}
+	if err := r.trustCheckpoint(); err != nil {
+		return nil, err
+	}
+	if err := r.readRest(); err != nil {
+		return nil, err
+	}
+	if err := r.settle(); err != nil {
+		return nil, err
+	}
+	return r.finish()
+}
+
+// survey lists the segments, drops what an interruption or a DeleteTo left,
+// and checks that none is missing at the front.
+func (r *recovery) survey() error {
+	have, err := r.dir.list()
+	if err != nil {
+		return err
+	}
+	for _, name := range have.leftovers {
+		if err := r.dir.remove(name); err != nil {
+			return err
+		}
+	}
+	bases := have.segments
+	for len(bases) > 1 && bases[1] <= r.cfg.LogStart {
+		if err := r.dir.removeSegment(bases[0]); err != nil {
+			return err
+		}
+		bases = bases[1:]
+	}
+	r.mark = readMark(r.dir)
+	if len(bases) == 0 {
+		if r.mark > r.cfg.LogStart {
+			return r.missing(r.cfg.LogStart, "no segment is there")
+		}
+		bases = []int64{r.cfg.LogStart}
+		r.changed = true
+	} else if bases[0] > r.cfg.LogStart {
+		return r.missing(r.cfg.LogStart, fmt.Sprintf("the first segment begins at offset %d", bases[0]))
+	}
+	for _, base := range bases {
+		r.segments = append(r.segments, newSegment(r.dir, base, r.cfg.IndexIntervalBytes))
+	}
+	return nil
+}
+
+func (r *recovery) missing(offset int64, why string) error {
+	return &DamageError{Path: r.dir.join(logName(offset)), Offset: offset, Reason: errors.New(why)}
+}
+
+// trustCheckpoint takes over what the checkpoint says of the log below its end,
+// if its snapshot can be read too. Otherwise everything is read.
+func (r *recovery) trustCheckpoint() error {
+	r.state = newState(r.cfg.MaxProducers)
+	r.end = r.segments[0].base
+	data, err := r.dir.readFile(checkpointFile, maxCheckpoint)
+	if isNotExist(err) {
+		return nil
+	}
+	var c checkpoint
+	if err == nil {
+		c, err = decodeCheckpoint(data)
+	}
+	if err != nil {
+		r.log.Warn("the checkpoint cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
+		return nil
+	}
+	known := c.segments[max(0, slices.IndexFunc(c.segments, func(s checkpointSegment) bool { return s.base >= r.segments[0].base })):]
+	r.mark = max(r.mark, c.end)
+	for i, k := range known {
+		if i >= len(r.segments) || r.segments[i].base != k.base {
+			return r.missing(k.base, "the checkpoint names it, and it is not there")
+		}
+	}
+	snapshot, err := r.dir.readFile(snapshotName(c.end), maxCheckpoint)
+	if err == nil {
+		r.state, err = decodeSnapshot(snapshot, c.end, r.cfg.MaxProducers)
+	}
+	if err != nil {
+		r.state = newState(r.cfg.MaxProducers)
+		r.log.Warn("the snapshot cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
+		return nil
+	}
+	return r.adopt(known, c.end)
+}
+
+// adopt sets the segments below end as the checkpoint describes them.
+func (r *recovery) adopt(known []checkpointSegment, end int64) error {
+	for i, k := range known {
+		s := r.segments[i]
+		size, err := r.fileSize(s)
+		if err != nil {
+			return err
+		}
+		if size < k.sizeBytes {
+			return &DamageError{Path: s.path(), Position: size, Offset: s.base, Reason: fmt.Errorf("%d bytes of %d are there", size, k.sizeBytes)}
+		}
+		segEnd := end
+		if i+1 < len(known) {
+			segEnd = known[i+1].base
+		}
+		s.size.Store(k.sizeBytes)
+		s.end.Store(segEnd)
+		s.sums, s.maxTimestamp, s.maxTimeOffset = k.sums, k.maxTimestamp, k.maxTimeOffset
+		r.from, r.fromByte = i, k.sizeBytes
+	}
+	r.end = end
+	return nil
+}
+
+func (r *recovery) fileSize(s *segment) (int64, error) {
+	info, err := r.cfg.FS.Stat(s.path())
+	if err != nil {
+		return 0, fmt.Errorf("commitlog: %w", err)
+	}
+	return info.Size(), nil
+}
+
+// readRest reads the batches that no checkpoint vouches for, up to the first
+// that is not whole. In the last segment that is a torn tail and is cut off.
+func (r *recovery) readRest() error {
+	for i := r.from; i < len(r.segments); i++ {
+		s, last := r.segments[i], i == len(r.segments)-1
+		at := int64(0)
+		if i == r.from {
+			at = r.fromByte
+		}
+		if s.base != r.end && at == 0 {
+			return &DamageError{Path: s.path(), Offset: r.end, Reason: fmt.Errorf("the segment begins at offset %d", s.base)}
+		}
+		if last {
+			// Created by a run that ended before it wrote to it, or now.
+			if err := s.open(true); err != nil {
+				return err
+			}
+		}
+		if err := r.readSegment(s, at, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) readSegment(s *segment, at int64, last bool) error {
+	limit, err := r.fileSize(s)
+	if err != nil {
+		return err
+	}
+	var index *sparseIndex
+	if at == 0 {
+		index = newIndex(s.base, s.interval)
+	} else if err := s.withIndex(func(x *sparseIndex) { index = x }); err != nil {
+		return err
+	}
+	w := newWalker(s, at, limit)
+	for {
+		b, position, err := w.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = r.accept(b)
+		}
+		if err != nil {
+			if err := r.endOfBatches(s, position, limit, last, err); err != nil {
+				return err
+			}
+			break
+		}
+		index.add(b, position)
+		r.end = b.NextOffset()
+		s.size.Store(w.at)
+		r.changed = true
+	}
+	s.end.Store(r.end)
+	s.lookup.Lock()
+	s.index = index
+	s.lookup.Unlock()
+	return nil
+}
+
+// accept checks a batch and takes it into the state.
+func (r *recovery) accept(b recordbatch.Batch) error {
+	if b.BaseOffset() != r.end {
+		return fmt.Errorf("%w: the batch says offset %d", recordbatch.ErrCorrupt, b.BaseOffset())
+	}
+	if err := b.Validate(); err != nil {
+		return err
+	}
+	return r.state.apply(b)
+}
+
+// endOfBatches decides what a place is where no batch can be read: damage, the
+// zeros that a failed append left in a segment that was then sealed, or a torn
+// tail.
+func (r *recovery) endOfBatches(s *segment, position, limit int64, last bool, reason error) error {
+	damage := &DamageError{Path: s.path(), Position: position, Offset: r.end, Reason: reason}
+	if !errors.Is(reason, recordbatch.ErrCorrupt) {
+		return reason // the file cannot be read at all
+	}
+	zeros, err := r.onlyZeros(s, position, limit)
+	if err != nil {
+		return err
+	}
+	if !last {
+		if zeros {
+			return nil
+		}
+		return damage
+	}
+	if r.end < r.mark {
+		return damage
+	}
+	r.log.Warn("cutting a torn tail", "segment", s.path(), "at_byte", position, "bytes", limit-position, "offset", r.end, "reason", reason)
+	return r.cut(s, position, limit, damage)
+}
+
+func (r *recovery) onlyZeros(s *segment, from, to int64) (bool, error) {
+	buf := make([]byte, min(to-from, 64<<10))
+	for at := from; at < to; at += int64(len(buf)) {
+		p := buf[:min(int64(len(buf)), to-at)]
+		if _, err := s.ReadAt(p, at); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(p, func(c byte) bool { return c != 0 }) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// cut replaces the last segment by a copy of its whole batches. If whole
+// batches follow the cut the file stays under another name: a power loss may
+// leave such, but so may a disk that lost what it had said was durable.
+func (r *recovery) cut(s *segment, position, limit int64, damage *DamageError) error {
+	if r.batchFollows(s, position, limit) {
+		kept := offsetName(s.base, fmt.Sprintf("%s.torn-%d", logSuffix, position))
+		if err := r.dir.remove(kept); err != nil {
+			return err
+		}
+		if err := r.cfg.FS.Link(s.path(), r.dir.join(kept)); err != nil {
+			return fmt.Errorf("commitlog: keep the torn tail: %w", err)
+		}
+		r.log.Warn("batches follow the torn place; the file as it was is kept", "file", r.dir.join(kept))
+		r.notes.add(damage)
+	}
+	r.changed = true
+	return r.rewrite(s, position, true)
+}
+
+// rewrite puts a synced copy of the first bytes in the place of a segment.
+func (r *recovery) rewrite(s *segment, sizeBytes int64, writable bool) error {
+	if err := r.dir.copyPrefix(logName(s.base), sizeBytes); err != nil {
+		return err
+	}
+	s.files.Lock()
+	old := s.file
+	s.file = nil
+	s.files.Unlock()
+	if old != nil {
+		if err := old.Close(); err != nil {
+			return fmt.Errorf("commitlog: %w", err)
+		}
+	}
+	return s.open(writable)
+}
+
+// batchFollows looks for a whole batch of a later offset past the torn place.
+func (r *recovery) batchFollows(s *segment, position, limit int64) bool {
+	data := make([]byte, min(limit-position, maxSegmentBytes))
+	if _, err := s.ReadAt(data, position); err != nil {
+		return false
+	}
+	for at := 1; at+recordbatch.HeaderSize <= len(data); at++ {
+		if data[at+16] != recordbatch.Magic {
+			continue
+		}
+		b, _, err := recordbatch.Split(data[at:])
+		if err != nil || b.BaseOffset() <= r.end || b.BaseOffset()-r.end > limit {
+			continue
+		}
+		if b.Validate() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// settle makes what is kept durable before anybody sees it, unless the page
+// cache is known to be so.
+func (r *recovery) settle() error {
+	if r.end < r.mark {
+		return &DamageError{
+			Path: r.segments[len(r.segments)-1].path(), Position: r.segments[len(r.segments)-1].size.Load(), Offset: r.end,
+			Reason: fmt.Errorf("the log ends at offset %d, and was durable up to %d", r.end, r.mark),
+		}
+	}
+	if r.cfg.LogStart > r.end {
+		return r.missing(r.end, fmt.Sprintf("the log ends at offset %d, and is said to start at %d", r.end, r.cfg.LogStart))
+	}
+	if r.cfg.trusted() && !r.changed {
+		return nil
+	}
+	for i, s := range r.segments[r.from:] {
+		last := r.from+i == len(r.segments)-1
+		if err := r.settleSegment(s, last); err != nil {
+			return err
+		}
+	}
+	return r.dir.sync()
+}
+
+func (r *recovery) settleSegment(s *segment, last bool) error {
+	if r.cfg.SuspectDisk {
+		return r.rewrite(s, s.size.Load(), last)
+	}
+	if err := s.open(last); err != nil {
+		return err
+	}
+	if err := s.file.SyncData(); err != nil {
+		return fmt.Errorf("commitlog: %s: %w", s.path(), err)
+	}
+	return nil
+}
+
+// finish makes the Log.
+func (r *recovery) finish() (*Log, error) {
+	l := &Log{cfg: r.cfg, dir: r.dir, log: r.cfg.Logger, state: r.state}
+	l.damage.errs = r.notes.errs
+	l.segments.Store(&r.segments)
+	l.start.Store(r.cfg.LogStart)
+	l.end.Store(r.end)
+	l.syncedEnd.Store(r.end)
+	l.state.aborted.dropBelow(r.cfg.LogStart)
+	l.firstUndecided.Store(l.state.txns.firstUndecided())
+	mark, err := openMark(r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("commitlog: %w", err)
+	}
+	l.mark = mark
+	l.writeMark(r.end)
+	if r.changed {
+		if err := l.saveCheckpoint(); err != nil {
+			r.log.Warn("checkpoint was not written; the next start reads more", "dir", r.dir.path, "error", err)
+		}
+	}
+	for _, s := range r.segments[:len(r.segments)-1] {
+		s.unloadIndex()
+	}
+	return l, nil
+}

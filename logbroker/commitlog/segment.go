@@ -1,0 +1,226 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// writeCategory is what Pebble's file system counts our writes as.
+const writeCategory vfs.DiskWriteCategory = "levada-log"
+
+// segment is one .log file and its indexes. Only the last one grows.
+type segment struct {
+	dir      *directory
+	base     int64
+	interval int
+
+	size atomic.Int64 // bytes of whole batches
+	end  atomic.Int64 // offset after the last batch
+
+	// files guards file and closed: held for reading during a read, for
+	// writing to open or close.
+	files  sync.RWMutex
+	file   vfs.File
+	closed bool
+
+	// lookup guards what follows. No file of an active segment is touched
+	// under it.
+	lookup        sync.Mutex
+	index         *sparseIndex // nil: of a sealed segment, not loaded
+	sums          indexSums    // of the index files, if written
+	maxTimestamp  int64        // if index is nil
+	maxTimeOffset int64
+}
+
+// indexSums are CRC-32C of both index files.
+type indexSums struct{ offsets, times uint32 }
+
+func newSegment(dir *directory, base int64, interval int) *segment {
+	s := &segment{dir: dir, base: base, interval: interval, maxTimestamp: noTimestamp, maxTimeOffset: -1}
+	s.end.Store(base)
+	return s
+}
+
+func (s *segment) path() string { return s.dir.join(logName(s.base)) }
+
+// open opens the file, which must exist, for reading or also for writing.
+func (s *segment) open(writable bool) error {
+	s.files.Lock()
+	defer s.files.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if s.file != nil {
+		return nil
+	}
+	var err error
+	if writable {
+		s.file, err = s.dir.fs.OpenReadWrite(s.path(), writeCategory)
+	} else {
+		s.file, err = s.dir.fs.Open(s.path())
+	}
+	if err != nil {
+		s.file = nil
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	return nil
+}
+
+// close waits for reads. Nothing is written or synced meanwhile.
+func (s *segment) close() error {
+	s.files.Lock()
+	defer s.files.Unlock()
+	s.closed = true
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Close()
+	s.file = nil
+	return err
+}
+
+// ReadAt fills p from position. The file is opened if need be.
+func (s *segment) ReadAt(p []byte, position int64) (int, error) {
+	s.files.RLock()
+	for s.file == nil {
+		s.files.RUnlock()
+		if err := s.open(false); err != nil {
+			return 0, err
+		}
+		s.files.RLock()
+		if s.closed {
+			s.files.RUnlock()
+			return 0, ErrClosed
+		}
+	}
+	defer s.files.RUnlock()
+	n, err := s.file.ReadAt(p, position)
+	if n == len(p) {
+		return n, nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, fmt.Errorf("commitlog: %s at byte %d: %w", s.path(), position, err)
+}
+
+// withIndex calls fn with the index, which is loaded from its files, or built
+// from the batches if those are missing or do not fit.
+func (s *segment) withIndex(fn func(*sparseIndex)) error {
+	s.lookup.Lock()
+	defer s.lookup.Unlock()
+	if s.index == nil {
+		x, err := s.loadIndex()
+		if err != nil {
+			if x, err = s.buildIndex(); err != nil {
+				return err
+			}
+		}
+		s.index = x
+	}
+	fn(s.index)
+	return nil
+}
+
+// newestTimestamp is the largest timestamp and the last offset of its batch.
+func (s *segment) newestTimestamp() (ms, lastOffset int64) {
+	s.lookup.Lock()
+	defer s.lookup.Unlock()
+	if s.index != nil {
+		return s.index.maxTimestamp, s.index.maxTimeOffset
+	}
+	return s.maxTimestamp, s.maxTimeOffset
+}
+
+// unloadIndex drops the index of a sealed segment if its files can give it
+// back.
+func (s *segment) unloadIndex() {
+	s.lookup.Lock()
+	defer s.lookup.Unlock()
+	if s.index != nil && s.sums != (indexSums{}) {
+		s.maxTimestamp, s.maxTimeOffset = s.index.maxTimestamp, s.index.maxTimeOffset
+		s.index = nil
+	}
+}
+
+// forgetIndex makes the next lookup build the index from the batches.
+func (s *segment) forgetIndex() {
+	s.lookup.Lock()
+	defer s.lookup.Unlock()
+	if x, err := s.buildIndex(); err == nil {
+		s.index = x
+	}
+}
+
+// loadIndex reads the index files. lookup is held.
+func (s *segment) loadIndex() (*sparseIndex, error) {
+	if s.sums == (indexSums{}) {
+		return nil, errIndex
+	}
+	offsets, err := s.dir.readFile(indexName(s.base), maxSegmentBytes)
+	if err != nil {
+		return nil, err
+	}
+	times, err := s.dir.readFile(timeIndexName(s.base), maxSegmentBytes)
+	if err != nil {
+		return nil, err
+	}
+	if sumsOf(offsets, times) != s.sums {
+		return nil, errIndex
+	}
+	x := newIndex(s.base, s.interval)
+	if err := x.decode(offsets, times, s.size.Load(), s.end.Load()); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// buildIndex makes the index from the headers of the batches.
+func (s *segment) buildIndex() (*sparseIndex, error) {
+	x := newIndex(s.base, s.interval)
+	w := newWalker(s, 0, s.size.Load())
+	expected := s.base
+	for {
+		b, position, err := w.next()
+		if errors.Is(err, io.EOF) {
+			return x, nil
+		}
+		if err == nil && b.BaseOffset() != expected {
+			err = fmt.Errorf("offset %d", b.BaseOffset())
+		}
+		if err != nil {
+			return nil, &DamageError{Path: s.path(), Position: position, Offset: expected, Reason: err}
+		}
+		x.add(b, position)
+		expected = b.NextOffset()
+	}
+}
+
+// writeIndex writes both index files. They are not synced: their sums tell
+// whether they are whole.
+func (s *segment) writeIndex() error {
+	s.lookup.Lock()
+	defer s.lookup.Unlock()
+	if s.index == nil {
+		return nil // as it was loaded from
+	}
+	offsets, times := s.index.encode()
+	sums := sumsOf(offsets, times)
+	if sums == s.sums {
+		return nil
+	}
+	s.sums = indexSums{}
+	if err := s.dir.writeFile(indexName(s.base), offsets, false); err != nil {
+		return err
+	}
+	if err := s.dir.writeFile(timeIndexName(s.base), times, false); err != nil {
+		return err
+	}
+	s.sums = sums
+	return nil
+}

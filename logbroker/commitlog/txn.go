@@ -1,0 +1,142 @@
+package commitlog
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sort"
+)
+
+// OpenTxn is a transaction that has no marker in this log yet.
+type OpenTxn struct {
+	ProducerID  int64
+	Epoch       int16
+	FirstOffset int64
+	Decided     bool // Decide was called; only the marker is missing
+	Commit      bool // the decision, if Decided
+}
+
+// AbortedTxn is an aborted transaction. LastOffset is that of its marker, or
+// math.MaxInt64 while it is decided without one.
+type AbortedTxn struct {
+	ProducerID  int64
+	FirstOffset int64
+	LastOffset  int64
+}
+
+func (t AbortedTxn) pending() bool { return t.LastOffset == math.MaxInt64 }
+
+// TxnCheck is asked before a transactional batch that is no duplicate is
+// appended, under the lock of appends: no other append or marker comes between
+// its answer and the append. first tells that the batch begins a transaction in
+// this log. An error refuses the append and is returned by it. Nil asks nobody.
+type TxnCheck func(first bool) error
+
+type openTxn struct {
+	producerID      int64
+	epoch           int16
+	firstOffset     int64
+	decided, commit bool
+}
+
+// openTxns are the transactions without a marker, by first offset.
+type openTxns struct {
+	list []*openTxn
+}
+
+func (o *openTxns) begin(t *openTxn) { o.list = append(o.list, t) }
+
+func (o *openTxns) end(t *openTxn) {
+	if i := slices.Index(o.list, t); i >= 0 {
+		o.list = slices.Delete(o.list, i, i+1)
+	}
+}
+
+func (o *openTxns) sort() {
+	slices.SortFunc(o.list, func(a, b *openTxn) int { return cmp.Compare(a.firstOffset, b.firstOffset) })
+}
+
+// firstUndecided is where the oldest undecided transaction begins, or
+// math.MaxInt64.
+func (o *openTxns) firstUndecided() int64 {
+	for _, t := range o.list {
+		if !t.decided {
+			return t.firstOffset
+		}
+	}
+	return math.MaxInt64
+}
+
+// abortedIndex are the aborted transactions by first offset. reach[i] is the
+// largest last offset of txns[:i+1], so that a query can skip those that end
+// before its range.
+type abortedIndex struct {
+	txns  []AbortedTxn
+	reach []int64
+}
+
+// put adds a transaction, or sets the last offset of one that is there.
+func (a *abortedIndex) put(t AbortedTxn) {
+	i := sort.Search(len(a.txns), func(i int) bool { return a.txns[i].FirstOffset >= t.FirstOffset })
+	if i < len(a.txns) && a.txns[i].FirstOffset == t.FirstOffset {
+		a.txns[i] = t
+	} else {
+		a.txns = slices.Insert(a.txns, i, t)
+		a.reach = slices.Insert(a.reach, i, 0)
+	}
+	a.measure(i)
+}
+
+// measure computes reach from i on.
+func (a *abortedIndex) measure(i int) {
+	for ; i < len(a.txns); i++ {
+		a.reach[i] = a.txns[i].LastOffset
+		if i > 0 {
+			a.reach[i] = max(a.reach[i], a.reach[i-1])
+		}
+	}
+}
+
+// overlapping lists the transactions that touch [from, to).
+func (a *abortedIndex) overlapping(from, to int64) []AbortedTxn {
+	var out []AbortedTxn
+	i := sort.Search(len(a.reach), func(i int) bool { return a.reach[i] >= from })
+	for ; i < len(a.txns) && a.txns[i].FirstOffset < to; i++ {
+		if a.txns[i].LastOffset >= from {
+			out = append(out, a.txns[i])
+		}
+	}
+	return out
+}
+
+// dropBelow forgets the transactions that end below start.
+func (a *abortedIndex) dropBelow(start int64) {
+	a.txns = slices.DeleteFunc(a.txns, func(t AbortedTxn) bool { return t.LastOffset < start })
+	a.reach = a.reach[:len(a.txns)]
+	a.measure(0)
+}
+
+// epochStart is the first offset appended under a leader epoch.
+type epochStart struct {
+	epoch int32
+	start int64
+}
+
+// epochEnd finds the largest known epoch up to the one asked for and where it
+// ends. An epoch that is not known yet has no end: -1, -1.
+func epochEnd(epochs []epochStart, current, epoch int32, end int64) (int32, int64) {
+	if epoch == current || (len(epochs) > 0 && epoch == epochs[len(epochs)-1].epoch) {
+		return epoch, end
+	}
+	if epoch < 0 || epoch > current || len(epochs) == 0 {
+		return -1, -1
+	}
+	i := sort.Search(len(epochs), func(i int) bool { return epochs[i].epoch > epoch })
+	switch {
+	case i == 0:
+		return epoch, epochs[0].start
+	case i == len(epochs):
+		return epochs[i-1].epoch, end
+	}
+	return epochs[i-1].epoch, epochs[i].start
+}
