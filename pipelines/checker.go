@@ -178,6 +178,9 @@ func (c *checker) fieldType(n *document.Node) *row.Type {
 	if t, ok := row.Named(n.Value); ok {
 		return t
 	}
+	if n.Unset {
+		return row.Of(row.Any)
+	}
 	help := diagnostic.Nearest(strings.TrimSuffix(n.Value, "?"), row.TypeNames())
 	if alias, ok := typeAliases[strings.ToLower(strings.TrimSuffix(n.Value, "?"))]; ok {
 		help = alias

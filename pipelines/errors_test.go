@@ -1,15 +1,19 @@
 package pipelines
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
-	"github.com/levada/levada/connectors/builtin"
+	"github.com/levada/levada/connectors/sdk"
 )
 
 // options are those of all tests: a few variables, the built-in connectors.
@@ -17,7 +21,31 @@ func options() Options {
 	env := map[string]string{"TOPIC": "orders", "WORKERS": "2", "BAD": "value.nope", "SHOP_DSN": "dsn"}
 	return Options{
 		Env:        func(name string) (string, bool) { v, ok := env[name]; return v, ok },
-		Connectors: builtin.Plugins("test"),
+		Connectors: plugins(),
+	}
+}
+
+// lines is the configuration of a source, rows that of a sink, as connectors
+// have them.
+type lines struct {
+	Path   string `config:"path" required:"true" doc:"the file to read"`
+	Key    string `config:"key" doc:"the field that becomes the key"`
+	Follow bool   `config:"follow" default:"true" doc:"wait for more"`
+}
+
+type rows struct {
+	Path       string   `config:"path" required:"true" doc:"the database file"`
+	Table      string   `config:"table" required:"true" doc:"the table to write to"`
+	Mode       string   `config:"mode" default:"upsert" choices:"upsert,insert" doc:"what is done to a row"`
+	PrimaryKey []string `config:"primary_key" doc:"the columns that identify a row"`
+}
+
+// plugins are connectors that are never opened.
+func plugins() []sdk.Plugin {
+	never := errors.New("never opened")
+	return []sdk.Plugin{
+		{Name: "file", Source: sdk.SourceOf(func(context.Context, lines, sdk.SourceStart) (sdk.Source, error) { return nil, never })},
+		{Name: "sqlite", Sink: sdk.SinkOf(func(context.Context, rows, sdk.SinkStart) (sdk.Sink, []sdk.Position, error) { return nil, nil, never })},
 	}
 }
 
@@ -102,6 +130,54 @@ func TestLoadReportsFiles(t *testing.T) {
 			t.Errorf("%s: %v %v", path, plan, faults)
 		}
 	}
+}
+
+// TestMutations breaks files at random: whatever comes of it is checked
+// without a panic and in bounded time.
+func TestMutations(t *testing.T) {
+	files, err := filepath.Glob("testdata/examples/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	texts := []string{orders + "    steps:\n      - join: { table: customers, kind: left, select: { a: table?.name } }\n    to: { topic: t, key: key, headers: { h: value.a } }\n"}
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(b))
+	}
+	for seed := range uint64(1500) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		b := []byte(texts[rng.IntN(len(texts))])
+		for range 1 + rng.IntN(4) {
+			b = mutate(rng, b)
+		}
+		start := time.Now()
+		plan, faults := Parse("f.yaml", b, options())
+		if d := time.Since(start); d > 5*time.Second {
+			t.Fatalf("seed %d: %v for\n%s", seed, d, b)
+		}
+		if (plan == nil) != faults.HasErrors() {
+			t.Fatalf("seed %d: plan %v beside faults %v for\n%s", seed, plan, faults, b)
+		}
+	}
+}
+
+func mutate(rng *rand.Rand, b []byte) []byte {
+	if len(b) == 0 {
+		return []byte("x")
+	}
+	at, from := rng.IntN(len(b)), rng.IntN(len(b))
+	switch rng.IntN(3) {
+	case 0:
+		b[at] = byte(rng.IntN(128))
+		return b
+	case 1:
+		return append(b[:at:at], b[min(len(b), at+rng.IntN(20)):]...)
+	}
+	part := string(b[from:min(len(b), from+rng.IntN(60))])
+	return append(b[:at:at], part+string(b[at:])...)
 }
 
 func FuzzParse(f *testing.F) {

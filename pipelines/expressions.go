@@ -21,7 +21,7 @@ func (s state) scope() expression.Scope {
 // number, boolean or null is itself. nil: there is a fault.
 func (c *checker) expr(n *document.Node, scope expression.Scope) *expression.Program {
 	switch {
-	case n == nil:
+	case n == nil || n.Unset:
 		return nil
 	case n.CustomTag:
 		c.fault(n.Span, "expr.tag", fmt.Sprintf("the expression starts with `!`, which YAML takes for a tag: %s", n.Tag), "write `not …` or quote it")

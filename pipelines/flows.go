@@ -180,7 +180,7 @@ func (c *checker) origin(n *document.Node) (origin, bool) {
 	if n.Kind == document.Mapping {
 		return c.sourceTopic(n)
 	}
-	if n.Kind != document.Scalar {
+	if n.Kind != document.Scalar || n.Unset {
 		return origin{}, false
 	}
 	if in := c.find("stream", n.Value); in != nil {
@@ -420,7 +420,7 @@ func (c *checker) usage() {
 
 // checkConfig checks the settings of a connector that is known.
 func (c *checker) checkConfig(conn *connector, table string) {
-	if conn.plugin == "" || c.opts.Connectors == nil && c.opts.External == nil {
+	if conn.plugin == "" || c.opts.Connectors == nil && c.opts.External == nil || holdsUnset(conn.node) {
 		return
 	}
 	at := conn.node.Get("connector").Span
@@ -442,6 +442,14 @@ func (c *checker) checkConfig(conn *connector, table string) {
 		names = append(names, c.opts.External...)
 		c.fault(at, "connector.unknown", fmt.Sprintf("no connector %q", conn.plugin), diagnostic.Suggest(conn.plugin, names))
 	}
+}
+
+// holdsUnset tells whether a variable in the node could not be put in.
+func holdsUnset(n *document.Node) bool {
+	if n.Unset || slices.ContainsFunc(n.Items, holdsUnset) {
+		return true
+	}
+	return slices.ContainsFunc(n.Entries, func(e document.Entry) bool { return holdsUnset(e.Value) })
 }
 
 func roleOf(p sdk.Plugin, kind string) func([]byte) []sdk.Fault {

@@ -70,10 +70,10 @@ func TestEnvironment(t *testing.T) {
 		{"$$ ${A:-d} $x", "$ alpha $x", "!!str", ""},
 		{"$${A}", "${A}", "!!str", ""},
 		{"${EVIL}", "x\nevil: true", "!!str", ""},
-		{"${NONE}", "", "!!null", "f:1:4: error[env.unset]: the variable NONE is not set"},
+		{"${NONE}", "", "!!str", "f:1:4: error[env.unset]: the variable NONE is not set"},
 		{"a${NONE:?set it}", "a", "!!str", "f:1:5: error[env.unset]: the variable NONE is not set: set it"},
-		{"${NO NE}", "", "!!null", `f:1:4: error[env.syntax]: "NO NE" is not the name of a variable`},
-		{"${A:x}", "", "!!null", `f:1:4: error[env.syntax]: ":x" is not understood`},
+		{"${NO NE}", "", "!!str", `f:1:4: error[env.syntax]: "NO NE" is not the name of a variable`},
+		{"${A:x}", "", "!!str", `f:1:4: error[env.syntax]: ":x" is not understood`},
 		{"'b ${A'", "b ${A", "!!str", "f:1:7: error[env.syntax]: `${` is never closed"},
 	} {
 		root, faults := Parse("f", []byte("k: "+c.in+"\n"), env)

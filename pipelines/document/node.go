@@ -57,8 +57,11 @@ type Node struct {
 	// Substituted tells that variables were put in, so that Value is not what
 	// the source shows.
 	Substituted bool
-	Entries     []Entry
-	Items       []*Node
+	// Unset tells that a variable could not be put in, which is reported; the
+	// value says nothing then.
+	Unset   bool
+	Entries []Entry
+	Items   []*Node
 	// Span is the whole node if it is a scalar on one line, else its beginning.
 	Span diagnostic.Span
 

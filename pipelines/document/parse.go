@@ -144,12 +144,13 @@ func (p *parser) scalar(n *Node, y *yaml.Node) {
 	value, faults := substitute(n.Value, p.env)
 	for _, f := range faults {
 		p.fault(n.At(f.from, f.to), f.code, f.message, f.help)
+		n.Unset = true
 	}
 	if value == n.Value {
 		return
 	}
 	n.Value, n.Substituted = value, true
-	if n.Style == Plain && !n.CustomTag {
+	if n.Style == Plain && !n.CustomTag && !n.Unset {
 		n.Tag = resolve(value)
 	}
 }

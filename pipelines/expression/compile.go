@@ -21,6 +21,7 @@ import (
 const (
 	streamTime = "stream_time"
 	wallTime   = "wall_time"
+	wordsOf    = "words"
 )
 
 // Scope is the names known in a place, with their types.
@@ -48,6 +49,7 @@ func Compile(text string, scope Scope) (p *Program, fault *Fault) {
 	options := []expr.Option{
 		expr.Env(environment(scope)), expr.MaxNodes(MaxNodes), expr.DisableBuiltin("now"),
 		expr.Function("int", toInt, new(func(int) int), new(func(float64) int), new(func(string) int)),
+		expr.Function(wordsOf, toWords, new(func(string) []string)),
 	}
 	config := conf.CreateNew()
 	for _, o := range options {

@@ -62,6 +62,10 @@ func (t *typer) known(n ast.Node) *row.Type {
 		if n.Name == "split" {
 			return row.ListOf(row.Of(row.String))
 		}
+	case *ast.CallNode:
+		if callee, ok := n.Callee.(*ast.IdentifierNode); ok && callee.Value == wordsOf {
+			return row.ListOf(row.Of(row.String))
+		}
 	}
 	return nil
 }

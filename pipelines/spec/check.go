@@ -241,6 +241,9 @@ func (c *Checker) running() []string {
 }
 
 func (w walker) scalar(n *document.Node, s *Setting, what string) {
+	if n.Unset {
+		return
+	}
 	switch s.Kind {
 	case Int:
 		w.integer(n, s, what)
