@@ -50,6 +50,9 @@ func TestTypes(t *testing.T) {
 		{"let x = value.n; x * 2.0", "float"},
 		{"int(value.amount * 100)", "int"},
 		{"-value.n", "int"},
+		{"words(value.id)", "[string]"},
+		{"value.id | words() | filter(len(#) > 3)", "[string]"},
+		{"value.amount | int()", "int"},
 		{"not (value.n > 1)", "bool"},
 	} {
 		p, fault := Compile(c.text, scope())
@@ -70,6 +73,8 @@ func TestFaults(t *testing.T) {
 		{"EUR", "EUR", `unknown name EUR; a bare word is a variable; for the text "EUR" write "'EUR'"`},
 		{"amount > 3", "amount", "unknown name amount; write value.amount"},
 		{"now()", "now", "unknown name now; clocks are stream_time(), which is the same when the input is read again, and wall_time()"},
+		{"wrods(key)", "wrods", `unknown name wrods; did you mean "words"?`},
+		{"words(value.n)", "n", "cannot use int as argument (type string) to call words; "},
 		{"uper(key)", "uper", `unknown name uper; did you mean "upper"?`},
 		{"value.inner.a", "inner", `"value.inner" may be null; write value.inner?.a`},
 		{"value.inner?.b", "b", `"value.inner" has no field "b"; known here: a`},
@@ -111,6 +116,8 @@ func TestRun(t *testing.T) {
 		{"key + value.id", "ko1"},
 		{"wall_time() - stream_time()", 4 * time.Second},
 		{"len(value.tags)", 2},
+		{`join(words("It's Newton\u2019s, 1704: É-té!"), "|")`, "it|s|newton|s|é|té"},
+		{"int(-1.9) + int('7')", 6},
 	} {
 		p, fault := Compile(c.text, scope())
 		if fault != nil {

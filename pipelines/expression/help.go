@@ -39,7 +39,7 @@ func unknownName(name, text string, at *file.Error, scope Scope) string {
 	}
 	runes := []rune(text)
 	if called := strings.HasPrefix(strings.TrimSpace(string(runes[min(at.To, len(runes)):])), "("); called {
-		functions := []string{streamTime, wallTime}
+		functions := []string{streamTime, wallTime, wordsOf}
 		for _, f := range builtin.Builtins {
 			if f.Name != "now" {
 				functions = append(functions, f.Name)
