@@ -81,7 +81,6 @@ func (c *checker) declarations() {
 		}
 	}
 	c.checkErrors(c.root.Get("errors"))
-	c.checkTopics()
 	if t := c.root.Get("tests"); t != nil && !t.IsNull() {
 		c.warn(t.Span, "tests.unsupported", "this release does not run the tests in a file", "")
 	}
@@ -215,11 +214,13 @@ func (c *checker) checkErrors(n *document.Node) {
 	}
 }
 
-// checkTopics finds topics that are declared in two ways.
+// checkTopics finds topics that are read in two ways. What a source says of its
+// topic counts if a flow reads the source.
 func (c *checker) checkTopics() {
+	reads := func(in *input) bool { return in.kind != "source" || in.used }
 	for i, in := range c.inputs {
 		for _, before := range c.inputs[:i] {
-			if in.topic == "" || in.topic != before.topic || in.sameForm(before) {
+			if in.topic == "" || !reads(in) || !reads(before) || in.topic != before.topic || in.sameForm(before) {
 				continue
 			}
 			c.fault(in.node.Span, "topic.twice", fmt.Sprintf("topic %q is read in another way by %s %q", in.topic, before.kind, before.name), "give both the same key, value and timestamp")

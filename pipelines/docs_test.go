@@ -93,3 +93,34 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%s", faults)
 	}
 }
+
+// TestDocumentedExamples: the example of the documentation and those of the
+// table of steps have no fault.
+func TestDocumentedExamples(t *testing.T) {
+	b, err := os.ReadFile("../docs/pipelines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "```yaml\n")
+	text, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("no example in docs/pipelines.md")
+	}
+	if plan, faults := Parse("docs.yaml", []byte(text), options()); plan == nil || len(faults.List) > 0 {
+		t.Errorf("docs/pipelines.md: %s", faults)
+	}
+	for _, s := range spec.AllSteps() {
+		if s.Later {
+			continue
+		}
+		stream := "s: { topic: s, value: { fields: { id: string, status: string, customer: string, amount: float, price: float, quantity: int } } }"
+		if strings.Contains(s.Example, "lower(value)") {
+			stream = "s: { topic: s, value: text }"
+		}
+		text := "version: 1\nname: x\nstreams: { " + stream + " }\ntables: { customers: { topic: c, value: { fields: { name: string } } } }\n" +
+			"flows:\n  - name: f\n    from: s\n    steps:\n      - " + s.Example + "\n    to: out\n"
+		if plan, faults := Parse(s.Name+".yaml", []byte(text), options()); plan == nil || len(faults.List) > 0 {
+			t.Errorf("step %s: %s", s.Name, faults)
+		}
+	}
+}

@@ -397,6 +397,7 @@ func (c *checker) targetSink(sink, table *document.Node, t *target) bool {
 
 // usage reports what is there for nothing.
 func (c *checker) usage() {
+	c.checkTopics()
 	for _, f := range c.flows {
 		if len(f.targets) == 0 && !f.read && f.node.Get("to") == nil && f.node.Get("also_to") == nil {
 			c.fault(f.node.Span, "flow.nowhere", fmt.Sprintf("the results of flow %q go nowhere", f.name), "add `to: …`, or read it in another flow")

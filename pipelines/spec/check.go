@@ -335,11 +335,11 @@ func topicFault(name string) string {
 // TopicFault tells what is wrong with the name of a topic; empty: nothing.
 func TopicFault(name string) string { return topicFault(name) }
 
-var durationParts = regexp.MustCompile(`^([0-9]+(ms|s|m|h|d))+$`)
+var durationParts = regexp.MustCompile(`^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$`)
 
 // ParseDuration reads 250ms, 30s, 1h30m, 7d.
 func ParseDuration(s string) (time.Duration, bool) {
-	if !durationParts.MatchString(s) || len(s) > 32 {
+	if s == "" || !durationParts.MatchString(s) || len(s) > 32 {
 		return 0, false
 	}
 	var total time.Duration
