@@ -291,7 +291,8 @@ func (m *member) synced(resp *kmsg.SyncGroupResponse) {
 	m.events = append(m.events, logclient.Event{Kind: logclient.Assigned, Partitions: added, UserData: a.UserData})
 }
 
-func (m *member) beatInterval() time.Duration { return m.cfg.SessionTimeout / 3 }
+// beatInterval is how soon a member hears of a rebalance.
+func (m *member) beatInterval() time.Duration { return min(m.cfg.SessionTimeout/3, time.Second) }
 
 // Released implements logclient.Membership.
 func (m *member) Released() {

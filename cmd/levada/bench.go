@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/levada/levada/bench/workload"
+)
+
+type benchFlags struct {
+	records, keys int64
+	partitions    int32
+	workers       int
+	commit        time.Duration
+	emit, brokers string
+	seed          uint64
+	dir           string
+	childOf       string // set in the child: when it was started, ns since 1970
+	profile       string
+}
+
+// defaultRecords let each workload run for at least 20 s on two cores.
+var defaultRecords = map[string]int64{
+	workload.PassThrough: 40_000_000, workload.Count: 40_000_000, workload.WordCount: 40_000_000,
+}
+
+func (a *app) benchCommand() *cobra.Command {
+	f := &benchFlags{}
+	c := &cobra.Command{
+		Use:   "bench WORKLOAD",
+		Short: "Measure a workload: " + strings.Join(workload.Names, ", "),
+		Long: "The input is preloaded, the topology runs in a fresh process, exactly once, until its stores are flushed; the CPU of that process\n" +
+			"(and of a levada server that it talks to) is counted, and the output is read back and compared with a recomputation. A wrong\n" +
+			"result is exit code 1 and no figure.",
+		Args: cobra.ExactArgs(1), ValidArgs: workload.Names,
+		RunE: func(c *cobra.Command, args []string) error { return a.bench(c, args[0], f) },
+	}
+	c.Flags().Int64Var(&f.records, "records", 0, "input records, words for wordcount (default: enough for 20 s)")
+	c.Flags().Int64Var(&f.keys, "keys", 100_000, "distinct keys")
+	c.Flags().Int32Var(&f.partitions, "partitions", 4, "partitions of the topics")
+	c.Flags().IntVar(&f.workers, "workers", 2, "workers")
+	c.Flags().DurationVar(&f.commit, "commit", 100*time.Millisecond, "commit interval")
+	c.Flags().StringVar(&f.emit, "emit", "update", "what a count emits: update (every one) or commit (the newest per key and commit)")
+	c.Flags().StringVar(&f.brokers, "brokers", "", "brokers, HOST:PORT,… or `server` to start one as a process of its own (default: embedded)")
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the input")
+	c.Flags().StringVar(&f.dir, "dir", "", "directory to work in (default: a temporary one)")
+	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a CPU profile of the process that runs the topology")
+	c.Flags().StringVar(&f.childOf, "child", "", "")
+	_ = c.Flags().MarkHidden("child")
+	return c
+}
+
+func (f *benchFlags) config(a *app, name string) (workload.Config, error) {
+	var faults []error
+	if !slices.Contains(workload.Names, name) {
+		faults = append(faults, fmt.Errorf("workload %q: use one of %s", name, strings.Join(workload.Names, ", ")))
+	}
+	if f.records == 0 {
+		f.records = defaultRecords[name]
+	}
+	if f.emit != "update" && f.emit != "commit" {
+		faults = append(faults, fmt.Errorf("--emit %q: use update or commit", f.emit))
+	}
+	if f.records < 0 || f.keys < 1 || f.partitions < 1 || f.workers < 1 || f.commit <= 0 {
+		faults = append(faults, errors.New("--records, --keys, --partitions, --workers and --commit must be positive"))
+	}
+	c := workload.Config{
+		Input:      workload.Input{Workload: name, Records: f.records, Keys: f.keys, Seed: f.seed},
+		Partitions: f.partitions, Workers: f.workers, CommitInterval: f.commit, EmitOnCommit: f.emit == "commit", Dir: f.dir, Logger: a.logger(true),
+	}
+	if f.brokers != "" {
+		c.Brokers = strings.Split(f.brokers, ",")
+	}
+	if len(faults) > 0 {
+		return c, inputError(errors.Join(faults...))
+	}
+	return c, nil
+}
+
+// benchResult is the one JSON object that bench prints.
+type benchResult struct {
+	Workload         string  `json:"workload"`
+	Records          int64   `json:"records"`
+	Keys             int64   `json:"keys"`
+	Emit             string  `json:"emit"`
+	RecordsPerSecond float64 `json:"records_per_second"`
+	CPUMicros        float64 `json:"cpu_us_per_record"`
+	PeakRSSMiB       float64 `json:"peak_rss_mib"`
+	WriteRatio       float64 `json:"bytes_written_per_input_byte"`
+	CommitP50Ms      float64 `json:"commit_p50_ms"`
+	CommitP99Ms      float64 `json:"commit_p99_ms"`
+	FirstRecordMs    float64 `json:"first_record_ms"`
+	Verified         bool    `json:"verified"`
+}
+
+func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
+	if f.childOf != "" {
+		return a.benchChild(c, name, f)
+	}
+	if f.dir == "" {
+		dir, err := os.MkdirTemp("", "levada-bench-")
+		if err != nil {
+			return environmentError(err)
+		}
+		defer os.RemoveAll(dir)
+		f.dir = dir
+	}
+	var server *benchServer
+	if f.brokers == "server" {
+		var err error
+		if server, err = startBenchServer(c.Context(), filepath.Join(f.dir, "server")); err != nil {
+			return environmentError(err)
+		}
+		defer server.stop()
+		f.brokers = server.address
+	}
+	cfg, err := f.config(a, name)
+	if err != nil {
+		return err
+	}
+	if err := workload.Preload(c.Context(), cfg); err != nil {
+		return fmt.Errorf("preload: %w", err)
+	}
+	result, err := measure(c.Context(), name, f, server)
+	if err != nil {
+		return err
+	}
+	if err := workload.Verify(c.Context(), cfg); err != nil {
+		return err
+	}
+	result.Verified = true
+	return a.print(c.OutOrStdout(), result, result.table())
+}
+
+func (r benchResult) table() table {
+	number := func(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
+	return table{
+		header: []string{"WORKLOAD", "RECORDS", "KEYS", "EMIT", "RECORDS/S", "CPU us/RECORD", "PEAK MiB", "WRITTEN/INPUT", "COMMIT p50 ms", "p99 ms", "FIRST ms", "VERIFIED"},
+		rows: [][]string{{
+			r.Workload, strconv.FormatInt(r.Records, 10), strconv.FormatInt(r.Keys, 10), r.Emit, number(r.RecordsPerSecond, 0), number(r.CPUMicros, 3),
+			number(r.PeakRSSMiB, 0), number(r.WriteRatio, 2), number(r.CommitP50Ms, 1), number(r.CommitP99Ms, 1), number(r.FirstRecordMs, 0), strconv.FormatBool(r.Verified),
+		}},
+	}
+}
+
+// measure runs the topology in a child process and adds up what it cost.
+func measure(ctx context.Context, name string, f *benchFlags, server *benchServer) (benchResult, error) {
+	var out benchResult
+	self, err := os.Executable()
+	if err != nil {
+		return out, err
+	}
+	before, err := server.cpu()
+	if err != nil {
+		return out, err
+	}
+	args := []string{
+		"bench", name, "--records", fmt.Sprint(f.records), "--keys", fmt.Sprint(f.keys), "--partitions", fmt.Sprint(f.partitions),
+		"--workers", fmt.Sprint(f.workers), "--commit", f.commit.String(), "--emit", f.emit, "--seed", fmt.Sprint(f.seed), "--dir", f.dir,
+		"--brokers", f.brokers, "--cpuprofile", f.profile, "--child", strconv.FormatInt(time.Now().UnixNano(), 10),
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	var stdout bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return out, fmt.Errorf("the measured process: %w", err)
+	}
+	after, err := server.cpu()
+	if err != nil {
+		return out, err
+	}
+	var r workload.Result
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		return out, fmt.Errorf("the measured process printed %q: %w", stdout.String(), err)
+	}
+	input := workload.Input{Workload: name, Records: f.records, Keys: f.keys, Seed: f.seed}
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + after - before
+	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return benchResult{
+		Workload: name, Records: f.records, Keys: f.keys, Emit: f.emit,
+		RecordsPerSecond: float64(f.records) / r.Seconds,
+		CPUMicros:        float64(cpu.Nanoseconds()) / 1000 / float64(f.records),
+		PeakRSSMiB:       float64(usage.Maxrss) / 1024,
+		WriteRatio:       float64(r.WrittenBytes) / float64(input.InputBytes()),
+		CommitP50Ms:      r.CommitP50Ms, CommitP99Ms: r.CommitP99Ms, FirstRecordMs: r.FirstRecordMs,
+	}, nil
+}

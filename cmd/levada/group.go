@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) groupCommand() *cobra.Command {
+	cl := &cluster{}
+	c := &cobra.Command{Use: "group", Short: "Look at consumer groups"}
+	cl.addFlags(c)
+	c.AddCommand(a.groupListCommand(cl), a.groupDescribeCommand(cl))
+	return c
+}
+
+func (a *app) groupListCommand(cl *cluster) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List consumer groups", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			admin, err := cl.admin(c.Context())
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
+			groups, err := admin.ListGroups(c.Context())
+			if err != nil {
+				return err
+			}
+			type row struct {
+				Group        string `json:"group"`
+				State        string `json:"state"`
+				ProtocolType string `json:"protocol_type"`
+			}
+			rows := []row{}
+			t := table{header: []string{"GROUP", "STATE", "PROTOCOL"}, empty: "no groups"}
+			for _, g := range groups.Sorted() {
+				rows = append(rows, row{g.Group, g.State, g.ProtocolType})
+				t.rows = append(t.rows, []string{g.Group, g.State, g.ProtocolType})
+			}
+			return a.print(c.OutOrStdout(), map[string]any{"groups": rows}, t)
+		},
+	}
+}
+
+type groupLag struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Committed int64  `json:"committed"`
+	End       int64  `json:"end"`
+	Lag       int64  `json:"lag"`
+	Member    string `json:"member,omitempty"`
+}
+
+func (a *app) groupDescribeCommand(cl *cluster) *cobra.Command {
+	return &cobra.Command{
+		Use: "describe GROUP", Short: "Show the state, members and lag of a group", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			admin, err := cl.admin(c.Context())
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
+			lags, err := admin.Lag(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			g, ok := lags[args[0]]
+			if !ok || g.State == "Dead" && len(g.Lag) == 0 {
+				return inputError(fmt.Errorf("group %q does not exist (see: levada group list)", args[0]))
+			}
+			if err := g.Error(); err != nil {
+				return wrongInput(fmt.Errorf("group %q: %w", args[0], err))
+			}
+			rows := []groupLag{}
+			t := table{header: []string{"TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"}, empty: "no offsets are committed"}
+			for _, l := range g.Lag.Sorted() {
+				r := groupLag{Topic: l.Topic, Partition: l.Partition, Committed: l.Commit.At, End: l.End.Offset, Lag: l.Lag}
+				if l.Member != nil {
+					r.Member = l.Member.MemberID
+				}
+				rows = append(rows, r)
+				t.rows = append(t.rows, []string{
+					r.Topic, strconv.Itoa(int(r.Partition)), strconv.FormatInt(r.Committed, 10), strconv.FormatInt(r.End, 10), strconv.FormatInt(r.Lag, 10), r.Member,
+				})
+			}
+			if a.output == "table" {
+				fmt.Fprintf(c.OutOrStdout(), "group %s  state %s  members %d\n", args[0], g.State, len(g.Members))
+			}
+			return a.print(c.OutOrStdout(), map[string]any{"group": args[0], "state": g.State, "members": len(g.Members), "lag": rows}, t)
+		},
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(execute(os.Args[1:])) }
+
+// execute executes one command line and returns the exit code.
+func execute(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	var quiet *reportedError
+	if !errors.As(err, &quiet) {
+		fmt.Fprintln(os.Stderr, "levada:", strings.TrimSpace(err.Error()))
+	}
+	return exitCode(err)
+}
+
+// app is what the commands share: the global flags.
+type app struct {
+	output  string
+	verbose bool
+}
+
+func newRoot() *cobra.Command {
+	a := &app{}
+	root := &cobra.Command{
+		Use:           "levada",
+		Short:         "Stream processing with its own durable log, in one binary",
+		Long:          "Levada runs stream-processing pipelines, exactly once, on a log of its own that\nspeaks the Kafka protocol, or on any Kafka cluster.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "table" && a.output != "json" {
+				return inputError(fmt.Errorf("--output %q: use table or json", a.output))
+			}
+			return nil
+		},
+	}
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "form of what is printed: table or json")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log more")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return inputError(fmt.Errorf("%w (see: %s --help)", err, c.CommandPath()))
+	})
+	root.AddCommand(
+		a.serverCommand(), a.runCommand(), a.checkCommand(), a.pluginCommand(),
+		a.topicCommand(), a.groupCommand(), a.benchCommand(), a.versionCommand(),
+	)
+	for _, c := range root.Commands() {
+		wrapArgs(c)
+	}
+	return root
+}
+
+// wrapArgs makes wrong arguments of a command, and of those below it, wrong
+// input; a command that only groups others says which it knows.
+func wrapArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return inputError(fmt.Errorf("%w (usage: %s)", err, c.UseLine()))
+			}
+			return nil
+		}
+	}
+	if c.HasSubCommands() && c.RunE == nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return inputError(fmt.Errorf("%s has no command %q (see: %s --help)", c.CommandPath(), args[0], c.CommandPath()))
+			}
+			return c.Help()
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrapArgs(sub)
+	}
+}

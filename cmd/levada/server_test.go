@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestServerKeepsWhatItAcknowledged(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "t", "--partitions", "3", "-b", s.address)
+	want := 0
+	for round, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL} {
+		var lines strings.Builder
+		for i := range 500 {
+			fmt.Fprintf(&lines, "k%d=round %d record %d\n", i%7, round, i)
+		}
+		mustLevada(t, lines.String(), "topic", "produce", "t", "--key-separator", "=", "-b", s.address)
+		want += 500
+		if err := s.signal(sig); sig == syscall.SIGTERM && err != nil {
+			t.Fatalf("SIGTERM: %v", err)
+		}
+		s = startServer(t, dir, "127.0.0.1:0")
+		out := mustLevada(t, "", "topic", "consume", "t", "--format", `%k=%v\n`, "-b", s.address)
+		if got := strings.Count(out, "\n"); got != want {
+			t.Fatalf("after %v: %d records, want %d", sig, got, want)
+		}
+	}
+}
+
+func TestKcat(t *testing.T) {
+	kcat, err := exec.LookPath("kcat")
+	if err != nil {
+		needsE2E(t)
+		t.Skip("kcat is not installed: make deps")
+	}
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "lines", "--partitions", "2", "-b", s.address)
+	run := func(stdin string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(kcat, append([]string{"-b", s.address}, args...)...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("kcat %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	if out := run("", "-L"); !strings.Contains(out, `topic "lines" with 2 partitions`) {
+		t.Errorf("kcat -L does not list the topic:\n%s", out)
+	}
+	run("a:one\nb:two\na:three\n", "-P", "-t", "lines", "-K", ":", "-X", "enable.idempotence=true")
+	out := run("", "-C", "-t", "lines", "-e", "-q", "-f", "%k=%s\n")
+	for _, want := range []string{"a=one\n", "b=two\n", "a=three\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("kcat -C printed no %q:\n%s", want, out)
+		}
+	}
+	if got := mustLevada(t, "", "topic", "consume", "lines", "--format", `%k=%v\n`, "-b", s.address); strings.Count(got, "\n") != 3 {
+		t.Errorf("levada topic consume printed %q", got)
+	}
+}
+
+func TestTopicAndGroupCommands(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "a", "b", "-p", "2", "-c", "cleanup.policy=compact", "-b", s.address)
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"topic", "list"}, []string{"TOPIC", "a", "b"}},
+		{[]string{"topic", "list", "-o", "json"}, []string{`{"topics":[{"topic":"a"`, `"partitions":2`}},
+		{[]string{"topic", "describe", "a"}, []string{"cleanup.policy", "compact", "HIGH WATERMARK"}},
+		{[]string{"group", "list"}, []string{"no groups"}},
+		{[]string{"topic", "delete", "b"}, []string{"DELETED", "b"}},
+		{[]string{"version"}, []string{version}},
+	} {
+		args := c.args
+		if args[0] != "version" {
+			args = append(args, "-b", s.address)
+		}
+		out := mustLevada(t, "", args...)
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("levada %s: no %q in\n%s", strings.Join(c.args, " "), want, out)
+			}
+		}
+	}
+	if out := mustLevada(t, "", "topic", "list", "-b", s.address); strings.Contains(out, "\nb ") {
+		t.Errorf("b was deleted and is listed:\n%s", out)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	for _, c := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{[]string{"frobnicate"}, 2, []string{"frobnicate"}},
+		{[]string{"topic", "list", "--no-such-flag"}, 2, []string{"--no-such-flag", "levada topic list --help"}},
+		{[]string{"topic", "create"}, 2, []string{"usage: levada topic create TOPIC"}},
+		{[]string{"topic", "list", "-b", "127.0.0.1:1", "--timeout", "2s"}, 3, []string{"127.0.0.1:1", "levada server --data"}},
+		{[]string{"topic", "describe", "nothing", "-b", s.address}, 2, []string{`"nothing"`, "levada topic list"}},
+		{[]string{"topic", "consume", "nothing", "-b", s.address}, 2, []string{`"nothing"`}},
+		{[]string{"topic", "create", "../evil", "-b", s.address}, 2, []string{"../evil"}},
+		{[]string{"server"}, 2, []string{"--data"}},
+		{[]string{"server", "--data", s.dir, "--listen", "127.0.0.1:0"}, 3, []string{"in use by process", fmt.Sprint(s.cmd.Process.Pid)}},
+		{[]string{"server", "--data", "/proc/no/such", "--listen", "127.0.0.1:0"}, 3, []string{"/proc/no/such"}},
+		{[]string{"server", "--data", t.TempDir(), "--listen", s.address}, 3, []string{s.address, "--listen"}},
+		{[]string{"plugin", "nothing"}, 2, []string{"file, sqlite"}},
+		{[]string{"bench", "nothing"}, 2, []string{"passthrough"}},
+		{[]string{"version", "-o", "xml"}, 2, []string{"--output", "table or json"}},
+	} {
+		out := levada(t, "", c.args...)
+		if out.code != c.code {
+			t.Errorf("levada %s: exit %d, want %d\n%s", strings.Join(c.args, " "), out.code, c.code, out.stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out.stderr, want) {
+				t.Errorf("levada %s: no %q in %q", strings.Join(c.args, " "), want, out.stderr)
+			}
+		}
+		if strings.Contains(out.stderr, "goroutine ") {
+			t.Errorf("levada %s: a stack trace:\n%s", strings.Join(c.args, " "), out.stderr)
+		}
+	}
+}

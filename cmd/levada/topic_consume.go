@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+type consumeFlags struct {
+	offset          string
+	num             int64
+	follow          bool
+	partitions      []int32
+	format          string
+	readUncommitted bool
+}
+
+func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
+	f := &consumeFlags{}
+	c := &cobra.Command{
+		Use: "consume TOPIC", Short: "Print the records of a topic, up to its end", Args: cobra.ExactArgs(1),
+		Example: "  levada topic consume word-counts --format '%k %v\\n' --num 10",
+		RunE: func(c *cobra.Command, args []string) error {
+			show, err := a.recordPrinter(f.format)
+			if err != nil {
+				return err
+			}
+			return cl.consume(c.Context(), args[0], f, func(w *bufio.Writer, r *kgo.Record) error { return show(w, r) }, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&f.offset, "offset", "start", "where to begin: start, end, N, -N (before the end) or @TIME (ms or RFC 3339)")
+	c.Flags().Int64VarP(&f.num, "num", "n", 0, "stop after so many records (default: at the end)")
+	c.Flags().BoolVarP(&f.follow, "follow", "f", false, "wait for new records")
+	c.Flags().Int32SliceVarP(&f.partitions, "partition", "p", nil, "partitions to read (default: all)")
+	c.Flags().StringVar(&f.format, "format", "", `what to print of a record: %k key %v value %t topic %p partition %o offset %d timestamp %h headers %% and \n \t (default: a JSON object per line)`)
+	c.Flags().BoolVar(&f.readUncommitted, "read-uncommitted", false, "also show records of open and aborted transactions")
+	return c
+}
+
+// consume prints records from the offsets asked for up to the ends as they were
+// when it began, or for ever with follow.
+func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, show func(*bufio.Writer, *kgo.Record) error, out io.Writer) error {
+	admin, err := cl.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	from, ends, err := f.bounds(ctx, admin, topic)
+	if err != nil {
+		return err
+	}
+	opts := []kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
+	if !f.readUncommitted {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	client, err := cl.client(ctx, opts...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	w := bufio.NewWriterSize(out, 64<<10)
+	var shown int64
+	for len(ends) > 0 || f.follow {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			break // interrupted: what was read is printed
+		}
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("topic %q: %w", topic, err)
+		}
+		for it := fetches.RecordIter(); !it.Done(); {
+			r := it.Next()
+			end, bounded := ends[r.Partition]
+			if !f.follow && (!bounded || r.Offset >= end) {
+				continue
+			}
+			if r.Offset+1 >= end {
+				delete(ends, r.Partition)
+			}
+			if r.Attrs.IsControl() {
+				continue
+			}
+			if err := show(w, r); err != nil {
+				return err
+			}
+			if shown++; f.num > 0 && shown >= f.num {
+				return w.Flush()
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// bounds finds where to begin and the ends at this moment of the partitions
+// that hold something to read.
+func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic string) (from map[int32]kgo.Offset, ends map[int32]int64, err error) {
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	list := admin.ListCommittedOffsets
+	if f.readUncommitted {
+		list = admin.ListEndOffsets
+	}
+	last, err := list(ctx, topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := last.Error(); err != nil || len(last[topic]) == 0 {
+		return nil, nil, inputError(fmt.Errorf("topic %q does not exist (see: levada topic list)", topic))
+	}
+	at := func(start, end int64) int64 { return start }
+	var times kadm.ListedOffsets
+	switch {
+	case f.offset == "start":
+	case f.offset == "end":
+		at = func(_, end int64) int64 { return end }
+	case strings.HasPrefix(f.offset, "@"):
+		ms, err := parseTime(f.offset[1:])
+		if err != nil {
+			return nil, nil, err
+		}
+		if times, err = admin.ListOffsetsAfterMilli(ctx, ms, topic); err != nil {
+			return nil, nil, err
+		}
+	default:
+		n, err := strconv.ParseInt(f.offset, 10, 64)
+		if err != nil {
+			return nil, nil, inputError(fmt.Errorf("--offset %q: use start, end, N, -N or @TIME", f.offset))
+		}
+		at = func(start, end int64) int64 {
+			if n < 0 {
+				return max(start, end+n)
+			}
+			return max(start, n)
+		}
+	}
+	from, ends = map[int32]kgo.Offset{}, map[int32]int64{}
+	wanted := map[int32]bool{}
+	for _, p := range f.partitions {
+		if _, ok := last[topic][p]; !ok {
+			return nil, nil, inputError(fmt.Errorf("topic %q has no partition %d", topic, p))
+		}
+		wanted[p] = true
+	}
+	for p, end := range last[topic] {
+		if len(wanted) > 0 && !wanted[p] {
+			continue
+		}
+		begin := at(starts[topic][p].Offset, end.Offset)
+		if times != nil {
+			begin = times[topic][p].Offset
+		}
+		from[p] = kgo.NewOffset().At(begin)
+		if begin < end.Offset {
+			ends[p] = end.Offset
+		}
+	}
+	return from, ends, nil
+}
+
+func parseTime(s string) (int64, error) {
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return ms, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return 0, inputError(fmt.Errorf("--offset @%s: write milliseconds since 1970 or a time as 2026-01-02T15:04:05Z", s))
+	}
+	return t.UnixMilli(), nil
+}
+
+// recordPrinter makes the function that prints one record.
+func (a *app) recordPrinter(format string) (func(*bufio.Writer, *kgo.Record) error, error) {
+	if format == "" {
+		return printRecordJSON, nil
+	}
+	format = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\\`, `\`).Replace(format)
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			continue
+		}
+		i++
+		if i >= len(format) || !strings.ContainsRune("kvtpodh%", rune(format[i])) {
+			return nil, inputError(fmt.Errorf("--format %q: after %% use one of k v t p o d h %%", format))
+		}
+	}
+	return func(w *bufio.Writer, r *kgo.Record) error {
+		for i := 0; i < len(format); i++ {
+			if format[i] != '%' {
+				w.WriteByte(format[i])
+				continue
+			}
+			i++
+			switch format[i] {
+			case 'k':
+				w.Write(r.Key)
+			case 'v':
+				w.Write(r.Value)
+			case 't':
+				w.WriteString(r.Topic)
+			case 'p':
+				fmt.Fprint(w, r.Partition)
+			case 'o':
+				fmt.Fprint(w, r.Offset)
+			case 'd':
+				fmt.Fprint(w, r.Timestamp.UnixMilli())
+			case 'h':
+				for i, h := range r.Headers {
+					if i > 0 {
+						w.WriteByte(',')
+					}
+					fmt.Fprintf(w, "%s=%s", h.Key, h.Value)
+				}
+			default:
+				w.WriteByte('%')
+			}
+		}
+		return nil // the writer keeps its first error for Flush
+	}, nil
+}
+
+// recordJSON is a record as consume prints it: keys and values that are text
+// as they are, others in base64 under key_base64 and value_base64.
+type recordJSON struct {
+	Topic       string            `json:"topic"`
+	Partition   int32             `json:"partition"`
+	Offset      int64             `json:"offset"`
+	Timestamp   int64             `json:"timestamp"`
+	Key         *string           `json:"key"`
+	KeyBase64   []byte            `json:"key_base64,omitempty"`
+	Value       *string           `json:"value"`
+	ValueBase64 []byte            `json:"value_base64,omitempty"`
+	Headers     map[string]string `json:"headers,omitempty"`
+}
+
+func printRecordJSON(w *bufio.Writer, r *kgo.Record) error {
+	j := recordJSON{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli()}
+	j.Key, j.KeyBase64 = textOrBase64(r.Key)
+	j.Value, j.ValueBase64 = textOrBase64(r.Value)
+	for _, h := range r.Headers {
+		if j.Headers == nil {
+			j.Headers = map[string]string{}
+		}
+		j.Headers[h.Key] = string(h.Value)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(j)
+}
+
+func textOrBase64(b []byte) (*string, []byte) {
+	if b == nil {
+		return nil, nil
+	}
+	if !utf8.Valid(b) {
+		return nil, b
+	}
+	s := string(b)
+	return &s, nil
+}

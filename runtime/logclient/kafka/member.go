@@ -1,0 +1,319 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/runtime/assign"
+	"github.com/levada/levada/runtime/logclient"
+)
+
+const (
+	defaultSessionTimeout = 10 * time.Second
+	rebalanceTimeout      = time.Minute
+	// heartbeatInterval is how soon a member hears of a rebalance.
+	heartbeatInterval = time.Second
+)
+
+// member implements logclient.Member. A goroutine of its own (follow) keeps the
+// membership: it joins, assigns if it leads, and sends heartbeats; what changes
+// is queued for Poll.
+type member struct {
+	*fetcher
+	*producer
+	group    *membership
+	cfg      logclient.MemberConfig
+	released chan struct{} // capacity 1: a Released that was not taken up
+	rejoin   chan []byte   // capacity 1: the newest user data to join again with
+	ended    chan struct{} // closed when follow has returned
+
+	// Owned by follow.
+	owned  []logclient.TopicPartition
+	giving bool // partitions were revoked and are not released
+	again  bool // join again as soon as possible
+}
+
+var _ logclient.Member = (*member)(nil)
+
+// Join implements logclient.Log.
+func (l *Log) Join(cfg logclient.MemberConfig) (logclient.Member, error) {
+	if cfg.Group == "" || len(cfg.Topics) == 0 {
+		return nil, errors.New("kafka: a member needs a group and topics")
+	}
+	if cfg.SessionTimeout <= 0 {
+		cfg.SessionTimeout = defaultSessionTimeout
+	}
+	c, err := newClient(l.cfg, l.v2)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{
+		group: newMembership(c.ctx, cfg.Group, cfg.InstanceID), cfg: cfg,
+		released: make(chan struct{}, 1), rejoin: make(chan []byte, 1), ended: make(chan struct{}),
+	}
+	m.fetcher = newFetcher(c, !cfg.ReadUncommitted, cfg.MaxPollBytes)
+	m.producer = newProducer(c, l.v2, cfg.TransactionalID, cfg.TransactionTimeout, m.group, m.fetcher.signal)
+	c.wg.Go(m.follow)
+	return m, nil
+}
+
+// Released implements logclient.Membership.
+func (m *member) Released() {
+	select {
+	case m.released <- struct{}{}:
+	default:
+	}
+}
+
+// Rejoin implements logclient.Membership.
+func (m *member) Rejoin(userData []byte) {
+	select {
+	case <-m.rejoin: // an older one that was not taken up
+	default:
+	}
+	m.rejoin <- userData
+}
+
+// Close implements logclient.Membership.
+func (m *member) Close(leave bool) error {
+	m.stop(true)
+	var err error
+	if g := m.group.now(); leave && g.memberID != "" && !g.lost {
+		err = m.leave(g)
+	}
+	m.fetcher.c.close()
+	<-m.ended
+	return err
+}
+
+func (m *member) leave(g generation) error {
+	ctx, cancel := context.WithTimeout(m.fetcher.c.ctx, closeTimeout)
+	defer cancel()
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = m.cfg.Group, g.memberID
+	r := kmsg.NewLeaveGroupRequestMember()
+	r.MemberID, r.InstanceID = g.memberID, m.group.instance()
+	req.Members = append(req.Members, r)
+	resp, err := req.RequestWith(ctx, m.fetcher.c.Client)
+	if err != nil {
+		return m.fetcher.c.failure("leave group "+m.cfg.Group, err)
+	}
+	return m.fetcher.c.answer("leave group "+m.cfg.Group, resp.ErrorCode)
+}
+
+// follow keeps the membership until the member is closed or fails for good.
+func (m *member) follow() {
+	defer close(m.ended)
+	for try := 0; m.fetcher.c.ctx.Err() == nil; {
+		err := m.joinAndSync()
+		if err == nil {
+			try = 0
+			err = m.beat()
+		}
+		if m.fetcher.c.ctx.Err() != nil {
+			return
+		}
+		if fatal := m.handle(err); fatal != nil {
+			m.fetcher.report(logclient.Event{Kind: logclient.Fatal, Err: fatal})
+			return
+		}
+		if err != nil && !errors.Is(err, kerr.MemberIDRequired) && !errors.Is(err, kerr.RebalanceInProgress) {
+			try++
+			if !m.fetcher.c.pause(try) {
+				return
+			}
+		}
+	}
+}
+
+// handle prepares the next join after an error of the group; it returns what
+// cannot be mended.
+func (m *member) handle(err error) error {
+	g := m.group.now()
+	switch {
+	case err == nil, errors.Is(err, kerr.MemberIDRequired), errors.Is(err, kerr.RebalanceInProgress):
+		return nil
+	case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration):
+		id := g.memberID
+		if errors.Is(err, kerr.UnknownMemberID) {
+			id = ""
+		}
+		m.group.set(generation{memberID: g.memberID, number: -1, lost: true})
+		if len(m.owned) > 0 {
+			m.fetcher.report(logclient.Event{Kind: logclient.Lost, Partitions: m.owned, Err: fmt.Errorf("kafka: group %s: %w", m.cfg.Group, err)})
+		}
+		m.owned, m.giving = nil, false
+		m.group.set(generation{memberID: id, number: -1})
+		return nil
+	case isTransport(err), kerr.IsRetriable(err):
+		m.fetcher.c.log.Warn("group membership", "group", m.cfg.Group, "err", m.fetcher.c.failure("follow the group", err))
+		return nil
+	}
+	return m.fetcher.c.failure("follow group "+m.cfg.Group, err)
+}
+
+// joinAndSync joins the group with what the member owns and takes its
+// assignment.
+func (m *member) joinAndSync() error {
+	m.again = false
+	g := m.group.now()
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = m.cfg.Group, g.memberID, m.group.instance(), assign.ProtocolType
+	req.SessionTimeoutMillis = int32(m.cfg.SessionTimeout.Milliseconds())
+	req.RebalanceTimeoutMillis = int32(max(m.cfg.SessionTimeout, rebalanceTimeout).Milliseconds())
+	p := kmsg.NewJoinGroupRequestProtocol()
+	p.Name = assign.Protocol
+	meta := assign.Metadata{Topics: m.cfg.Topics, UserData: m.cfg.UserData, Generation: g.number}
+	for _, tp := range m.owned {
+		meta.Owned = append(meta.Owned, assign.Partition{Topic: tp.Topic, Partition: tp.Partition})
+	}
+	p.Metadata = assign.EncodeMetadata(meta)
+	req.Protocols = append(req.Protocols, p)
+	m.group.set(generation{memberID: g.memberID, number: g.number})
+	resp, err := req.RequestWith(m.fetcher.c.ctx, m.fetcher.c.Client)
+	if err != nil {
+		return err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		if errors.Is(err, kerr.MemberIDRequired) {
+			m.group.set(generation{memberID: resp.MemberID, number: -1})
+		}
+		return err
+	}
+	plan, err := m.plan(resp)
+	if err != nil {
+		return err
+	}
+	return m.sync(resp, plan)
+}
+
+// plan computes the assignment of the group if the member leads it.
+func (m *member) plan(resp *kmsg.JoinGroupResponse) ([]kmsg.SyncGroupRequestGroupAssignment, error) {
+	if resp.LeaderID != resp.MemberID || resp.SkipAssignment {
+		return nil, nil
+	}
+	var members []assign.Member
+	var topics []string
+	for _, r := range resp.Members {
+		meta, err := assign.DecodeMetadata(r.ProtocolMetadata)
+		if err != nil {
+			return nil, fmt.Errorf("metadata of member %s: %w", r.MemberID, err)
+		}
+		one := assign.Member{ID: r.MemberID, Metadata: meta}
+		if r.InstanceID != nil {
+			one.InstanceID = *r.InstanceID
+		}
+		members = append(members, one)
+		topics = append(topics, meta.Topics...)
+	}
+	slices.Sort(topics)
+	counts, err := m.fetcher.c.partitionCounts(m.fetcher.c.ctx, slices.Compact(topics))
+	if err != nil {
+		return nil, err
+	}
+	assigned, err := assign.Assign(members, counts)
+	if err != nil {
+		return nil, err
+	}
+	var out []kmsg.SyncGroupRequestGroupAssignment
+	for _, one := range members {
+		a := kmsg.NewSyncGroupRequestGroupAssignment()
+		a.MemberID, a.MemberAssignment = one.ID, assign.EncodeAssignment(assigned[one.ID])
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// sync takes the assignment and reports what changed: first what is to be
+// given up, after whose release the member joins again.
+func (m *member) sync(joined *kmsg.JoinGroupResponse, plan []kmsg.SyncGroupRequestGroupAssignment) error {
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Group, req.Generation, req.MemberID, req.InstanceID = m.cfg.Group, joined.Generation, joined.MemberID, m.group.instance()
+	req.ProtocolType, req.Protocol, req.GroupAssignment = kmsg.StringPtr(assign.ProtocolType), kmsg.StringPtr(assign.Protocol), plan
+	resp, err := req.RequestWith(m.fetcher.c.ctx, m.fetcher.c.Client)
+	if err != nil {
+		return err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return err
+	}
+	a, err := assign.DecodeAssignment(resp.MemberAssignment)
+	if err != nil {
+		return err
+	}
+	var next, added, lost []logclient.TopicPartition
+	for _, p := range a.Partitions {
+		tp := logclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}
+		next = append(next, tp)
+		if !slices.Contains(m.owned, tp) {
+			added = append(added, tp)
+		}
+	}
+	for _, tp := range m.owned {
+		if !slices.Contains(next, tp) {
+			lost = append(lost, tp)
+		}
+	}
+	m.owned = next
+	m.group.set(generation{memberID: joined.MemberID, number: joined.Generation, stable: true})
+	if len(lost) > 0 {
+		m.giving = true
+		m.fetcher.report(logclient.Event{Kind: logclient.Revoked, Partitions: lost})
+	}
+	m.fetcher.report(logclient.Event{Kind: logclient.Assigned, Partitions: added, UserData: a.UserData})
+	return nil
+}
+
+// beat sends heartbeats until the member has to join again: nil, or the error
+// that the group answered.
+func (m *member) beat() error {
+	tick := time.NewTicker(min(m.cfg.SessionTimeout/3, heartbeatInterval))
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.fetcher.c.ctx.Done():
+			return nil
+		case <-m.released:
+			if m.giving {
+				m.giving = false
+				return nil
+			}
+			continue
+		case userData := <-m.rejoin:
+			m.cfg.UserData, m.again = userData, true
+		case <-tick.C:
+			err := m.heartbeat()
+			switch {
+			case errors.Is(err, kerr.RebalanceInProgress):
+				m.again = true
+			case err != nil:
+				return err
+			}
+		}
+		if m.again && !m.giving {
+			return nil
+		}
+	}
+}
+
+func (m *member) heartbeat() error {
+	g := m.group.now()
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group, req.Generation, req.MemberID, req.InstanceID = m.cfg.Group, g.number, g.memberID, m.group.instance()
+	ctx, cancel := context.WithTimeout(m.fetcher.c.ctx, m.cfg.SessionTimeout/3)
+	defer cancel()
+	resp, err := req.RequestWith(ctx, m.fetcher.c.Client)
+	if err != nil {
+		if m.fetcher.c.ctx.Err() == nil {
+			m.fetcher.c.log.Warn("heartbeat", "group", m.cfg.Group, "err", m.fetcher.c.failure("heartbeat", err))
+		}
+		return nil // the session decides
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
+}
