@@ -3,6 +3,7 @@ package pipelines
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,9 @@ func TestRun(t *testing.T) {
 		})
 	})
 }
+
+// goLine is where in the source a panic was; it moves.
+var goLine = regexp.MustCompile(`\.go:[0-9]+`)
 
 type runner struct {
 	plan   *Plan
@@ -87,7 +91,7 @@ func (r *runner) send(t *testing.T, d *datadriven.TestData) string {
 			if !errors.As(err, &re) {
 				t.Fatal(err)
 			}
-			fmt.Fprintf(&b, "error (clean %v): %v\n", re.Clean, re)
+			fmt.Fprintf(&b, "error (clean %v): %s\n", re.Clean, goLine.ReplaceAllString(re.Error(), ".go"))
 		}
 		r.written(t, &b)
 	}
