@@ -119,7 +119,7 @@ func (b *Broker) serveConn(c net.Conn) {
 		b.writeAnswers(c, queue, closed)
 	})
 	conn := &Conn{Host: "/" + host, onFail: func(error) { end() }}
-	if err := b.readRequests(c, conn, queue, closed); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+	if err := b.readRequests(c, conn, queue, closed); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		b.log.Debug("connection ended", "client", c.RemoteAddr().String(), "error", err)
 	}
 	end()

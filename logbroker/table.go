@@ -46,5 +46,3 @@ type request struct {
 	// produce without acks has.
 	respond func(kmsg.Response)
 }
-
-func (r *request) version() int16 { return r.msg.GetVersion() }

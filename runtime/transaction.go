@@ -19,7 +19,6 @@ type transaction struct {
 	began   time.Time                                  // of the commit under way
 	opened  time.Time                                  // of the first record since lastEnd
 	lastEnd time.Time
-	records int64 // input records since lastEnd
 }
 
 func (t *transaction) open(now time.Time) {

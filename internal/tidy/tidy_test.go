@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"runtime/logclient":               {},
 	"runtime/logclient/kafka":         {"runtime/logclient", "runtime/assign"},
 	"runtime/logclient/logclienttest": {"runtime/logclient", "runtime/assign"},
+	"runtime/launch":                  {"runtime", "runtime/...", "statestore", "logbroker"},
 	"runtime/streamtest":              {"runtime", "runtime/...", "dsl", "dsl/serde", "statestore"},
 	"runtime/embedded":                {"runtime/logclient", "runtime/assign", "logbroker"},
 	"statestore":                      {},

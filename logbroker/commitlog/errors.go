@@ -41,6 +41,7 @@ type DamageError struct {
 	Reason   error
 }
 
+// Error implements error.
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("commitlog: %s is damaged at byte %d (offset %d): %v; restore the file from a copy, or move the directory away to start empty",
 		e.Path, e.Position, e.Offset, e.Reason)

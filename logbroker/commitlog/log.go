@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -235,5 +234,3 @@ func (l *Log) segmentOf(offset int64) *segment {
 	}
 	return segs[i-1]
 }
-
-const noUndecided = math.MaxInt64

@@ -100,7 +100,8 @@ func (g *group) settle() {
 	for s := range g.program.data.Subtopologies {
 		count := map[string]int{}
 		for id := range g.members {
-			count[id], total[id] = 0, total[id]
+			count[id] = 0
+			total[id] += 0 // a member without tasks counts, too
 		}
 		for task := range g.program.tasks(s) {
 			for i, tp := range g.program.taskPartitions(s, task) {

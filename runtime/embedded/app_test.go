@@ -54,7 +54,6 @@ type world struct {
 	log    *embedded.Log
 	engine *statestore.Engine
 	app    *runtime.App
-	stops  int
 	want   map[string]int64
 	writer logclient.Writer
 }
