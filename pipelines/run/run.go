@@ -211,7 +211,7 @@ func (p *pipeline) untilEnd(ctx context.Context) error {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	for {
-		done, err := true, error(nil)
+		done, err := p.drained(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
