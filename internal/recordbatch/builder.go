@@ -2,6 +2,7 @@ package recordbatch
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/bits"
 )
@@ -100,17 +101,35 @@ func ControlBatch(producerID int64, producerEpoch int16, commit bool, coordinato
 	return batch
 }
 
-// IsCommitMarker reads the type of the marker in a control batch.
-func IsCommitMarker(b Batch) (commit bool, err error) {
+// Marker is the record of a control batch that ends a transaction.
+type Marker struct {
+	Commit           bool
+	CoordinatorEpoch int32
+}
+
+// ParseMarker reads the marker in a control batch.
+func ParseMarker(b Batch) (Marker, error) {
 	var r Reader
 	var rec Record
 	if err := r.Reset(b); err != nil {
-		return false, err
+		return Marker{}, err
 	}
-	if ok, err := r.Next(&rec); !ok || err != nil || len(rec.Key) < 4 {
-		return false, ErrCorrupt
+	if ok, err := r.Next(&rec); err != nil {
+		return Marker{}, err
+	} else if !ok || len(rec.Key) < 4 || len(rec.Value) < 6 {
+		return Marker{}, fmt.Errorf("%w: control record without a marker", ErrCorrupt)
 	}
-	return binary.BigEndian.Uint16(rec.Key[2:]) == 1, nil
+	kind := binary.BigEndian.Uint16(rec.Key[2:])
+	if kind > 1 {
+		return Marker{}, fmt.Errorf("%w: control record of type %d", ErrCorrupt, kind)
+	}
+	return Marker{Commit: kind == 1, CoordinatorEpoch: int32(binary.BigEndian.Uint32(rec.Value[2:]))}, nil
+}
+
+// IsCommitMarker reads the type of the marker in a control batch.
+func IsCommitMarker(b Batch) (commit bool, err error) {
+	m, err := ParseMarker(b)
+	return m.Commit, err
 }
 
 func varintLen(v int64) int {
