@@ -148,11 +148,7 @@ func (l *Log) write(b recordbatch.Batch) error {
 		l.dirtyTo = position + int64(len(b))
 		return fmt.Errorf("%w: %w", ErrInvalidBatch, err)
 	}
-	seg.lookup.Lock()
-	seg.index.add(b, position)
-	seg.lookup.Unlock()
-	seg.size.Store(position + int64(len(b)))
-	seg.end.Store(b.NextOffset())
+	seg.extend(b, position)
 	l.end.Store(b.NextOffset())
 	return nil
 }
@@ -222,6 +218,7 @@ func (l *Log) roll() error {
 		l.log.Warn("checkpoint was not written; the next start reads more", "error", err)
 	}
 	sealed.unloadIndex()
+	l.wake(sealed)
 	return nil
 }
 

@@ -97,6 +97,7 @@ func (l *Log) saveCheckpoint() error {
 	if err := l.dir.replaceFile(checkpointFile, c.encode()); err != nil {
 		return err
 	}
+	l.saved = end
 	return l.dropSnapshots()
 }
 

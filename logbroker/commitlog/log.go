@@ -41,7 +41,9 @@ type Log struct {
 	closed         atomic.Bool
 
 	hints  hints
+	awake  awakeList
 	damage damageList
+	saved  int64 // end of the log as the checkpoint has it; under appends
 }
 
 // Start is the first offset that may be read.
@@ -185,7 +187,7 @@ func (l *Log) Close() error {
 	if err == nil {
 		err = l.syncActive()
 	}
-	if err == nil {
+	if err == nil && l.saved != l.end.Load() {
 		err = l.saveCheckpoint()
 	}
 	errs := []error{err}

@@ -95,6 +95,14 @@ func newState(limit int) *state {
 	return &state{producers: map[int64]*producer{}, limit: limit}
 }
 
+// leaderEpoch is that of the last batch, or 0.
+func (s *state) leaderEpoch() int32 {
+	if n := len(s.epochs); n > 0 {
+		return s.epochs[n-1].epoch
+	}
+	return 0
+}
+
 // check tells whether a batch of a client may be appended. A duplicate is
 // returned as it was appended first.
 func (s *state) check(b recordbatch.Batch) (first batchMeta, duplicate bool, err error) {

@@ -29,6 +29,7 @@ func (l *Log) Read(offset, end int64, maxBytes int, minOneBatch bool, dst []byte
 	if offset >= end || seg == nil {
 		return dst, nil
 	}
+	l.wake(seg)
 	r := segmentRead{seg: seg, offset: offset, end: end, maxBytes: max(maxBytes, 0), minOne: minOneBatch}
 	out, err := r.run(&l.hints, dst)
 	if errors.Is(err, recordbatch.ErrCorrupt) {
@@ -212,6 +213,40 @@ func (h *hints) drop(seg *segment) {
 	}
 }
 
+// maxAwake is how many sealed segments of one log have an open file and an
+// index in memory.
+const maxAwake = 4
+
+// awakeList are the sealed segments that were read last, the newest last.
+type awakeList struct {
+	mu   sync.Mutex
+	list []*segment
+}
+
+// wake notes that a segment is read, and parks the one unread for longest.
+func (l *Log) wake(seg *segment) {
+	if seg == l.active() {
+		return
+	}
+	a := &l.awake
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.list); n > 0 && a.list[n-1] == seg {
+		return
+	}
+	if i := slices.Index(a.list, seg); i >= 0 {
+		a.list = slices.Delete(a.list, i, i+1)
+	}
+	a.list = append(a.list, seg)
+	if len(a.list) > maxAwake {
+		oldest := a.list[0]
+		a.list = slices.Delete(a.list, 0, 1)
+		if err := oldest.park(); err != nil {
+			l.log.Warn("segment did not close", "segment", oldest.path(), "error", err)
+		}
+	}
+}
+
 const maxDamage = 16
 
 type damageList struct {
@@ -240,6 +275,7 @@ func (l *Log) OffsetForTime(ms int64) (offset, ts int64, ok bool, err error) {
 		if newest, last := seg.newestTimestamp(); last < 0 || newest < ms {
 			continue
 		}
+		l.wake(seg)
 		from := int64(0)
 		if err := seg.withIndex(func(x *sparseIndex) { from = x.position(x.offsetBefore(ms)) }); err != nil {
 			return 0, 0, false, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 
 	"github.com/levada/levada/internal/recordbatch"
@@ -34,14 +35,15 @@ func Open(cfg Config) (*Log, error) {
 type recovery struct {
 	cfg      Config
 	dir      *directory
-	log      interface{ Warn(string, ...any) }
+	log      *slog.Logger
 	mark     int64 // all below was synced
 	segments []*segment
 	state    *state
 	from     int // the first segment to read
 	fromByte int64
 	end      int64 // of what was read so far
-	changed  bool  // a file is not what the checkpoint says
+	created  bool  // the log is new
+	changed  bool  // there is more, or less, than the checkpoint says
 	notes    damageList
 }
 
@@ -89,7 +91,7 @@ func (r *recovery) survey() error {
 			return r.missing(r.cfg.LogStart, "no segment is there")
 		}
 		bases = []int64{r.cfg.LogStart}
-		r.changed = true
+		r.created = true
 	} else if bases[0] > r.cfg.LogStart {
 		return r.missing(r.cfg.LogStart, fmt.Sprintf("the first segment begins at offset %d", bases[0]))
 	}
@@ -120,8 +122,12 @@ func (r *recovery) trustCheckpoint() error {
 		r.log.Warn("the checkpoint cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
 		return nil
 	}
-	known := c.segments[max(0, slices.IndexFunc(c.segments, func(s checkpointSegment) bool { return s.base >= r.segments[0].base })):]
 	r.mark = max(r.mark, c.end)
+	first := slices.IndexFunc(c.segments, func(s checkpointSegment) bool { return s.base >= r.segments[0].base })
+	if first < 0 {
+		return nil // all it knows was deleted since
+	}
+	known := c.segments[first:]
 	for i, k := range known {
 		if i >= len(r.segments) || r.segments[i].base != k.base {
 			return r.missing(k.base, "the checkpoint names it, and it is not there")
@@ -206,6 +212,8 @@ func (r *recovery) readSegment(s *segment, at int64, last bool) error {
 		index = newIndex(s.base, s.interval)
 	} else if err := s.withIndex(func(x *sparseIndex) { index = x }); err != nil {
 		return err
+	} else if err := r.checkEnd(s, index, at); err != nil {
+		return err
 	}
 	w := newWalker(s, at, limit)
 	for {
@@ -234,10 +242,35 @@ func (r *recovery) readSegment(s *segment, at int64, last bool) error {
 	return nil
 }
 
+// checkEnd reads the batches after the last index entry: the index must lead to
+// a batch, and the last one must end where the checkpoint says.
+func (r *recovery) checkEnd(s *segment, index *sparseIndex, end int64) error {
+	from := index.position(r.end)
+	w := newWalker(s, from, end)
+	next := int64(-1)
+	for {
+		b, position, err := w.next()
+		if errors.Is(err, io.EOF) && next == r.end {
+			return nil
+		}
+		if err == nil {
+			err = b.Validate()
+		}
+		if err != nil {
+			return &DamageError{Path: s.path(), Position: position, Offset: max(next, s.base), Reason: err}
+		}
+		next = b.NextOffset()
+	}
+}
+
 // accept checks a batch and takes it into the state.
 func (r *recovery) accept(b recordbatch.Batch) error {
 	if b.BaseOffset() != r.end {
 		return fmt.Errorf("%w: the batch says offset %d", recordbatch.ErrCorrupt, b.BaseOffset())
+	}
+	// The leader epoch is outside the CRC, as the offset is.
+	if e, least := b.LeaderEpoch(), r.state.leaderEpoch(); e < least || e > r.cfg.LeaderEpoch {
+		return fmt.Errorf("%w: leader epoch %d, want %d to %d", recordbatch.ErrCorrupt, e, least, r.cfg.LeaderEpoch)
 	}
 	if err := b.Validate(); err != nil {
 		return err
@@ -320,9 +353,12 @@ func (r *recovery) rewrite(s *segment, sizeBytes int64, writable bool) error {
 	return s.open(writable)
 }
 
+// maxTornSearch bounds the memory that looking past a torn place takes.
+const maxTornSearch = 64 << 20
+
 // batchFollows looks for a whole batch of a later offset past the torn place.
 func (r *recovery) batchFollows(s *segment, position, limit int64) bool {
-	data := make([]byte, min(limit-position, maxSegmentBytes))
+	data := make([]byte, min(limit-position, maxTornSearch))
 	if _, err := s.ReadAt(data, position); err != nil {
 		return false
 	}
@@ -353,7 +389,7 @@ func (r *recovery) settle() error {
 	if r.cfg.LogStart > r.end {
 		return r.missing(r.end, fmt.Sprintf("the log ends at offset %d, and is said to start at %d", r.end, r.cfg.LogStart))
 	}
-	if r.cfg.trusted() && !r.changed {
+	if r.cfg.trusted() && !r.changed && !r.created {
 		return nil
 	}
 	for i, s := range r.segments[r.from:] {
@@ -394,6 +430,7 @@ func (r *recovery) finish() (*Log, error) {
 	}
 	l.mark = mark
 	l.writeMark(r.end)
+	l.saved = r.end
 	if r.changed {
 		if err := l.saveCheckpoint(); err != nil {
 			r.log.Warn("checkpoint was not written; the next start reads more", "dir", r.dir.path, "error", err)

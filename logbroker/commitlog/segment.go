@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/recordbatch"
 )
 
 // writeCategory is what Pebble's file system counts our writes as.
@@ -107,6 +109,30 @@ func (s *segment) ReadAt(p []byte, position int64) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, fmt.Errorf("commitlog: %s at byte %d: %w", s.path(), position, err)
+}
+
+// extend takes a batch in that was written at the end. Index and size change
+// together, for the index may be built anew at any time.
+func (s *segment) extend(b recordbatch.Batch, position int64) {
+	s.lookup.Lock()
+	defer s.lookup.Unlock()
+	s.index.add(b, position)
+	s.size.Store(position + int64(len(b)))
+	s.end.Store(b.NextOffset())
+}
+
+// park closes the file of a sealed segment and drops its index; the next read
+// opens and loads them again.
+func (s *segment) park() error {
+	s.unloadIndex()
+	s.files.Lock()
+	defer s.files.Unlock()
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Close()
+	s.file = nil
+	return err
 }
 
 // withIndex calls fn with the index, which is loaded from its files, or built
