@@ -35,6 +35,7 @@ type partition struct {
 	logclient.TopicPartition
 	position int64
 	flowing  bool
+	told     bool   // End has been told since Seek
 	buf      []byte // reused by each Poll
 	cancel   func()
 }
@@ -96,7 +97,7 @@ func (f *fetcher) removeAll() {
 // it was taken away meanwhile.
 func (f *fetcher) Seek(pos logclient.Position) {
 	if p := f.find(pos.TopicPartition); p != nil {
-		p.position, p.flowing = pos.Offset, true
+		p.position, p.flowing, p.told = pos.Offset, true, false
 		f.signal()
 	}
 }
@@ -165,9 +166,14 @@ func (f *fetcher) read(p *partition, maxBytes int) (int, error) {
 		end = res.LastStableOffset
 	}
 	if len(res.Batches) == 0 {
+		if !p.told {
+			// Whoever waits for this partition must hear that it is empty.
+			f.batches = append(f.batches, logclient.Batch{TopicPartition: p.TopicPartition, Next: p.position, LeaderEpoch: -1, End: end})
+		}
+		p.told = true
 		return 0, nil
 	}
-	p.buf = res.Batches
+	p.buf, p.told = res.Batches, true
 	before := len(f.batches)
 	aborted := abortedSet{list: res.Aborted}
 	for rest := res.Batches; len(rest) > 0; {
