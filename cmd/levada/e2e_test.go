@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // binary is the program under test, built once by TestMain.
@@ -120,19 +119,4 @@ func (s *server) signal(sig syscall.Signal) error {
 		return err
 	}
 	return s.cmd.Wait()
-}
-
-// eventually waits until ok, and fails after a minute.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited a minute: %s", what)
-		}
-	}
 }

@@ -96,10 +96,10 @@ func (c Config) withDefaults() (Config, error) {
 		errs = append(errs, errors.New("Name is empty"))
 	}
 	if c.Command.Path == "" {
-		errs = append(errs, errors.New("Command.Path is empty"))
+		errs = append(errs, errors.New("no program to start: set Command.Path"))
 	}
 	if c.Log == nil {
-		errs = append(errs, errors.New("Log is nil"))
+		errs = append(errs, errors.New("no log: set Log"))
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
