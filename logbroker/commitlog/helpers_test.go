@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -116,3 +117,5 @@ func batchValues(t testing.TB, b recordbatch.Batch) []offsetValue {
 		out = append(out, offsetValue{rec.Offset, string(rec.Value)})
 	}
 }
+
+func testRNG() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
