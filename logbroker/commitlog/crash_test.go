@@ -43,18 +43,7 @@ type crashSim struct {
 func TestCrashes(t *testing.T) {
 	for seed := range seeds(t, 150) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			s := &crashSim{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 1)), fs: vfs.NewCrashableMem()}
-			// The directory itself is the caller's to make durable.
-			if err := s.fs.MkdirAll(testDir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			root, err := s.fs.OpenDir("/")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := errors.Join(root.Sync(), root.Close()); err != nil {
-				t.Fatal(err)
-			}
+			s := &crashSim{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 1)), fs: crashableDir(t)}
 			s.cfg = testConfig(s.fs)
 			s.cfg.SegmentBytes = 3000 + int64(s.rng.IntN(20000))
 			s.log = mustOpen(t, s.cfg)

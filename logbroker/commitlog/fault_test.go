@@ -55,7 +55,7 @@ func TestFullDisk(t *testing.T) {
 	outer := makeBatch(source{}, 1, strings.Repeat("-", 40), string(inner), "end")
 	small := makeBatch(source{}, 1, "")
 	for space := range len(outer) {
-		fs := vfs.NewCrashableMem()
+		fs := crashableDir(t)
 		disk := &fullDisk{fs, 1 << 20}
 		cfg := testConfig(disk)
 		l := mustOpen(t, cfg)

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -17,6 +18,24 @@ func testConfig(fs vfs.FS) Config {
 		FS: fs, Dir: testDir, SegmentBytes: 2000, IndexIntervalBytes: 200,
 		Now: func() time.Time { return time.UnixMilli(1_700_000_000_000) },
 	}
+}
+
+// crashableDir is a file system that has the directory of a log: to make that
+// durable is the caller's part.
+func crashableDir(t testing.TB) *vfs.MemFS {
+	t.Helper()
+	fs := vfs.NewCrashableMem()
+	if err := fs.MkdirAll(testDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	root, err := fs.OpenDir("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(root.Sync(), root.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return fs
 }
 
 func mustOpen(t testing.TB, cfg Config) *Log {
@@ -91,6 +110,20 @@ func readValues(t testing.TB, l *Log, from, end int64, maxBytes int) []offsetVal
 			next = b.NextOffset()
 			out = append(out, batchValues(t, b)...)
 		}
+	}
+	return out
+}
+
+// splitValues reads the data records of whole batches.
+func splitValues(t testing.TB, chunk []byte) []offsetValue {
+	t.Helper()
+	var out []offsetValue
+	for len(chunk) > 0 {
+		b, rest, err := recordbatch.Split(chunk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, chunk = append(out, batchValues(t, b)...), rest
 	}
 	return out
 }

@@ -134,15 +134,17 @@ func (l *Log) Decide(producerID int64, epoch int16, commit bool) {
 }
 
 // DeleteTo raises Start, which the caller has recorded durably, and removes
-// the segments that lie below it. The active one stays.
+// the segments that lie below it. The active one stays. Only what is durable
+// can be deleted: past SyncedEnd it returns ErrOffsetOutOfRange.
 func (l *Log) DeleteTo(offset int64) error {
 	l.appends.Lock()
 	defer l.appends.Unlock()
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if offset > l.end.Load() || offset < 0 {
-		return fmt.Errorf("%w: delete to %d, the log ends at %d", ErrOffsetOutOfRange, offset, l.end.Load())
+	if synced := l.syncedEnd.Load(); offset > synced || offset < 0 {
+		// A power loss would leave a log that ends before its start.
+		return fmt.Errorf("%w: delete to %d, the log is durable up to %d", ErrOffsetOutOfRange, offset, synced)
 	}
 	if offset <= l.start.Load() {
 		return nil
