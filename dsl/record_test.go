@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/levada/levada/dsl"
 	"github.com/levada/levada/dsl/serde"
@@ -329,94 +330,110 @@ func TestStreamTime(t *testing.T) {
 // TestValuesOutliveTheBatch: the bytes of a batch are reused, what user code
 // and stores hold of them is not touched.
 func TestValuesOutliveTheBatch(t *testing.T) {
-	b := dsl.NewBuilder()
-	var kept []string
-	s := left.Stream(b).Peek(func(k, v string) { kept = append(kept, k, v) })
-	s.ToTable("table").Stream().To(out)
-	long := strings.Repeat("long ", 400)
-	task, c := build(t, b)
-	for _, v := range []string{"first", "second", long, ""} {
-		r := record("k-"+v[:min(len(v), 6)], v)
-		if _, err := task.Sources["left"]([]topology.Record{r}); err != nil {
-			t.Fatal(err)
+	for _, stored := range []bool{false, true} {
+		b := dsl.NewBuilder()
+		var kept []string
+		s := left.Stream(b).Peek(func(k, v string) { kept = append(kept, k, v) })
+		if stored {
+			s.ToTable("table")
 		}
-		for _, bytes := range [][]byte{r.Key, r.Value} {
-			for i := range bytes {
-				bytes[i] = '!'
+		task, _ := build(t, b)
+		long := strings.Repeat("long ", 400)
+		for _, v := range []string{"first", "second", long, ""} {
+			r := record("k-"+v[:min(len(v), 6)], v)
+			if _, err := task.Sources["left"]([]topology.Record{r}); err != nil {
+				t.Fatal(err)
+			}
+			for _, bytes := range [][]byte{r.Key, r.Value} {
+				for i := range bytes {
+					bytes[i] = '!'
+				}
+			}
+		}
+		want := []string{"k-first", "first", "k-second", "second", "k-long l", long, "k-", ""}
+		if fmt.Sprint(kept) != fmt.Sprint(want) {
+			t.Errorf("user code holds %q, want %q", kept, want)
+		}
+		for _, store := range task.Stores {
+			var values []string
+			if err := store.Prepare(func(ch statestore.Change) error {
+				values = append(values, string(ch.Value))
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if fmt.Sprint(values) != fmt.Sprint([]string{"first", "second", long, ""}) {
+				t.Errorf("the store holds %q", values)
 			}
 		}
 	}
-	want := []string{"k-first", "first", "k-second", "second", "k-long l", long, "k-", ""}
-	if fmt.Sprint(kept) != fmt.Sprint(want) {
-		t.Errorf("user code holds %q, want %q", kept, want)
-	}
-	c.take()
-	var stored []string
-	if err := task.Stores[0].Prepare(func(ch statestore.Change) error {
-		stored = append(stored, string(ch.Value))
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if fmt.Sprint(stored) != fmt.Sprint([]string{"first", "second", long, ""}) {
-		t.Errorf("the store holds %q", stored)
+}
+
+// TestKeptValuesHaveTheirOwnMemory: text shares memory while it passes by, but
+// not if a store keeps it: each would keep the memory of many.
+func TestKeptValuesHaveTheirOwnMemory(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		b := dsl.NewBuilder()
+		var at []uintptr
+		s := left.Stream(b).Peek(func(_, v string) { at = append(at, uintptr(unsafe.Pointer(unsafe.StringData(v)))) })
+		if stored {
+			dsl.MapValues(s, func(v string) string { return v[:1] }).GroupByKey().Reduce("r", same)
+		}
+		task, _ := build(t, b)
+		text := strings.Repeat("x", 100)
+		if _, err := task.Sources["left"]([]topology.Record{record("k", text), record("k", text)}); err != nil {
+			t.Fatal(err)
+		}
+		if shares := at[1]-at[0] == 100; shares == stored {
+			t.Errorf("stored %t: the values share memory: %t", stored, shares)
+		}
 	}
 }
 
 // TestMutableValuesAreNotShared: a value that user code may change in one
 // store is never the one that another store holds.
 func TestMutableValuesAreNotShared(t *testing.T) {
+	// twice makes Reduce keep the value itself, and then change what it keeps.
+	twice := func(p *person) []*person { return []*person{p, {Tags: []string{"y"}}} }
 	for name, make := range map[string]func(b *dsl.Builder){
 		"fork": func(b *dsl.Builder) {
 			s := people.Stream(b)
 			s.ToTable("kept")
-			s.GroupByKey().Reduce("changed", addTags)
+			dsl.FlatMapValues(s, twice).GroupByKey().Reduce("changed", addTags)
 		},
 		"table of a topic": func(b *dsl.Builder) {
-			kept := people.Table(b, "kept")
-			firstOnly := kept.Stream().Filter(func(_ string, p *person) bool { return true })
-			firstOnly.GroupByKey().Reduce("changed", addTags)
+			dsl.FlatMapValues(people.Table(b, "kept").Stream(), twice).GroupByKey().Reduce("changed", addTags)
 		},
 		"join": func(b *dsl.Builder) {
 			kept := people.Table(b, "kept")
-			dsl.Join(left.Stream(b), kept, "j", func(_ string, p *person) *person { return p }).
-				GroupByKey().Reduce("changed", addTags)
+			joined := dsl.Join(left.Stream(b), kept, "j", func(_ string, p *person) *person { return p })
+			dsl.FlatMapValues(joined, twice).GroupByKey().Reduce("changed", addTags)
 		},
 		"aggregate": func(b *dsl.Builder) {
 			kept := dsl.Aggregate(people.Stream(b).GroupByKey(), "kept",
 				func() *person { return &person{} },
 				func(_ string, p, sum *person) *person { return p })
-			kept.Stream().Filter(func(_ string, p *person) bool { return p.Name == "Ada" }).
-				GroupByKey().Reduce("changed", addTags)
+			dsl.FlatMapValues(kept.Stream(), twice).GroupByKey().Reduce("changed", addTags)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := dsl.NewBuilder()
 			make(b)
 			task, _ := build(t, b)
-			send := func(topic, value string) {
-				t.Helper()
-				if _, err := task.Sources[topic]([]topology.Record{record("k", value)}); err != nil {
+			for _, topic := range []string{"people", "left"} {
+				process := task.Sources[topic]
+				if process == nil {
+					continue
+				}
+				if _, err := process([]topology.Record{record("k", `{"name":"Ada","tags":["x"]}`)}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			send("people", `{"name":"Ada","tags":["x"]}`)
-			if name == "join" {
-				send("left", "a")
-				send("left", "b")
-				send("left", "c")
-			} else {
-				send("people", `{"name":"Ada","tags":["y"]}`)
-				send("people", `{"name":"Bob","tags":["z"]}`)
-			}
-			want := map[bool]string{true: `{"name":"Ada","tags":["x"]}`, false: `{"name":"Bob","tags":["z"]}`}[name == "join"]
+			want := map[string]string{"kept": `{"name":"Ada","tags":["x"]}`, "changed": `{"name":"changed","tags":["x","y"]}`}
 			for _, s := range task.Stores {
-				if s.Name() != "kept" {
-					continue
-				}
 				if err := s.Prepare(func(c statestore.Change) error {
-					if string(c.Value) != want {
-						t.Errorf("the table holds %s, want %s", c.Value, want)
+					if string(c.Value) != want[s.Name()] {
+						t.Errorf("store %s holds %s, want %s", s.Name(), c.Value, want[s.Name()])
 					}
 					return nil
 				}); err != nil {
