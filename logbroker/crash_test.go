@@ -63,6 +63,7 @@ type sim struct {
 	mu        sync.Mutex // guards what follows, which the hook changes
 	countdown int        // file system calls until the snapshot; -1: none is due
 	snapshot  *vfs.MemFS // what the crash leaves
+	crashRNG  *rand.Rand // of the hook alone
 	keep      int        // percent of unsynced data that the crash keeps
 	values    int
 	txns      int // transactions so far
@@ -87,7 +88,7 @@ type simProducer struct {
 func newSim(t testing.TB, seed uint64, plant *faults) *sim {
 	s := &sim{
 		t: t, rng: rand.New(rand.NewPCG(seed, 7)), fs: vfs.NewCrashableMem(), now: time.UnixMilli(1_700_000_000_000), plant: plant,
-		txns: 3, countdown: -1, fates: map[string]fate{}, groups: map[string]int{}, seen: map[place]string{},
+		crashRNG: rand.New(rand.NewPCG(seed, 8)), txns: 3, countdown: -1, fates: map[string]fate{}, groups: map[string]int{}, seen: map[place]string{},
 	}
 	for i := range 3 {
 		s.producers = append(s.producers, &simProducer{id: fmt.Sprintf("txn-%d", i), txn: i + 1})
@@ -115,7 +116,7 @@ func (s *sim) open() {
 		}
 		if s.countdown == 0 && s.snapshot == nil {
 			s.countdown = -1
-			s.snapshot = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: s.keep, RNG: s.rng})
+			s.snapshot = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: s.keep, RNG: s.crashRNG})
 		}
 		return nil
 	})
@@ -429,12 +430,16 @@ func (s *sim) settleAll() {
 func (s *sim) run() string {
 	for range 4 {
 		power := s.rng.IntN(2) == 0
-		s.keep = 100
+		keep := 100
 		if power {
-			s.keep = s.rng.IntN(101)
+			keep = s.rng.IntN(101)
 		}
 		s.mu.Lock()
-		s.countdown = 1 + s.rng.IntN(400)
+		s.keep = keep
+		s.mu.Unlock()
+		n := 1 + s.rng.IntN(400)
+		s.mu.Lock()
+		s.countdown = n
 		s.mu.Unlock()
 		for step := 0; step < 60 && !s.crashed(); step++ {
 			p := s.producers[s.rng.IntN(len(s.producers))]

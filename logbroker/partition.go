@@ -61,12 +61,8 @@ func (p *partition) syncTo(end int64, fn func(error)) {
 	}
 	p.mu.Lock()
 	p.waiters = append(p.waiters, syncWaiter{end: end, fn: fn})
-	start := !p.syncing
-	p.syncing = true
 	p.mu.Unlock()
-	if start {
-		p.broker.spawn(p.syncLoop)
-	}
+	p.sync()
 }
 
 // whenSynced calls fn once everything below end is durable, without asking for
@@ -139,9 +135,22 @@ func (p *partition) syncLater() {
 		p.late = nil
 		p.mu.Unlock()
 		if !p.gone.Load() {
-			p.syncTo(p.log.End(), func(error) {})
+			p.sync()
 		}
 	})
+}
+
+// sync starts a sync unless one is in flight. Even where nothing is left to
+// sync, because the log did so when it rolled a segment, those who wait for
+// what is durable by now are served.
+func (p *partition) sync() {
+	p.mu.Lock()
+	start := !p.syncing
+	p.syncing = true
+	p.mu.Unlock()
+	if start {
+		p.broker.spawn(p.syncLoop)
+	}
 }
 
 // syncDelay is how long the unsynced end may stay so.

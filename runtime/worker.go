@@ -57,6 +57,9 @@ func (w *worker) signal() {
 func (w *worker) step(now time.Time) (next time.Time, err error) {
 	w.now = now
 	if w.member == nil {
+		if w.closing {
+			return time.Time{}, nil // stopped: it does not come back
+		}
 		if now.Before(w.rejoinAt) {
 			return w.rejoinAt, nil
 		}

@@ -195,7 +195,7 @@ func (w *world) lastCommitted() int64 {
 // TestStoreEqualsModel runs random updates, commits, aborts, flushes, scans,
 // restarts and power losses beside maps.
 func TestStoreEqualsModel(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t, seed)
 			for range 120 {

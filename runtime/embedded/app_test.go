@@ -46,16 +46,18 @@ func wordCount(t *testing.T) *topology.Topology {
 // world is a broker and an application with two workers, stepped by one
 // goroutine with a virtual clock.
 type world struct {
-	t      *testing.T
-	rng    *rand.Rand
-	now    time.Time
-	events *bytes.Buffer
-	broker *logbroker.Broker
-	log    *embedded.Log
-	engine *statestore.Engine
-	app    *runtime.App
-	want   map[string]int64
-	writer logclient.Writer
+	t       *testing.T
+	rng     *rand.Rand
+	now     time.Time
+	events  *bytes.Buffer
+	broker  *logbroker.Broker
+	log     *embedded.Log
+	stateFS *vfs.MemFS
+	engine  *statestore.Engine
+	app     *runtime.App
+	logger  *slog.Logger
+	want    map[string]int64
+	writer  logclient.Writer
 }
 
 // seeded gives random bytes that depend on the seed only.
@@ -66,7 +68,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.UnixMilli(1_700_000_000_000), events: &bytes.Buffer{}, want: map[string]int64{},
 	}
-	logger := slog.New(slog.NewTextHandler(w.events, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	w.stateFS = vfs.NewCrashableMem()
+	w.logger = slog.New(slog.NewTextHandler(w.events, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Time("t", w.now)
 		}
@@ -82,29 +85,37 @@ func newWorld(t *testing.T, seed uint64) *world {
 		t.Fatal(err)
 	}
 	w.log = embedded.New(w.broker)
-	w.engine, err = statestore.Open(statestore.Config{Dir: "state", FS: vfs.NewMem(), Now: clock, Synchronous: true, FlushInterval: 3 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, err = w.log.Admin().CreateTopics([]logclient.TopicSpec{
 		{Name: "lines", Partitions: 3, ReplicationFactor: -1}, {Name: "word-counts", Partitions: 2, ReplicationFactor: -1},
 	}).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.app, err = runtime.New(runtime.Config{
-		App: "wc", Log: w.log, Topology: wordCount(t), Engine: w.engine, ProcessID: "process", Workers: 2, Logger: logger, Now: clock,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.app.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	w.start()
 	if w.writer, err = w.log.NewWriter(logclient.WriterConfig{TransactionalID: "load"}); err != nil {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// start opens the engine on what the disk holds and starts the application.
+func (w *world) start() {
+	w.t.Helper()
+	clock := func() time.Time { return w.now }
+	var err error
+	w.engine, err = statestore.Open(statestore.Config{Dir: "state", FS: w.stateFS, Now: clock, Synchronous: true, FlushInterval: time.Second})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.app, err = runtime.New(runtime.Config{
+		App: "wc", Log: w.log, Topology: wordCount(w.t), Engine: w.engine, ProcessID: "process", Workers: 2, Logger: w.logger, Now: clock,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.app.Start(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // produce writes some lines, and aborts some others.
@@ -175,6 +186,12 @@ func (w *world) run() map[string]int64 {
 		}
 		w.step()
 	}
+	return w.counts()
+}
+
+// counts reads the output; each count must be one more than the one before.
+func (w *world) counts() map[string]int64 {
+	w.t.Helper()
 	got := map[string]int64{}
 	err := launch.Read(context.Background(), w.log, "word-counts", func(_ int32, r *recordbatch.Record) error {
 		n, err := serde.Int64{}.Decode(r.Value)
