@@ -66,7 +66,9 @@ type Transaction interface {
 	Append(tp TopicPartition, batch recordbatch.Batch) error
 	// Commit makes everything appended since the last Commit or Abort, and
 	// positions, visible and durable at once. No Append until it is done. A
-	// transaction with neither records nor positions does nothing.
+	// transaction with neither records nor positions does nothing. In a cluster
+	// the answer may come a moment before others see it: until then
+	// CommittedOffsets with stable set gives ErrUnstable.
 	Commit(positions []Position) *Pending[CommitResult]
 	// Abort drops the open transaction. No Append until it is done.
 	Abort() *Pending[struct{}]

@@ -196,7 +196,7 @@ func (f *fetcher) accept(a asked, r *kmsg.FetchResponseTopicPartition, got fetch
 		if f.committed && r.LastStableOffset >= 0 {
 			end = r.LastStableOffset
 		}
-		got.batches = []logclient.Batch{{TopicPartition: p.TopicPartition, Next: p.position, LeaderEpoch: -1, End: end}}
+		got.batches = []logclient.Batch{{TopicPartition: p.TopicPartition, Next: p.position, LeaderEpoch: -1, End: max(end, p.position)}}
 	}
 	p.told = true
 	p.position = got.next
