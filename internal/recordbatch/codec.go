@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -29,7 +30,7 @@ const (
 const MaxDecompressed = 128 << 20
 
 var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderConcurrency(1))
+	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderConcurrency(0))
 })
 
 // Decompress appends the decompressed form of src to dst. It refuses more
@@ -110,9 +111,10 @@ func appendSnappyBlock(dst, block []byte) ([]byte, error) {
 	if n > MaxDecompressed-len(dst) {
 		return nil, fmt.Errorf("%w: snappy: more than %d bytes after decompression", ErrCorrupt, MaxDecompressed)
 	}
-	out, err := s2.Decode(nil, block)
-	if err != nil {
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	if _, err := s2.Decode(dst[at:], block); err != nil {
 		return nil, fmt.Errorf("%w: snappy: %w", ErrCorrupt, err)
 	}
-	return append(dst, out...), nil
+	return dst, nil
 }

@@ -102,28 +102,24 @@ func (r *Reader) Next(rec *Record) (ok bool, err error) {
 	if r.left <= 0 {
 		return false, nil
 	}
-	size, n := binary.Varint(r.rest)
-	if n <= 0 || size < 0 || size > int64(len(r.rest)-n) {
-		return false, fmt.Errorf("%w: record length %d of %d bytes", ErrCorrupt, size, len(r.rest))
+	size, n := varint(r.rest)
+	if n <= 0 || size < 1 || size > int64(len(r.rest)-n) {
+		return false, fmt.Errorf("%w: record of %d bytes in %d", ErrCorrupt, size, len(r.rest))
 	}
-	p := r.rest[n : n+int(size)]
-	r.rest = r.rest[n+int(size):]
+	end := n + int(size)
+	p := r.rest[n+1 : end] // after the attributes, which magic 2 does not use
+	r.rest = r.rest[end:]
 	r.left--
-	if len(p) < 1 {
-		return false, fmt.Errorf("%w: empty record", ErrCorrupt)
-	}
-	p = p[1:] // attributes: unused in magic 2
-	ts, n := binary.Varint(p)
+	ts, n := varint(p)
 	if n <= 0 {
 		return false, fmt.Errorf("%w: timestamp delta", ErrCorrupt)
 	}
 	p = p[n:]
-	off, n := binary.Varint(p)
+	off, n := varint(p)
 	if n <= 0 {
 		return false, fmt.Errorf("%w: offset delta", ErrCorrupt)
 	}
-	p = p[n:]
-	if rec.Key, p, err = readBytes(p); err != nil {
+	if rec.Key, p, err = readBytes(p[n:]); err != nil {
 		return false, err
 	}
 	if rec.Value, p, err = readBytes(p); err != nil {
@@ -141,8 +137,22 @@ func (r *Reader) Next(rec *Record) (ok bool, err error) {
 	return true, nil
 }
 
+// varint reads a zigzag varint; n <= 0 says that there is none. One and two
+// bytes are what records mostly have.
+func varint(p []byte) (v int64, n int) {
+	if len(p) > 1 {
+		if u := uint64(p[0]); u < 0x80 {
+			return int64(u>>1) ^ -int64(u&1), 1
+		} else if w := uint64(p[1]); w < 0x80 {
+			u = u&0x7f | w<<7
+			return int64(u>>1) ^ -int64(u&1), 2
+		}
+	}
+	return binary.Varint(p)
+}
+
 func readBytes(p []byte) (b, rest []byte, err error) {
-	size, n := binary.Varint(p)
+	size, n := varint(p)
 	if n <= 0 || size > int64(len(p)-n) {
 		return nil, nil, fmt.Errorf("%w: field of %d bytes in %d", ErrCorrupt, size, len(p))
 	}
