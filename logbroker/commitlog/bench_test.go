@@ -1,0 +1,138 @@
+package commitlog
+
+import (
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+const benchRecords = 1000
+
+// benchBatch is about 100 KiB of records of 100 B.
+func benchBatch() recordbatch.Batch {
+	var b recordbatch.Builder
+	key, value := make([]byte, 16), make([]byte, 84)
+	for i := range benchRecords {
+		b.Append(1_700_000_000_000+int64(i), key, value, nil)
+	}
+	batch := b.Batch()
+	batch.SetProducer(1, 0, 0, false)
+	batch.SetCRC()
+	return batch
+}
+
+func benchLog(b *testing.B) *Log {
+	b.Helper()
+	l, err := Open(Config{FS: vfs.Default, Dir: b.TempDir(), SegmentBytes: 1 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { closeQuietly(l) })
+	return l
+}
+
+// appendNext appends a batch under the next sequence. The CRC is left as it
+// is: nobody reads it here.
+func appendNext(b *testing.B, l *Log, batch recordbatch.Batch) {
+	if _, err := l.Append(batch, nil); err != nil {
+		b.Fatal(err)
+	}
+	batch.SetProducer(1, 0, recordbatch.AddSequence(batch.BaseSequence(), benchRecords), false)
+}
+
+// BenchmarkAppend appends 100 KiB to the page cache.
+func BenchmarkAppend(b *testing.B) {
+	l, batch := benchLog(b), benchBatch()
+	b.SetBytes(int64(len(batch)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if l.SizeBytes() > 512<<20 { // of disk, no more
+			b.StopTimer()
+			closeQuietly(l)
+			if err := vfs.Default.RemoveAll(l.cfg.Dir); err != nil {
+				b.Fatal(err)
+			}
+			l, batch = benchLog(b), benchBatch()
+			b.StartTimer()
+		}
+		appendNext(b, l, batch)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRecords, "ns/record")
+}
+
+// BenchmarkAppendSync appends 100 KiB and syncs.
+func BenchmarkAppendSync(b *testing.B) {
+	l, batch := benchLog(b), benchBatch()
+	b.SetBytes(int64(len(batch)))
+	for b.Loop() {
+		appendNext(b, l, batch)
+		if err := l.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRead reads a log of 50 MB through, a chunk a call, as a consumer
+// does; or jumps about in it.
+func BenchmarkRead(b *testing.B) {
+	l, batch := benchLog(b), benchBatch()
+	for range 500 {
+		appendNext(b, l, batch)
+	}
+	dst := make([]byte, 0, 1<<20)
+	for _, c := range []struct {
+		name     string
+		maxBytes int
+		stride   int64
+	}{{"sequential/100KiB", 110 << 10, 0}, {"sequential/1MiB", 1<<20 - 1, 0}, {"random/100KiB", 110 << 10, 77_777}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			next, read := int64(0), int64(0)
+			for b.Loop() {
+				chunk, err := l.Read(next, l.End(), c.maxBytes, true, dst[:0])
+				if err != nil {
+					b.Fatal(err)
+				}
+				read += int64(len(chunk))
+				if c.stride > 0 {
+					next = (next + c.stride) % l.End()
+					continue
+				}
+				last := chunk
+				for rest := chunk; len(rest) > 0; {
+					if last, rest, err = recordbatch.Split(rest); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if next = recordbatch.Batch(last).NextOffset(); next >= l.End() {
+					next = 0
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(read)*100, "ns/100B")
+		})
+	}
+}
+
+// BenchmarkOpen reads a killed log of 50 MB.
+func BenchmarkOpen(b *testing.B) {
+	l, batch := benchLog(b), benchBatch()
+	for range 500 {
+		appendNext(b, l, batch)
+		batch.SetCRC()
+	}
+	b.SetBytes(l.SizeBytes())
+	for b.Loop() {
+		again, err := Open(Config{Dir: l.cfg.Dir, SegmentBytes: 1 << 30})
+		if err != nil {
+			b.Fatal(err)
+		}
+		closeQuietly(again)
+		b.StopTimer()
+		if err := l.dir.remove(checkpointFile); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
