@@ -243,8 +243,14 @@ func (t *transactions) writeDecision(id string, s txn.State, d txn.Decision, row
 // still shows the decided transaction open. Its row is deleted once they are
 // durable in every partition.
 func (t *transactions) mark(row meta.Decision, parts []*partition) {
+	t.markExcept(row, parts, 0)
+}
+
+// markExcept is mark where some partitions of the decision are offline: its
+// row then stays, for they will need it.
+func (t *transactions) markExcept(row meta.Decision, parts []*partition, offline int) {
 	var left atomic.Int64
-	left.Store(int64(len(parts)) + 1)
+	left.Store(int64(len(parts)+offline) + 1)
 	one := func(err error) {
 		if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			left.Store(int64(len(parts)) + 2) // never forgotten: some marker may be lost
@@ -258,7 +264,7 @@ func (t *transactions) mark(row meta.Decision, parts []*partition) {
 		t.forget(row)
 	}
 	for i, p := range parts {
-		if !p.isOpen(row.ProducerID, row.Partitions[i].End) {
+		if !p.isOpen(row, row.Partitions[i].End) {
 			one(nil)
 			continue
 		}
@@ -292,11 +298,14 @@ func (t *transactions) forget(row meta.Decision) {
 	}
 }
 
-// isOpen tells whether the log shows a transaction of the producer open that
-// began before end.
-func (p *partition) isOpen(producerID, end int64) bool {
+// isOpen tells whether the log shows the decided transaction open: of its
+// producer and epoch, begun before end. End alone would not do: a power loss
+// may take the data of an aborted transaction, and a later one, of a newer
+// epoch, then begins below it. The epoch alone would not either: producers of
+// the older protocol keep theirs.
+func (p *partition) isOpen(row meta.Decision, end int64) bool {
 	for _, open := range p.log.OpenTransactions() {
-		if open.ProducerID == producerID && open.FirstOffset < end {
+		if open.ProducerID == row.ProducerID && open.Epoch == row.Epoch && open.FirstOffset < end {
 			return true
 		}
 	}

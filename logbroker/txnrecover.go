@@ -43,15 +43,23 @@ func (t *transactions) recover(st start) error {
 // finish carries a decision out that was durable before the restart.
 func (t *transactions) finish(d meta.Decision) {
 	var parts []*partition
+	offline := 0
 	kept := d
 	kept.Partitions = nil
 	for _, dp := range d.Partitions {
-		if p := t.b.topics.byMetaID(dp.Partition); p != nil && p.log != nil {
-			kept.Partitions = append(kept.Partitions, dp)
-			parts = append(parts, p)
+		topic := t.b.topics.byID(dp.Topic)
+		if topic == nil || int(dp.Index) >= len(topic.partitions) {
+			continue // deleted, and its part of the transaction with it
 		}
+		p := topic.partitions[dp.Index]
+		if p.log == nil {
+			offline++
+			continue
+		}
+		kept.Partitions = append(kept.Partitions, dp)
+		parts = append(parts, p)
 	}
-	t.mark(kept, parts)
+	t.markExcept(kept, parts, offline)
 }
 
 // openInLog is an undecided transaction as a log shows it.
