@@ -88,14 +88,44 @@ func TestOurBroker(t *testing.T) {
 	})
 }
 
-// TestApacheKafka runs the suite against a running broker:
-// bench/kafka.sh run go test ./runtime/logclient/kafka
-func TestApacheKafka(t *testing.T) {
+// apacheKafka is the address of a running broker.
+func apacheKafka(t *testing.T) string {
+	t.Helper()
 	address := os.Getenv("LEVADA_KAFKA")
 	if address == "" {
 		t.Skip("LEVADA_KAFKA is not set: bench/kafka.sh run go test ./runtime/logclient/kafka")
 	}
-	logclienttest.Run(t, func(t *testing.T) logclienttest.Env {
+	return address
+}
+
+// TestApacheKafka runs the suite against a running broker:
+// bench/kafka.sh run go test ./runtime/logclient/kafka
+func TestApacheKafka(t *testing.T) {
+	address := apacheKafka(t)
+	logclienttest.Run(t, func(*testing.T) logclienttest.Env {
 		return logclienttest.Env{Open: open(address), HoldOffset: logclienttest.HoldOffset(address)}
+	})
+}
+
+// old opens the cluster with the older protocol of transactions.
+func old(address string) func(t *testing.T) logclient.Log {
+	return func(t *testing.T) logclient.Log {
+		t.Helper()
+		l := open(address)(t)
+		l.(*kafka.Log).UseOldTransactions()
+		return l
+	}
+}
+
+func TestOurBrokerOldTransactions(t *testing.T) {
+	logclienttest.RunTransactions(t, func(t *testing.T) logclienttest.Env {
+		return logclienttest.Env{Open: old(startServer(t).address)}
+	})
+}
+
+func TestApacheKafkaOldTransactions(t *testing.T) {
+	address := apacheKafka(t)
+	logclienttest.RunTransactions(t, func(*testing.T) logclienttest.Env {
+		return logclienttest.Env{Open: old(address)}
 	})
 }

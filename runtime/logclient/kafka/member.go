@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -19,6 +21,8 @@ const (
 	rebalanceTimeout      = time.Minute
 	// heartbeatInterval is how soon a member hears of a rebalance.
 	heartbeatInterval = time.Second
+	// countInterval is how often the leader looks for new partitions.
+	countInterval = 30 * time.Second
 )
 
 // member implements logclient.Member. A goroutine of its own (follow) keeps the
@@ -27,16 +31,23 @@ const (
 type member struct {
 	*fetcher
 	*producer
-	group    *membership
-	cfg      logclient.MemberConfig
-	released chan struct{} // capacity 1: a Released that was not taken up
-	rejoin   chan []byte   // capacity 1: the newest user data to join again with
-	ended    chan struct{} // closed when follow has returned
+	group *membership
+	cfg   logclient.MemberConfig
+	ctx   context.Context // of follow
+	quit  context.CancelFunc
+	work  chan struct{} // capacity 1: Released or Rejoin was called
+	ended chan struct{} // closed when follow has returned
+
+	askMu     sync.Mutex // guards what the worker asks for
+	giving    int        // Revoked events that are not released
+	asked     bool       // Rejoin was called
+	userData  []byte
+	hasClosed bool
 
 	// Owned by follow.
 	owned  []logclient.TopicPartition
-	giving bool // partitions were revoked and are not released
-	again  bool // join again as soon as possible
+	again  bool             // join again as soon as nothing is to be released
+	counts map[string]int32 // partitions by topic, if the member leads
 }
 
 var _ logclient.Member = (*member)(nil)
@@ -54,9 +65,10 @@ func (l *Log) Join(cfg logclient.MemberConfig) (logclient.Member, error) {
 		return nil, err
 	}
 	m := &member{
-		group: newMembership(c.ctx, cfg.Group, cfg.InstanceID), cfg: cfg,
-		released: make(chan struct{}, 1), rejoin: make(chan []byte, 1), ended: make(chan struct{}),
+		group: newMembership(c.ctx, cfg.Group, cfg.InstanceID), cfg: cfg, userData: cfg.UserData,
+		work: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
+	m.ctx, m.quit = context.WithCancel(c.ctx)
 	m.fetcher = newFetcher(c, !cfg.ReadUncommitted, cfg.MaxPollBytes)
 	m.producer = newProducer(c, l.v2, cfg.TransactionalID, cfg.TransactionTimeout, m.group, m.fetcher.signal)
 	c.wg.Go(m.follow)
@@ -65,30 +77,49 @@ func (l *Log) Join(cfg logclient.MemberConfig) (logclient.Member, error) {
 
 // Released implements logclient.Membership.
 func (m *member) Released() {
-	select {
-	case m.released <- struct{}{}:
-	default:
-	}
+	m.askMu.Lock()
+	m.giving = max(m.giving-1, 0)
+	m.askMu.Unlock()
+	poke(m.work)
 }
 
 // Rejoin implements logclient.Membership.
 func (m *member) Rejoin(userData []byte) {
-	select {
-	case <-m.rejoin: // an older one that was not taken up
-	default:
-	}
-	m.rejoin <- userData
+	m.askMu.Lock()
+	m.userData, m.asked = userData, true
+	m.askMu.Unlock()
+	poke(m.work)
+}
+
+// revoke counts a Revoked event that waits for its release.
+func (m *member) revoke() {
+	m.askMu.Lock()
+	m.giving++
+	m.askMu.Unlock()
+}
+
+// mayJoin tells whether everything revoked is released, and whether the worker
+// has asked to join again.
+func (m *member) mayJoin() (released, asked bool) {
+	m.askMu.Lock()
+	defer m.askMu.Unlock()
+	return m.giving == 0, m.asked
 }
 
 // Close implements logclient.Membership.
 func (m *member) Close(leave bool) error {
+	if m.hasClosed {
+		return nil
+	}
+	m.hasClosed = true
 	m.stop(true)
+	m.quit() // before it leaves, or it would join again
+	<-m.ended
 	var err error
 	if g := m.group.now(); leave && g.memberID != "" && !g.lost {
 		err = m.leave(g)
 	}
 	m.fetcher.c.close()
-	<-m.ended
 	return err
 }
 
@@ -110,13 +141,13 @@ func (m *member) leave(g generation) error {
 // follow keeps the membership until the member is closed or fails for good.
 func (m *member) follow() {
 	defer close(m.ended)
-	for try := 0; m.fetcher.c.ctx.Err() == nil; {
+	for try := 0; m.awaitRelease(); {
 		err := m.joinAndSync()
 		if err == nil {
 			try = 0
 			err = m.beat()
 		}
-		if m.fetcher.c.ctx.Err() != nil {
+		if m.ctx.Err() != nil {
 			return
 		}
 		if fatal := m.handle(err); fatal != nil {
@@ -130,6 +161,22 @@ func (m *member) follow() {
 			}
 		}
 	}
+}
+
+// awaitRelease waits until everything revoked is released: a member that the
+// group has dropped meanwhile does not join before. It returns false if the
+// member is closed.
+func (m *member) awaitRelease() bool {
+	for m.ctx.Err() == nil {
+		if released, _ := m.mayJoin(); released {
+			return true
+		}
+		select {
+		case <-m.work:
+		case <-m.ctx.Done():
+		}
+	}
+	return false
 }
 
 // handle prepares the next join after an error of the group; it returns what
@@ -148,9 +195,15 @@ func (m *member) handle(err error) error {
 		if len(m.owned) > 0 {
 			m.fetcher.report(logclient.Event{Kind: logclient.Lost, Partitions: m.owned, Err: fmt.Errorf("kafka: group %s: %w", m.cfg.Group, err)})
 		}
-		m.owned, m.giving = nil, false
+		m.owned, m.again = nil, true
 		m.group.set(generation{memberID: id, number: -1})
 		return nil
+	case errors.Is(err, assign.ErrCorrupt):
+		return fmt.Errorf("kafka: group %s: %w", m.cfg.Group, err)
+	case errors.Is(err, kerr.InconsistentGroupProtocol):
+		return fmt.Errorf("kafka: group %s has members of another program, or of an older version of this one; stop them, or use another name: %w", m.cfg.Group, err)
+	case errors.Is(err, kerr.InvalidSessionTimeout):
+		return fmt.Errorf("kafka: group %s: the broker refuses a session time-out of %v; set one between its group.min.session.timeout.ms and group.max.session.timeout.ms: %w", m.cfg.Group, m.cfg.SessionTimeout, err)
 	case isTransport(err), kerr.IsRetriable(err):
 		m.fetcher.c.log.Warn("group membership", "group", m.cfg.Group, "err", m.fetcher.c.failure("follow the group", err))
 		return nil
@@ -161,22 +214,25 @@ func (m *member) handle(err error) error {
 // joinAndSync joins the group with what the member owns and takes its
 // assignment.
 func (m *member) joinAndSync() error {
-	m.again = false
 	g := m.group.now()
+	m.askMu.Lock()
+	m.again, m.asked, m.counts = false, false, nil
+	userData := m.userData
+	m.askMu.Unlock()
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = m.cfg.Group, g.memberID, m.group.instance(), assign.ProtocolType
 	req.SessionTimeoutMillis = int32(m.cfg.SessionTimeout.Milliseconds())
 	req.RebalanceTimeoutMillis = int32(max(m.cfg.SessionTimeout, rebalanceTimeout).Milliseconds())
 	p := kmsg.NewJoinGroupRequestProtocol()
 	p.Name = assign.Protocol
-	meta := assign.Metadata{Topics: m.cfg.Topics, UserData: m.cfg.UserData, Generation: g.number}
+	meta := assign.Metadata{Topics: m.cfg.Topics, UserData: userData, Generation: g.number}
 	for _, tp := range m.owned {
 		meta.Owned = append(meta.Owned, assign.Partition{Topic: tp.Topic, Partition: tp.Partition})
 	}
 	p.Metadata = assign.EncodeMetadata(meta)
 	req.Protocols = append(req.Protocols, p)
 	m.group.set(generation{memberID: g.memberID, number: g.number})
-	resp, err := req.RequestWith(m.fetcher.c.ctx, m.fetcher.c.Client)
+	resp, err := req.RequestWith(m.ctx, m.fetcher.c.Client)
 	if err != nil {
 		return err
 	}
@@ -213,10 +269,11 @@ func (m *member) plan(resp *kmsg.JoinGroupResponse) ([]kmsg.SyncGroupRequestGrou
 		topics = append(topics, meta.Topics...)
 	}
 	slices.Sort(topics)
-	counts, err := m.fetcher.c.partitionCounts(m.fetcher.c.ctx, slices.Compact(topics))
+	counts, err := m.fetcher.c.partitionCounts(m.ctx, slices.Compact(topics))
 	if err != nil {
 		return nil, err
 	}
+	m.counts = counts
 	assigned, err := assign.Assign(members, counts)
 	if err != nil {
 		return nil, err
@@ -236,7 +293,7 @@ func (m *member) sync(joined *kmsg.JoinGroupResponse, plan []kmsg.SyncGroupReque
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.Group, req.Generation, req.MemberID, req.InstanceID = m.cfg.Group, joined.Generation, joined.MemberID, m.group.instance()
 	req.ProtocolType, req.Protocol, req.GroupAssignment = kmsg.StringPtr(assign.ProtocolType), kmsg.StringPtr(assign.Protocol), plan
-	resp, err := req.RequestWith(m.fetcher.c.ctx, m.fetcher.c.Client)
+	resp, err := req.RequestWith(m.ctx, m.fetcher.c.Client)
 	if err != nil {
 		return err
 	}
@@ -263,7 +320,7 @@ func (m *member) sync(joined *kmsg.JoinGroupResponse, plan []kmsg.SyncGroupReque
 	m.owned = next
 	m.group.set(generation{memberID: joined.MemberID, number: joined.Generation, stable: true})
 	if len(lost) > 0 {
-		m.giving = true
+		m.revoke()
 		m.fetcher.report(logclient.Event{Kind: logclient.Revoked, Partitions: lost})
 	}
 	m.fetcher.report(logclient.Event{Kind: logclient.Assigned, Partitions: added, UserData: a.UserData})
@@ -273,44 +330,62 @@ func (m *member) sync(joined *kmsg.JoinGroupResponse, plan []kmsg.SyncGroupReque
 // beat sends heartbeats until the member has to join again: nil, or the error
 // that the group answered.
 func (m *member) beat() error {
+	if released, _ := m.mayJoin(); !released {
+		m.again = true // to let the others have what was given up
+	}
 	tick := time.NewTicker(min(m.cfg.SessionTimeout/3, heartbeatInterval))
 	defer tick.Stop()
+	count := time.NewTicker(countInterval)
+	defer count.Stop()
 	for {
-		select {
-		case <-m.fetcher.c.ctx.Done():
+		released, asked := m.mayJoin()
+		if released && (m.again || asked) {
 			return nil
-		case <-m.released:
-			if m.giving {
-				m.giving = false
-				return nil
-			}
-			continue
-		case userData := <-m.rejoin:
-			m.cfg.UserData, m.again = userData, true
+		}
+		select {
+		case <-m.ctx.Done():
+			return nil
+		case <-m.work:
+		case <-count.C:
+			m.again = m.again || m.partitionsChanged()
 		case <-tick.C:
 			err := m.heartbeat()
-			switch {
-			case errors.Is(err, kerr.RebalanceInProgress):
-				m.again = true
-			case err != nil:
+			if err != nil && !errors.Is(err, kerr.RebalanceInProgress) {
 				return err
 			}
-		}
-		if m.again && !m.giving {
-			return nil
+			m.again = m.again || err != nil
 		}
 	}
+}
+
+// partitionsChanged tells the leader of the group that topics have other
+// partitions than those it has assigned.
+func (m *member) partitionsChanged() bool {
+	if m.counts == nil {
+		return false
+	}
+	var topics []string
+	topics = append(topics, m.cfg.Topics...)
+	for t := range m.counts {
+		topics = append(topics, t)
+	}
+	slices.Sort(topics)
+	counts, err := m.fetcher.c.partitionCounts(m.ctx, slices.Compact(topics))
+	if err != nil {
+		return false // asked again after the next interval
+	}
+	return !maps.Equal(counts, m.counts)
 }
 
 func (m *member) heartbeat() error {
 	g := m.group.now()
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.Generation, req.MemberID, req.InstanceID = m.cfg.Group, g.number, g.memberID, m.group.instance()
-	ctx, cancel := context.WithTimeout(m.fetcher.c.ctx, m.cfg.SessionTimeout/3)
+	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.SessionTimeout/3)
 	defer cancel()
 	resp, err := req.RequestWith(ctx, m.fetcher.c.Client)
 	if err != nil {
-		if m.fetcher.c.ctx.Err() == nil {
+		if m.ctx.Err() == nil {
 			m.fetcher.c.log.Warn("heartbeat", "group", m.cfg.Group, "err", m.fetcher.c.failure("heartbeat", err))
 		}
 		return nil // the session decides

@@ -13,7 +13,9 @@ func testKill(f *fixture) {
 	in, out := f.topic("in", 1), tp(f.topic("out", 1), 0)
 	one := tp(in, 0)
 	f.put(one, "a", "b")
-	p := f.join(f.log, "p", f.peerConfig("p", in))
+	cfg := f.peerConfig("p", in)
+	cfg.InstanceID = f.name("p") // its place is kept, too
+	p := f.join(f.log, "p", cfg)
 	p.want(one, 2, "a", "b")
 	f.append(p.member, out, "A")
 	pos := logclient.Position{TopicPartition: one, Offset: 1, LeaderEpoch: 0, Metadata: "m"}
@@ -25,7 +27,7 @@ func testKill(f *fixture) {
 	if got, _ := f.committed(p.group, one); got != pos {
 		f.Errorf("committed %+v, want %+v", got, pos)
 	}
-	again := f.join(f.log, "p", f.peerConfig("p", in)) // takes the transactional id
+	again := f.join(f.log, "p", cfg) // takes the transactional id
 	again.want(one, 2, "b")
 	f.append(again.member, out, "B")
 	f.commitOf(again, at(one, 2))

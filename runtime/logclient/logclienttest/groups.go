@@ -169,8 +169,6 @@ type mover struct {
 	out    string
 	commit *logclient.Pending[logclient.CommitResult]
 	done   map[logclient.TopicPartition]int // records copied since the last start
-	due    bool                             // revoked partitions wait for the commit
-	epoch  int                              // grows when work is dropped
 }
 
 // work copies what is there and commits, as a worker does.
@@ -253,10 +251,12 @@ func testExactlyOnce(f *fixture) {
 	drive := func() {
 		f.Helper()
 		all := []stepped{r}
+		var peers []*peer
 		for _, m := range movers {
-			all = append(all, m)
+			all, peers = append(all, m), append(peers, m.peer)
 		}
-		until(f, copied, all...)
+		even := settled(partitions, peers...)
+		until(f, func() bool { return copied() && even() }, all...)
 	}
 	feed(0)
 	drive()

@@ -32,9 +32,20 @@ const patience = 20 * time.Second
 
 // Run runs the suite; factory makes the environment of a subtest.
 func Run(t *testing.T, factory func(t *testing.T) Env) {
-	for _, group := range [][]subtest{topicTests, transactionTests, readingTests, memberTests, groupTests, crashTests} {
+	run(t, factory, topicTests, transactionTests, readingTests, memberTests, groupTests, crashTests)
+}
+
+// RunTransactions runs only what has to do with transactions, for an
+// implementation that knows more than one protocol for them.
+func RunTransactions(t *testing.T, factory func(t *testing.T) Env) {
+	run(t, factory, transactionTests, memberTests)
+}
+
+func run(t *testing.T, factory func(t *testing.T) Env, groups ...[]subtest) {
+	for _, group := range groups {
 		for _, s := range group {
 			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
 				env := factory(t)
 				if s.needs != nil && !s.needs(env) {
 					return
