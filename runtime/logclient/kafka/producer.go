@@ -98,6 +98,8 @@ func (p *producer) Append(tp logclient.TopicPartition, batch recordbatch.Batch) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case p.closing:
+		return ErrClosed
 	case p.dead != nil:
 		return p.dead
 	case p.failed != nil:
