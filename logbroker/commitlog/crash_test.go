@@ -137,14 +137,19 @@ func (s *crashSim) marker() {
 	}
 }
 
-// crash takes the power, recovers under further crashes, and compares.
+// crash kills the log or takes the power, recovers under further crashes, and
+// compares.
 func (s *crashSim) crash() {
 	s.t.Helper()
-	percent := []int{0, 50, 90, 100}[s.rng.IntN(4)]
-	s.fs = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: s.rng})
 	closeQuietly(s.log)
-	for range s.rng.IntN(4) {
-		s.interruptRecovery()
+	if s.rng.IntN(3) == 0 {
+		s.synced = int64(len(s.values)) // a kill leaves the page cache
+	} else {
+		percent := []int{0, 50, 90, 100}[s.rng.IntN(4)]
+		s.fs = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: s.rng})
+		for range s.rng.IntN(4) {
+			s.interruptRecovery()
+		}
 	}
 	s.reopen(false)
 	end := s.log.End()

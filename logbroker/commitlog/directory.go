@@ -136,7 +136,8 @@ func (d *directory) replaceFile(name string, data []byte) error {
 }
 
 // copyPrefix replaces a file by a synced copy of its first bytes. A crash
-// leaves the file as it was, or the copy.
+// leaves the file as it was, or the copy; which of them is open until the
+// caller syncs the directory.
 func (d *directory) copyPrefix(name string, sizeBytes int64) (err error) {
 	from, err := d.fs.Open(d.join(name))
 	if err != nil {
@@ -158,7 +159,7 @@ func (d *directory) copyPrefix(name string, sizeBytes int64) (err error) {
 	if err := d.fs.Rename(d.join(name+cutSuffix), d.join(name)); err != nil {
 		return fmt.Errorf("commitlog: %w", err)
 	}
-	return d.sync()
+	return nil
 }
 
 // remove removes a file that may be missing.

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -53,7 +54,13 @@ func TestFullDisk(t *testing.T) {
 	inner := makeBatch(source{}, 1, "smuggled")
 	inner.SetBaseOffset(2)
 	outer := makeBatch(source{}, 1, strings.Repeat("-", 40), string(inner), "end")
+	// As long as what comes before it: it would be the next.
 	small := makeBatch(source{}, 1, "")
+	before := bytes.Index(outer, inner)
+	small = makeBatch(source{}, 1, strings.Repeat("s", before-len(small)))
+	if len(small) != before {
+		t.Fatalf("the small batch has %d bytes, want %d", len(small), before)
+	}
 	for space := range len(outer) {
 		fs := crashableDir(t)
 		disk := &fullDisk{fs, 1 << 20}
@@ -77,7 +84,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("space %d: %v", space, err)
 		}
 		again = mustOpen(t, cfg2(cfg, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: testRNG()})))
-		if got := readValues(t, again, 0, again.End(), 1000); len(got) != 2 || got[1].value != "" {
+		if got := readValues(t, again, 0, again.End(), 1000); len(got) != 2 || got[1].value[0] != 's' {
 			t.Fatalf("space %d: recovered %v", space, got)
 		}
 		if err := l.Close(); err != nil {
@@ -232,4 +239,29 @@ func TestSuspectDiskCopies(t *testing.T) {
 	if l = mustOpen(t, cfg); !copied || !synced || l.End() != 1 {
 		t.Fatalf("copied %t, synced %t, end %d", copied, synced, l.End())
 	}
+}
+
+// A roll whose checkpoint cannot be written still makes the new segment's name
+// durable before anything in it is called so.
+func TestRollWithoutCheckpoint(t *testing.T) {
+	fs := crashableDir(t)
+	cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	l := mustOpen(t, cfg)
+	for len(*l.segments.Load()) < 3 {
+		mustAppend(t, l, source{id: 1, sequence: int32(l.End())}, "value")
+	}
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	end := l.End()
+	l = mustOpen(t, cfg2(cfg, fs.CrashClone(vfs.CrashCloneCfg{})))
+	if l.End() != end {
+		t.Fatalf("end %d after a power loss, synced %d", l.End(), end)
+	}
+	checkState(t, l)
 }

@@ -329,6 +329,10 @@ func (r *recovery) cut(s *segment, position, limit int64, damage *DamageError) e
 		if err := r.cfg.FS.Link(s.path(), r.dir.join(kept)); err != nil {
 			return fmt.Errorf("commitlog: keep the torn tail: %w", err)
 		}
+		// Its name must not be lost where the copy's rename is kept.
+		if err := r.dir.sync(); err != nil {
+			return err
+		}
 		r.log.Warn("batches follow the torn place; the file as it was is kept", "file", r.dir.join(kept))
 		r.notes.add(damage)
 	}

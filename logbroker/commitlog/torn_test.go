@@ -268,7 +268,7 @@ func TestWrongIndexInMemory(t *testing.T) {
 	for i := range seg.index.offsets {
 		seg.index.offsets[i].position += 3
 	}
-	for offset := range l.End() {
+	for offset := l.End() - 1; offset >= 0; offset-- { // backwards: no hint helps
 		if got := readValues(t, l, offset, offset+1, 1); got[0].value != fmt.Sprint("value ", offset) {
 			t.Fatalf("offset %d: %v", offset, got)
 		}
@@ -315,6 +315,7 @@ func TestCleanStartReadsLittle(t *testing.T) {
 type readCounter struct {
 	vfs.FS
 	bytes int64
+	reads int
 }
 
 func (c *readCounter) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -341,5 +342,55 @@ type countedFile struct {
 
 func (f *countedFile) ReadAt(p []byte, at int64) (int, error) {
 	f.c.bytes += int64(len(p))
+	f.c.reads++
 	return f.File.ReadAt(p, at)
+}
+
+// Reading on costs one pread a call; a jump costs a few.
+func TestReadsPerCall(t *testing.T) {
+	fs := &readCounter{FS: vfs.NewMem()}
+	cfg := testConfig(fs)
+	cfg.SegmentBytes = 1 << 20
+	l := mustOpen(t, cfg)
+	for i := range 300 {
+		mustAppend(t, l, source{}, fmt.Sprint(i), "and more")
+	}
+	batch := int(l.SizeBytes() / 300)
+	fs.reads, fs.bytes = 0, 0
+	var dst []byte
+	calls := 0
+	for next := int64(0); next < l.End(); calls++ {
+		var err error
+		if dst, err = l.Read(next, l.End(), 3*batch+batch/2, true, dst[:0]); err != nil {
+			t.Fatal(err)
+		}
+		values := splitValues(t, dst)
+		next = values[len(values)-1].offset + 1
+	}
+	if fs.reads != calls || calls > 110 {
+		t.Errorf("%d preads for %d calls that read on", fs.reads, calls)
+	}
+	if most := l.SizeBytes() * 5 / 4; fs.bytes > most {
+		t.Errorf("%d bytes read of a log of %d", fs.bytes, l.SizeBytes())
+	}
+	fs.reads, calls = 0, 0
+	for next := l.End() - 1; next >= 0; next -= 37 {
+		if _, err := l.Read(next, l.End(), 100, true, nil); err != nil {
+			t.Fatal(err)
+		}
+		calls++
+	}
+	if fs.reads > 3*calls {
+		t.Errorf("%d preads for %d jumps", fs.reads, calls)
+	}
+}
+
+func TestLeftoversAreRemoved(t *testing.T) {
+	files, _ := fourBatches(t)
+	name := firstLog + cutSuffix
+	fs := files.with(name, []byte("half a copy")).write(t)
+	mustOpen(t, testConfig(fs))
+	if _, ok := readImage(t, fs)[name]; ok {
+		t.Errorf("%s is still there", name)
+	}
 }
