@@ -59,6 +59,8 @@ type sim struct {
 	boot   int
 	broker *Broker
 	plant  *faults
+	// deafOpens drops the syncs of logs while the broker opens.
+	deafOpens bool
 
 	mu        sync.Mutex // guards what follows, which the hook changes
 	countdown int        // file system calls until the snapshot; -1: none is due
@@ -81,17 +83,25 @@ type simProducer struct {
 	epoch  int16
 	seq    [simPartitions]int32
 	ready  bool
-	values []string // of the open transaction
+	values []string // of the open transaction, and its offset
 	txn    int
+
+	old     bool                // speaks the older transaction protocol
+	added   [simPartitions]bool // partitions registered with it
+	grouped bool                // the group is
+	offsets []string            // all that it ever sent to its group, in order
 }
 
-func newSim(t testing.TB, seed uint64, plant *faults) *sim {
+func newSim(t testing.TB, seed uint64, sabotage func(*sim)) *sim {
 	s := &sim{
-		t: t, rng: rand.New(rand.NewPCG(seed, 7)), fs: vfs.NewCrashableMem(), now: time.UnixMilli(1_700_000_000_000), plant: plant,
+		t: t, rng: rand.New(rand.NewPCG(seed, 7)), fs: vfs.NewCrashableMem(), now: time.UnixMilli(1_700_000_000_000),
 		crashRNG: rand.New(rand.NewPCG(seed, 8)), txns: 3, countdown: -1, fates: map[string]fate{}, groups: map[string]int{}, seen: map[place]string{},
 	}
+	if sabotage != nil {
+		sabotage(s)
+	}
 	for i := range 3 {
-		s.producers = append(s.producers, &simProducer{id: fmt.Sprintf("txn-%d", i), txn: i + 1})
+		s.producers = append(s.producers, &simProducer{id: fmt.Sprintf("txn-%d", i), txn: i + 1, old: i == 2})
 	}
 	s.producers = append(s.producers, &simProducer{})
 	s.open()
@@ -120,13 +130,15 @@ func (s *sim) open() {
 		}
 		return nil
 	})
+	below := &deafFS{FS: s.fs, deaf: s.deafOpens}
 	b, err := Open(Config{
-		Dir: "data", FS: errorfs.Wrap(s.fs, hook), Now: func() time.Time { return s.now }, Synchronous: true,
+		Dir: "data", FS: errorfs.Wrap(below, hook), Now: func() time.Time { return s.now }, Synchronous: true,
 		BootID: func() string { return fmt.Sprint("boot-", s.boot) }, SegmentBytes: 2000, faults: s.plant,
 	})
 	if err != nil {
 		s.t.Fatalf("open: %v", err)
 	}
+	below.deaf = false
 	s.broker = b
 }
 
@@ -156,12 +168,17 @@ func (s *sim) init(p *simProducer) {
 	// Its end was never asked for: whatever becomes of the answer, nobody can
 	// commit the open transaction any more.
 	s.settle(p, aborted)
-	p.values, p.txn = nil, s.newTxnOf(p)
+	s.begin(p)
 	if resp == nil || resp.ErrorCode != 0 {
 		p.ready = false
 		return
 	}
 	p.pid, p.epoch, p.seq, p.ready = resp.ProducerID, resp.ProducerEpoch, [simPartitions]int32{}, true
+}
+
+// begin starts the books of a new transaction.
+func (s *sim) begin(p *simProducer) {
+	p.values, p.txn, p.grouped, p.added = nil, s.newTxnOf(p), false, [simPartitions]bool{}
 }
 
 // settle gives the values of the open transaction a fate.
@@ -175,6 +192,9 @@ func (s *sim) settle(p *simProducer, f fate) {
 
 func (s *sim) produce(p *simProducer) {
 	part := int32(s.rng.IntN(simPartitions))
+	if p.old && !p.added[part] && !s.addPartition(p, part) {
+		return
+	}
 	var b recordbatch.Builder
 	var values []string
 	for range 1 + s.rng.IntN(3) {
@@ -189,6 +209,9 @@ func (s *sim) produce(p *simProducer) {
 	batch.SetCRC()
 	req := kmsg.NewPtrProduceRequest()
 	req.Version, req.Acks = 12, -1
+	if p.old {
+		req.Version = 11
+	}
 	if p.id != "" {
 		req.TransactionID = &p.id
 	}
@@ -213,7 +236,7 @@ func (s *sim) produce(p *simProducer) {
 	r := resp.Topics[0].Partitions[0]
 	if r.ErrorCode != 0 {
 		p.ready = false
-		s.expect(r.ErrorCode, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID)
+		s.expect(r.ErrorCode, lostProducer...)
 		return
 	}
 	p.seq[part] += int32(len(values))
@@ -252,13 +275,15 @@ func (s *sim) see(at place, v string) {
 func (s *sim) end(p *simProducer) {
 	req := kmsg.NewPtrEndTxnRequest()
 	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, p.id, p.pid, p.epoch, s.rng.IntN(4) > 0
+	if p.old {
+		req.Version = 4
+	}
 	resp := simCall[*kmsg.EndTxnResponse](s, req)
 	switch {
 	case resp == nil:
 		s.settle(p, unknown)
 		p.ready = false
-		p.txn = s.newTxnOf(p)
-		p.values = nil
+		s.begin(p)
 		return
 	case resp.ErrorCode != 0:
 		s.expect(resp.ErrorCode, kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.InvalidTxnState, kerr.TransactionAbortable)
@@ -266,35 +291,71 @@ func (s *sim) end(p *simProducer) {
 		p.ready = false
 	case req.Commit:
 		s.settle(p, committed)
-		p.pid, p.epoch, p.seq = resp.ProducerID, resp.ProducerEpoch, [simPartitions]int32{}
 	default:
 		s.settle(p, aborted)
+	}
+	if resp.ErrorCode == 0 && !p.old { // the older protocol keeps epoch and sequence
 		p.pid, p.epoch, p.seq = resp.ProducerID, resp.ProducerEpoch, [simPartitions]int32{}
 	}
-	p.txn = s.newTxnOf(p)
-	p.values = nil
+	s.begin(p)
 }
 
-// crash continues with what a crash leaves: with power everything that was
-// written, without it only what was synced and some of the rest.
+// crash continues with what a crash leaves: without power loss everything that
+// was written, with it only what was synced and some of the rest. The recovery
+// may be hit by another.
 func (s *sim) crash(power bool) {
-	if s.snapshot == nil {
-		keep := 100
-		if power {
-			keep = s.keep
+	for range 3 {
+		again := s.rng.IntN(3) == 0
+		next := s.rng.IntN(2) == 0
+		s.leave(power, again, next)
+		power = next
+		if !s.crashed() {
+			break
 		}
-		s.snapshot = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: s.rng})
 	}
-	s.broker.Kill()
 	s.mu.Lock()
-	s.fs, s.snapshot, s.countdown = s.snapshot, nil, -1
+	s.countdown = -1
+	s.mu.Unlock()
+	if s.crashed() { // late in the last recovery: nobody has seen what came of it
+		s.leave(power, false, false)
+	}
+}
+
+// leave goes on with what one crash leaves. With again another hits the
+// recovery, next says whether of the power.
+func (s *sim) leave(power, again, next bool) {
+	keep := 100
+	if power {
+		keep = s.rng.IntN(101)
+	}
+	s.mu.Lock()
+	if s.snapshot == nil {
+		s.snapshot = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: s.crashRNG})
+	}
+	s.countdown = -1
+	s.mu.Unlock()
+	s.broker.Kill()
+	n := 1 + s.rng.IntN(250)
+	nextKeep := 100
+	if next {
+		// All or nothing: Pebble's Open makes a manifest and the marker that
+		// names it without a sync of the directory in between, and relies on
+		// the file system to keep the order of two entries, as journals do. A
+		// clone that draws lots for each does not.
+		nextKeep = 100 * s.rng.IntN(2)
+	}
+	s.mu.Lock()
+	s.fs, s.snapshot = s.snapshot, nil
+	if again {
+		s.countdown, s.keep = n, nextKeep
+	}
 	s.mu.Unlock()
 	if power {
 		s.boot++
 		for _, p := range s.producers {
 			s.settle(p, aborted)
-			p.ready, p.values = false, nil
-			p.txn = s.newTxnOf(p)
+			p.ready = false
+			s.begin(p)
 		}
 	}
 	s.open()
@@ -302,6 +363,8 @@ func (s *sim) crash(power bool) {
 
 // check reads everything and compares it with what is known.
 func (s *sim) check() {
+	s.checkOffsets()
+	defer s.checkOffsets() // with what the values told
 	count := map[string]int{}
 	stable := map[int32]int64{}
 	for part := range int32(simPartitions) {
@@ -326,6 +389,7 @@ func (s *sim) check() {
 	for v, f := range s.fates {
 		n := count[v]
 		switch {
+		case v[0] == 'o': // an offset: checkOffsets
 		case n > 1:
 			s.fail("%s is there %d times", v, n)
 		case f == committed && n == 0 && !hidden[v]:
@@ -446,8 +510,10 @@ func (s *sim) run() string {
 			switch n := s.rng.IntN(10); {
 			case !p.ready || n == 0:
 				s.init(p)
-			case n < 7 || p.id == "":
+			case n < 6 || p.id == "":
 				s.produce(p)
+			case n < 7:
+				s.sendOffset(p)
 			case n < 9 && len(p.values) > 0:
 				s.end(p)
 			default:
@@ -478,30 +544,4 @@ func (s *sim) newTxnOf(p *simProducer) int {
 	}
 	s.txns++
 	return s.txns
-}
-
-// TestNothingAcknowledgedIsLost lives through SIGKILLs and power losses in the
-// middle of file system calls, with many seeds (LEVADA_SEEDS).
-func TestNothingAcknowledgedIsLost(t *testing.T) {
-	for seed := range seeds(t, 60) {
-		if failure := newSim(t, uint64(seed), nil).run(); failure != "" {
-			t.Fatalf("seed %d: %s", seed, failure)
-		}
-	}
-}
-
-// TestTheSimulationFindsPlantedFaults breaks promises on purpose: each must be
-// found by some seed.
-func TestTheSimulationFindsPlantedFaults(t *testing.T) {
-	for name, kind := range map[string]fault{"data is not synced before the decision": faultNoDataSync, "the decision is deleted early": faultForgetEarly} {
-		t.Run(name, func(t *testing.T) {
-			for seed := range 400 {
-				if failure := newSim(t, uint64(seed), &faults{planted: kind}).run(); failure != "" {
-					t.Logf("seed %d: %s", seed, failure)
-					return
-				}
-			}
-			t.Error("no seed noticed")
-		})
-	}
 }
