@@ -129,9 +129,9 @@ func (f *fetch) park() {
 			}
 		}
 	}
-	f.mu.Unlock()
-	f.alarm = f.b.timers.at(f.b.now().Add(time.Duration(f.req.MaxWaitMillis)*time.Millisecond), func(time.Time) { f.try(true) })
-	f.try(false) // something may have come before the watch
+	f.alarm = f.b.timers.at(f.b.now().Add(milliseconds(f.req.MaxWaitMillis)), func(time.Time) { f.try(true) })
+	f.mu.Unlock() // whoever answers reads the alarm
+	f.try(false)  // something may have come before the watch
 }
 
 func (f *fetch) advanced() { f.try(false) }

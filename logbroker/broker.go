@@ -30,8 +30,8 @@ type Broker struct {
 	gate     *gateFS
 	dir      *dataDir
 	meta     *meta.Store
-	handlers map[int16]handler // not changed after Open
-	epoch    int32             // leader and coordinator epoch of this run
+	handlers map[int16]served // not changed after Open
+	epoch    int32            // leader and coordinator epoch of this run
 
 	topics topicSet
 	txns   transactions

@@ -39,7 +39,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, log: cfg.Logger, gate: newGateFS(cfg.FS), handlers: map[int16]handler{}}
+	b := &Broker{cfg: cfg, log: cfg.Logger, gate: newGateFS(cfg.FS), handlers: map[int16]served{}}
 	b.run.wakeUp = make(chan struct{}, 1)
 	b.run.stop = make(chan struct{})
 	b.run.syncs = make(chan struct{}, maxSyncs)
@@ -47,8 +47,10 @@ func Open(cfg Config) (*Broker, error) {
 	b.timers.wake = b.wake
 	b.topics.init(b)
 	b.txns.init(b)
+	shapes := requestShapes()
 	for _, h := range requestTable() {
-		b.handlers[int16(h.key)] = h
+		sh := shapes[int16(h.key)]
+		b.handlers[int16(h.key)] = served{handler: h, flexible: sh.flexible, fields: parseShape(sh.fields)}
 	}
 	if b.dir, err = openDataDir(b.gate, cfg.Dir); err != nil {
 		return nil, err

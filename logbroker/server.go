@@ -148,8 +148,8 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, clo
 		if n < 8 || n > limit {
 			return fmt.Errorf("request of %d bytes: at least 8 and at most %d are taken", n, limit)
 		}
-		frame := make([]byte, n)
-		if _, err := io.ReadFull(r, frame); err != nil {
+		frame, err := readFrame(r, int(n))
+		if err != nil {
 			return err
 		}
 		if err := b.serveFrame(conn, frame, queue, closed); err != nil {
@@ -160,32 +160,9 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, clo
 
 // serveFrame decodes one request and hands it on.
 func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, closed <-chan struct{}) error {
-	rd := kbin.Reader{Src: frame}
-	key, version, correlation := rd.Int16(), rd.Int16(), rd.Int32()
-	clientID := rd.NullableString()
-	if err := rd.Complete(); err != nil {
+	req, p, clientID, err := b.decode(frame)
+	if err != nil {
 		return err
-	}
-	req := kmsg.RequestForKey(key)
-	h, served := b.handlers[key]
-	if req == nil || !served {
-		return fmt.Errorf("request key %d is not served", key)
-	}
-	p := &pending{correlation: correlation, ready: make(chan kmsg.Response, 1)}
-	if version >= h.min && version <= h.max {
-		req.SetVersion(version)
-		if req.IsFlexible() {
-			kmsg.SkipTags(&rd)
-		}
-		if err := req.ReadFrom(rd.Src); err != nil {
-			return fmt.Errorf("%s version %d: %w", kmsg.NameForKey(key), version, err)
-		}
-		// The header of an answer to ApiVersions is never flexible (KIP-511).
-		p.flexible = req.IsFlexible() && key != int16(kmsg.ApiVersions)
-	} else if key == int16(kmsg.ApiVersions) {
-		req.SetVersion(h.max + 1) // any that is refused: the answer is version 0
-	} else {
-		return fmt.Errorf("%s version %d is not served: %d to %d are", kmsg.NameForKey(key), version, h.min, h.max)
 	}
 	if clientID != nil {
 		conn.ClientID = (*clientID)[:min(len(*clientID), maxClientID)]
@@ -197,6 +174,49 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, clo
 	}
 	b.Handle(conn, req, func(resp kmsg.Response) { p.ready <- resp })
 	return nil
+}
+
+// decode reads header and body of a request. The body is walked over first: see
+// shape.
+func (b *Broker) decode(frame []byte) (kmsg.Request, *pending, *string, error) {
+	rd := kbin.Reader{Src: frame}
+	key, version, correlation := rd.Int16(), rd.Int16(), rd.Int32()
+	clientID := rd.NullableString()
+	if err := rd.Complete(); err != nil {
+		return nil, nil, nil, err
+	}
+	h, ok := b.handlers[key]
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("request key %d is not served", key)
+	}
+	req := kmsg.RequestForKey(key)
+	p := &pending{correlation: correlation, ready: make(chan kmsg.Response, 1)}
+	switch {
+	case version >= h.min && version <= h.max:
+		req.SetVersion(version)
+	case key == int16(kmsg.ApiVersions):
+		req.SetVersion(h.max + 1) // any that is refused: the answer is version 0
+		return req, p, clientID, nil
+	default:
+		return nil, nil, nil, fmt.Errorf("%s version %d is not served: %d to %d are", kmsg.NameForKey(key), version, h.min, h.max)
+	}
+	w := walker{rest: rd.Src, left: maxElements}
+	if req.IsFlexible() {
+		w.tags(false) // of the header
+	}
+	err := w.err
+	if err == nil {
+		err = checkShape(h, version, w.rest)
+	}
+	if err == nil {
+		err = req.ReadFrom(w.rest)
+	}
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%s version %d: %w", kmsg.NameForKey(key), version, err)
+	}
+	// The header of an answer to ApiVersions is never flexible (KIP-511).
+	p.flexible = req.IsFlexible() && key != int16(kmsg.ApiVersions)
+	return req, p, clientID, nil
 }
 
 // writeAnswers writes answers as they become ready, in the order of their

@@ -11,6 +11,13 @@ type handler struct {
 	serve    func(b *Broker, r *request)
 }
 
+// served is a row with the shape of its requests.
+type served struct {
+	handler
+	flexible int16
+	fields   []field
+}
+
 // requestTable lists every request served, by key. The group requests are in
 // groups.go.
 func requestTable() []handler {
