@@ -97,9 +97,13 @@ func TestReadersDoNotWaitForSync(t *testing.T) {
 	l := mustOpen(t, testConfig(fs))
 	mustAppend(t, l, source{id: 1, transactional: true}, "a")
 	fs.armed = true
-	synced := make(chan error)
+	synced := make(chan error, 1) // the test may end before the sync
 	go func() { synced <- l.Sync() }()
-	<-fs.began
+	select {
+	case <-fs.began:
+	case err := <-synced:
+		t.Fatalf("Sync returned %v and synced no file", err)
+	}
 	mustAppend(t, l, source{id: 1, sequence: 1, transactional: true}, "b")
 	l.Decide(1, 0, true)
 	if got := readValues(t, l, 0, 2, 1000); len(got) != 2 {

@@ -107,7 +107,8 @@ func (d *directory) readFile(name string, limit int64) (data []byte, err error) 
 }
 
 // writeFile replaces a file. Whoever reads it must be able to tell whether it
-// is whole.
+// is whole. The bytes belong to the file system from then on, which may change
+// them (vfs.File.Write).
 func (d *directory) writeFile(name string, data []byte, synced bool) error {
 	f, err := d.fs.Create(d.join(name), writeCategory)
 	if err != nil {

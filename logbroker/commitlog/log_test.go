@@ -9,10 +9,13 @@ import (
 )
 
 func TestAppendReadReopen(t *testing.T) {
-	for _, how := range []string{"cleanly", "killed", "suspect disk"} {
+	for _, how := range []string{"cleanly", "killed", "suspect disk", "on disk"} {
 		t.Run(how, func(t *testing.T) {
 			fs := vfs.NewMem()
 			cfg := testConfig(fs)
+			if how == "on disk" {
+				cfg.FS, cfg.Dir = vfs.Default, t.TempDir()
+			}
 			l := mustOpen(t, cfg)
 			var want []offsetValue
 			for i := range 200 {
@@ -55,4 +58,48 @@ func TestAppendReadReopen(t *testing.T) {
 			check(l)
 		})
 	}
+}
+
+// Reading a log of many segments keeps few of them open.
+func TestFewSegmentsAreAwake(t *testing.T) {
+	l := mustOpen(t, testConfig(vfs.NewMem()))
+	for i := range 300 {
+		mustAppend(t, l, source{}, fmt.Sprint("value ", i))
+	}
+	for offset := l.End() - 1; offset >= 0; offset -= 3 {
+		readValues(t, l, offset, offset+1, 1)
+	}
+	files, indexes := 0, 0
+	for _, s := range *l.segments.Load() {
+		if s.file != nil {
+			files++
+		}
+		if s.index != nil {
+			indexes++
+		}
+	}
+	if n := len(*l.segments.Load()); n < 10 || files > maxAwake+1 || indexes > maxAwake+1 {
+		t.Errorf("%d segments, %d files open, %d indexes in memory; want at most %d", n, files, indexes, maxAwake+1)
+	}
+}
+
+// A power loss may bring back some of the segments that DeleteTo removed.
+func TestDeletedSegmentsComeBack(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustOpen(t, testConfig(fs))
+	for i := range 100 {
+		mustAppend(t, l, source{}, fmt.Sprint("value ", i))
+	}
+	segs := *l.segments.Load()
+	files := readImage(t, fs)
+	cfg := testConfig(files.with(logName(segs[1].base), nil).write(t))
+	cfg.LogStart = segs[2].base + 1
+	l = mustOpen(t, cfg)
+	if l.Start() != cfg.LogStart || (*l.segments.Load())[0].base != segs[2].base {
+		t.Errorf("start %d, first segment %d", l.Start(), (*l.segments.Load())[0].base)
+	}
+	if _, ok := readImage(t, cfg.FS)[logName(0)]; ok {
+		t.Error("a segment below the start is still there")
+	}
+	readValues(t, l, l.Start(), l.End(), 500)
 }

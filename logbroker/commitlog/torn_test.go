@@ -37,7 +37,7 @@ func (m image) write(t testing.TB) *vfs.MemFS {
 	}
 	d := &directory{fs, testDir}
 	for name, data := range m {
-		if err := d.writeFile(name, data, false); err != nil {
+		if err := d.writeFile(name, slices.Clone(data), false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -392,5 +392,46 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	mustOpen(t, testConfig(fs))
 	if _, ok := readImage(t, fs)[name]; ok {
 		t.Errorf("%s is still there", name)
+	}
+}
+
+// After a power loss at most what came after the last roll is read.
+func TestPowerLossReadsTheLastSegment(t *testing.T) {
+	fs := crashableDir(t)
+	cfg := testConfig(fs)
+	cfg.SegmentBytes = 20_000
+	l := mustOpen(t, cfg)
+	for len(*l.segments.Load()) < 6 {
+		mustAppend(t, l, source{id: 1, sequence: int32(l.End())}, strings.Repeat("x", 500))
+	}
+	end := l.End()
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	counted := &readCounter{FS: fs.CrashClone(vfs.CrashCloneCfg{})}
+	cfg.FS = counted
+	l = mustOpen(t, cfg)
+	if l.End() != end || counted.bytes > cfg.SegmentBytes {
+		t.Errorf("end %d, want %d; %d bytes read, want at most one segment", l.End(), end, counted.bytes)
+	}
+}
+
+// What a failed append left is zeros; a segment that was sealed over them is
+// whole.
+func TestZerosAfterSealedBatches(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustOpen(t, testConfig(fs))
+	for i := range 100 {
+		mustAppend(t, l, source{}, fmt.Sprint("value ", i))
+	}
+	files := readImage(t, fs).with(checkpointFile, nil)
+	padded := append(slices.Clone(files[firstLog]), make([]byte, 300)...)
+	l = mustOpen(t, testConfig(files.with(firstLog, padded).write(t)))
+	if got := readValues(t, l, 0, l.End(), 500); len(got) != 100 {
+		t.Fatalf("%d records, want 100", len(got))
+	}
+	padded[len(padded)-1] = 1
+	if _, err := Open(testConfig(files.with(firstLog, padded).write(t))); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("other bytes after sealed batches: %v, want ErrCorrupt", err)
 	}
 }
