@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/runtime/logclient"
 	"github.com/levada/levada/runtime/logclient/kafka"
 )
@@ -99,5 +100,46 @@ func TestWrongConfigs(t *testing.T) {
 	}
 	if err := w.Append(logclient.TopicPartition{}, make([]byte, 100)); err == nil {
 		t.Error("append after Close")
+	}
+}
+
+// TestCloseAbortsTheOpenTransaction: nobody has to wait for its time-out.
+func TestCloseAbortsTheOpenTransaction(t *testing.T) {
+	l := open(startServer(t).address)(t)
+	one := logclient.TopicPartition{Topic: "t"}
+	if _, err := l.Admin().CreateTopics([]logclient.TopicSpec{{Name: "t", Partitions: 1, ReplicationFactor: 1}}).Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w, err := l.NewWriter(logclient.WriterConfig{TransactionalID: "w", TransactionTimeout: 10 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b recordbatch.Builder
+	b.Append(0, nil, []byte("dropped"), nil)
+	if err := w.Append(one, b.Batch()); err != nil {
+		t.Fatal(err)
+	}
+	offset := func(kind logclient.OffsetKind) int64 {
+		got, err := l.Admin().ListOffsets([]logclient.TopicPartition{one}, logclient.OffsetSpec{Kind: kind}).Wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[one].Offset
+	}
+	for offset(logclient.LatestHigh) == 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("the record does not arrive")
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); offset(logclient.LatestStable) < 2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the last stable offset stays at %d", offset(logclient.LatestStable))
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }

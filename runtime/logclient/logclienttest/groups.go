@@ -18,6 +18,7 @@ var groupTests = []subtest{
 	{name: "StaticMemberTakesItsPlaceAgain", run: testStaticReturns},
 	{name: "NewerStaticMemberFencesTheOlder", run: testStaticFenced},
 	{name: "RejoinTellsNewUserData", run: testRejoin},
+	{name: "CommitsGoOnThroughRebalances", run: testCommitsThroughRebalances},
 	{name: "ExactlyOnceWhileMembersChange", run: testExactlyOnce},
 }
 
@@ -160,6 +161,31 @@ func testRejoin(f *fixture) {
 	}
 	if !settled(2, a, b)() || len(a.revoked[min(1, len(a.revoked)):]) > 0 {
 		f.Errorf("partitions moved: a owns %v, b owns %v", a.owns(), b.owns())
+	}
+}
+
+// testCommitsThroughRebalances commits while the generation changes: the
+// partitions stay the member's, so no commit may fail.
+func testCommitsThroughRebalances(f *fixture) {
+	in, out := f.topic("in", 1), tp(f.topic("out", 1), 0)
+	a := f.join(f.log, "a", f.peerConfig("a", in))
+	until(f, a.has(1), a)
+	var want []string
+	for i := range 150 {
+		id := fmt.Sprint(f.name("a"), i)
+		a.member.Rejoin(assign.UserData{ProcessID: "a", TransactionalID: id}.Encode())
+		value := fmt.Sprint(i)
+		f.append(a.member, out, value)
+		f.commitOf(a, at(tp(in, 0), int64(i)))
+		want = append(want, value)
+	}
+	if len(a.revoked) > 0 || a.lost > 0 || !a.owned[tp(in, 0)] {
+		f.Errorf("revoked %v, lost %d times, owns %v", a.revoked, a.lost, a.owns())
+	}
+	until(f, func() bool { return slices.Equal(a.live, []string{fmt.Sprint(f.name("a"), 149)}) }, a)
+	f.reader(false, at(out, 0)).want(out, f.end(out), want...)
+	if pos, _ := f.committed(a.group, tp(in, 0)); pos.Offset != 149 {
+		f.Errorf("committed %+v", pos)
 	}
 }
 

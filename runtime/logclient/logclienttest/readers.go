@@ -12,6 +12,7 @@ import (
 var readingTests = []subtest{
 	{name: "ReaderStartsAtItsPositions", run: testReaderPositions},
 	{name: "SeekReadsAgain", run: testSeek},
+	{name: "SeekIsExact", run: testSeekExact},
 	{name: "PauseKeepsWhatResumeDelivers", run: testPause},
 	{name: "PollIsBounded", run: testPollBounded},
 	{name: "OnePollDoesNotStarveOthers", run: testFair},
@@ -51,6 +52,29 @@ func testSeek(f *fixture) {
 	}
 	f.put(one, "after")
 	r.want(one, 8, "v5", "after")
+}
+
+// testSeekExact seeks while batches are on their way: what was asked for before
+// must not come after.
+func testSeekExact(f *fixture) {
+	one := tp(f.topic("t", 1), 0)
+	all := f.big(one, 30)
+	r := f.readerOf(logclient.ReaderConfig{Positions: []logclient.Position{at(one, 0)}, MaxPollBytes: 40_000})
+	for i := range 200 {
+		offset := int64(i * 7919 % len(all))
+		r.records[one] = nil
+		r.seek(at(one, offset))
+		r.poll()
+		if i%3 == 0 { // sometimes the next Seek comes before anything arrives
+			continue
+		}
+		until(f, func() bool { return len(r.records[one]) > 0 }, r)
+		for k, rec := range r.records[one] {
+			if want := offset + int64(k); rec.offset != want || rec.value != all[want] {
+				f.Fatalf("after a Seek to %d: record %d is that at %d", offset, k, rec.offset)
+			}
+		}
+	}
 }
 
 func testPause(f *fixture) {
