@@ -6,7 +6,7 @@ GO       ?= go
 BIN      := bin/levada
 PACKAGES := ./...
 # Packages whose goroutines meet; the race detector needs a C compiler.
-RACE     := ./logbroker ./logbroker/group ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
+RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
 
 .PHONY: build run test race e2e lint fmt deps clean
 
