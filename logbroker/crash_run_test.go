@@ -3,6 +3,7 @@ package logbroker
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,11 +17,11 @@ var lostProducer = []*kerr.Error{kerr.InvalidProducerEpoch, kerr.InvalidProducer
 // deafFS loses the syncs of logs while deaf is set.
 type deafFS struct {
 	vfs.FS
-	deaf bool
+	deaf atomic.Bool // read from Pebble's goroutines too
 }
 
 func (d *deafFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
-	if err != nil || !d.deaf || !strings.Contains(name, logsDir+"/") {
+	if err != nil || !d.deaf.Load() || !strings.Contains(name, logsDir+"/") {
 		return f, err
 	}
 	return &deafFile{File: f, fs: d}, nil
@@ -47,14 +48,14 @@ type deafFile struct {
 }
 
 func (f *deafFile) Sync() error {
-	if f.fs.deaf {
+	if f.fs.deaf.Load() {
 		return nil
 	}
 	return f.File.Sync()
 }
 
 func (f *deafFile) SyncData() error {
-	if f.fs.deaf {
+	if f.fs.deaf.Load() {
 		return nil
 	}
 	return f.File.SyncData()

@@ -130,7 +130,8 @@ func (s *sim) open() {
 		}
 		return nil
 	})
-	below := &deafFS{FS: s.fs, deaf: s.deafOpens}
+	below := &deafFS{FS: s.fs}
+	below.deaf.Store(s.deafOpens)
 	b, err := Open(Config{
 		Dir: "data", FS: errorfs.Wrap(below, hook), Now: func() time.Time { return s.now }, Synchronous: true,
 		BootID: func() string { return fmt.Sprint("boot-", s.boot) }, SegmentBytes: 2000, faults: s.plant,
@@ -138,7 +139,7 @@ func (s *sim) open() {
 	if err != nil {
 		s.t.Fatalf("open: %v", err)
 	}
-	below.deaf = false
+	below.deaf.Store(false)
 	s.broker = b
 }
 
