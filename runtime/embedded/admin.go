@@ -3,13 +3,12 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"sort"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 // admin implements logclient.Admin.
@@ -17,157 +16,124 @@ type admin struct {
 	broker *logbroker.Broker
 }
 
+var _ logclient.Admin = admin{}
+
 // CreateTopics implements logclient.Topics.
 func (a admin) CreateTopics(specs []logclient.TopicSpec) *logclient.Pending[struct{}] {
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.Version = 7
-	names := make([]string, len(specs))
-	wanted := map[string]int32{}
-	for i, s := range specs {
-		names[i], wanted[s.Name] = s.Name, s.Partitions
-		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic, t.NumPartitions, t.ReplicationFactor = s.Name, s.Partitions, s.ReplicationFactor
-		for k, v := range s.Configs {
-			c := kmsg.NewCreateTopicsRequestTopicConfig()
-			c.Name, c.Value = k, &v
-			t.Configs = append(t.Configs, c)
-		}
-		sort.Slice(t.Configs, func(i, j int) bool { return t.Configs[i].Name < t.Configs[j].Name })
-		req.Topics = append(req.Topics, t)
-	}
-	created := call[*kmsg.CreateTopicsResponse](a.broker, req)
+	created := call[*kmsg.CreateTopicsResponse](a.broker, wire.CreateTopics(specs))
 	return then(created, func(resp *kmsg.CreateTopicsResponse) (struct{}, error) {
-		var errs []error
-		for _, t := range resp.Topics {
-			if t.ErrorCode == kerr.TopicAlreadyExists.Code {
-				have := a.metadata(names)
-				if info, ok := have[t.Topic]; !ok || info.Partitions != wanted[t.Topic] {
-					errs = append(errs, fmt.Errorf("topic %q: %w with %d partitions, not %d", t.Topic, logclient.ErrTopicExists, info.Partitions, wanted[t.Topic]))
-				}
-				continue
-			}
-			if err := mapped(t.ErrorCode, fmt.Sprintf("create topic %q", t.Topic)); err != nil {
-				if t.ErrorMessage != nil {
-					err = fmt.Errorf("%w (%s)", err, *t.ErrorMessage)
-				}
-				errs = append(errs, err)
-			}
+		if err := wire.Created(resp, mapped); err != nil {
+			return struct{}{}, err
 		}
-		return struct{}{}, errors.Join(errs...)
+		names := make([]string, len(specs))
+		for i, s := range specs {
+			names[i] = s.Name
+		}
+		counts, err := a.counts(names)
+		if err != nil {
+			return struct{}{}, err
+		}
+		_, err = wire.CheckCreated(specs, counts)
+		return struct{}{}, err
 	})
 }
 
 // metadata reads topics; the broker answers it during the call.
-func (a admin) metadata(names []string) map[string]logclient.TopicInfo {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version = 12
-	for _, n := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(n)
-		req.Topics = append(req.Topics, t)
-	}
-	out := map[string]logclient.TopicInfo{}
-	p := call[*kmsg.MetadataResponse](a.broker, req)
-	if len(names) == 0 || !p.Done() {
-		return out
+func (a admin) metadata(names []string) (map[string]logclient.TopicInfo, error) {
+	p := call[*kmsg.MetadataResponse](a.broker, wire.Metadata(names))
+	if !p.Done() {
+		return nil, errors.New("embedded: the broker did not answer Metadata at once")
 	}
 	resp, err := p.Result()
 	if err != nil {
-		return out
+		return nil, err
 	}
-	for _, t := range resp.Topics {
-		if t.ErrorCode == 0 && t.Topic != nil {
-			out[*t.Topic] = logclient.TopicInfo{Name: *t.Topic, ID: t.TopicID, Partitions: int32(len(t.Partitions))}
-		}
+	return wire.TopicInfos(resp, mapped)
+}
+
+// counts tells how many partitions the topics that exist have.
+func (a admin) counts(names []string) (map[string]int32, error) {
+	infos, err := a.metadata(names)
+	if err != nil {
+		return nil, err
 	}
-	return out
+	counts := map[string]int32{}
+	for name, info := range infos {
+		counts[name] = info.Partitions
+	}
+	return counts, nil
 }
 
 // DescribeTopics implements logclient.Topics.
 func (a admin) DescribeTopics(names []string, withConfigs bool) *logclient.Pending[map[string]logclient.TopicInfo] {
-	infos := a.metadata(names)
-	if !withConfigs || len(infos) == 0 {
-		return logclient.Resolved(infos, nil)
+	infos, err := a.metadata(names)
+	if !withConfigs || len(infos) == 0 || err != nil {
+		return logclient.Resolved(infos, err)
 	}
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	req.Version = 4
-	for _, n := range names {
-		if _, ok := infos[n]; ok {
-			r := kmsg.NewDescribeConfigsRequestResource()
-			r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, n
-			req.Resources = append(req.Resources, r)
-		}
-	}
-	described := call[*kmsg.DescribeConfigsResponse](a.broker, req)
+	described := call[*kmsg.DescribeConfigsResponse](a.broker, wire.TopicConfigs(infos))
 	return then(described, func(resp *kmsg.DescribeConfigsResponse) (map[string]logclient.TopicInfo, error) {
-		for _, r := range resp.Resources {
-			if err := mapped(r.ErrorCode, fmt.Sprintf("configs of topic %q", r.ResourceName)); err != nil {
-				return nil, err
-			}
-			info := infos[r.ResourceName]
-			info.Configs = map[string]string{}
-			for _, c := range r.Configs {
-				if c.Value != nil {
-					info.Configs[c.Name] = *c.Value
-				}
-			}
-			infos[r.ResourceName] = info
-		}
-		return infos, nil
+		return infos, wire.AddConfigs(infos, resp, mapped)
 	})
 }
 
 // DeleteTopics implements logclient.Topics.
 func (a admin) DeleteTopics(names []string) *logclient.Pending[struct{}] {
-	req := kmsg.NewPtrDeleteTopicsRequest()
-	req.Version = 6
-	for _, n := range names {
-		t := kmsg.NewDeleteTopicsRequestTopic()
-		t.Topic = kmsg.StringPtr(n)
-		req.Topics = append(req.Topics, t)
-	}
-	return then(call[*kmsg.DeleteTopicsResponse](a.broker, req), func(resp *kmsg.DeleteTopicsResponse) (struct{}, error) {
-		var errs []error
-		for _, t := range resp.Topics {
-			if t.ErrorCode != kerr.UnknownTopicOrPartition.Code && t.Topic != nil {
-				errs = append(errs, mapped(t.ErrorCode, fmt.Sprintf("delete topic %q", *t.Topic)))
-			}
-		}
-		return struct{}{}, errors.Join(errs...)
+	deleted := call[*kmsg.DeleteTopicsResponse](a.broker, wire.DeleteTopics(names))
+	return then(deleted, func(resp *kmsg.DeleteTopicsResponse) (struct{}, error) {
+		return struct{}{}, wire.Deleted(resp, mapped)
 	})
 }
 
 // DeleteRecords implements logclient.Topics.
 func (a admin) DeleteRecords(positions []logclient.Position) *logclient.Pending[struct{}] {
-	req := kmsg.NewPtrDeleteRecordsRequest()
-	req.Version, req.TimeoutMillis = 2, 10_000
-	byTopic := map[string]int{}
-	for _, pos := range positions {
-		i, ok := byTopic[pos.Topic]
-		if !ok {
-			i = len(req.Topics)
-			byTopic[pos.Topic] = i
-			t := kmsg.NewDeleteRecordsRequestTopic()
-			t.Topic = pos.Topic
-			req.Topics = append(req.Topics, t)
+	deleted := call[*kmsg.DeleteRecordsResponse](a.broker, wire.DeleteRecords(positions))
+	return then(deleted, func(resp *kmsg.DeleteRecordsResponse) (struct{}, error) {
+		return struct{}{}, wire.RecordsDeleted(resp, mapped)
+	})
+}
+
+// ListOffsets implements logclient.Offsets.
+func (a admin) ListOffsets(tps []logclient.TopicPartition, spec logclient.OffsetSpec) *logclient.Pending[wire.Positions] {
+	listed := call[*kmsg.ListOffsetsResponse](a.broker, wire.ListOffsets(tps, spec))
+	return then(listed, func(resp *kmsg.ListOffsetsResponse) (wire.Positions, error) {
+		out, late, err := wire.ListedOffsets(resp, mapped)
+		if err != nil || spec.Kind != logclient.AtTimestamp || len(late) == 0 {
+			return out, err
 		}
-		p := kmsg.NewDeleteRecordsRequestTopicPartition()
-		p.Partition, p.Offset = pos.Partition, pos.Offset
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
-	}
-	return then(call[*kmsg.DeleteRecordsResponse](a.broker, req), func(resp *kmsg.DeleteRecordsResponse) (struct{}, error) {
-		var errs []error
-		for _, t := range resp.Topics {
-			for _, p := range t.Partitions {
-				errs = append(errs, mapped(p.ErrorCode, fmt.Sprintf("delete records of %s-%d", t.Topic, p.Partition)))
-			}
+		// Where no record is late enough it is the high watermark.
+		p := a.ListOffsets(late, logclient.OffsetSpec{Kind: logclient.LatestHigh})
+		if !p.Done() {
+			return nil, errors.New("embedded: the broker did not answer ListOffsets at once")
 		}
-		return struct{}{}, errors.Join(errs...)
+		ends, err := p.Result()
+		for tp, pos := range ends {
+			out[tp] = pos
+		}
+		return out, err
+	})
+}
+
+// CommittedOffsets implements logclient.Offsets.
+func (a admin) CommittedOffsets(group string, tps []logclient.TopicPartition, stable bool) *logclient.Pending[wire.Positions] {
+	fetched := call[*kmsg.OffsetFetchResponse](a.broker, wire.FetchOffsets(group, tps, stable))
+	return then(fetched, func(resp *kmsg.OffsetFetchResponse) (wire.Positions, error) {
+		return wire.FetchedOffsets(resp, mapped)
+	})
+}
+
+// EpochEnd implements logclient.Offsets.
+func (a admin) EpochEnd(tp logclient.TopicPartition, leaderEpoch int32) *logclient.Pending[logclient.Position] {
+	answered := call[*kmsg.OffsetForLeaderEpochResponse](a.broker, wire.EpochEnd(tp, leaderEpoch))
+	return then(answered, func(resp *kmsg.OffsetForLeaderEpochResponse) (logclient.Position, error) {
+		return wire.EndOfEpoch(resp, mapped)
 	})
 }
 
 // Fence implements logclient.Admin.
 func (a admin) Fence(transactionalID string) *logclient.Pending[struct{}] {
+	if transactionalID == "" {
+		return logclient.Resolved(struct{}{}, fmt.Errorf("embedded: no transactional id to fence"))
+	}
 	p := newProducer(a.broker, transactionalID, fenceTimeout, nil)
 	return then(p.ready, func(struct{}) (struct{}, error) { return struct{}{}, nil })
 }

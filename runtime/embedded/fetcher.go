@@ -122,16 +122,17 @@ func (f *fetcher) fetch(poll *logclient.Poll) {
 	f.batches = f.batches[:0]
 	budget := f.maxBytes
 	n := len(f.parts)
+	more := false
 	for i := range n {
 		p := f.parts[(f.next+i)%n]
 		if !p.flowing {
 			continue
 		}
 		if budget <= 0 {
-			f.signal()
+			more = true
 			break
 		}
-		got, err := f.read(p, min(budget, partitionBytes))
+		got, unread, err := f.read(p, min(budget, partitionBytes))
 		if err != nil {
 			p.flowing = false
 			poll.Events = append(poll.Events, logclient.Event{
@@ -141,6 +142,10 @@ func (f *fetcher) fetch(poll *logclient.Poll) {
 			continue
 		}
 		budget -= got
+		more = more || unread
+	}
+	if more {
+		f.signal() // or nobody would come back for what is left
 	}
 	if n > 0 {
 		f.next = (f.next + 1) % n
@@ -155,11 +160,12 @@ func eventKind(err error) logclient.EventKind {
 	return logclient.Fatal
 }
 
-// read reads batches of one partition and queues those with records to be seen.
-func (f *fetcher) read(p *partition, maxBytes int) (int, error) {
+// read reads batches of one partition and queues those with records to be
+// seen. unread tells that the partition holds more.
+func (f *fetcher) read(p *partition, maxBytes int) (got int, unread bool, err error) {
 	res, err := f.broker.Fetch(p.Topic, p.Partition, p.position, f.committed, maxBytes, p.buf[:0])
 	if err != nil {
-		return 0, sentinel(err)
+		return 0, false, sentinel(err)
 	}
 	end := res.HighWatermark
 	if f.committed {
@@ -171,7 +177,7 @@ func (f *fetcher) read(p *partition, maxBytes int) (int, error) {
 			f.batches = append(f.batches, logclient.Batch{TopicPartition: p.TopicPartition, Next: p.position, LeaderEpoch: -1, End: end})
 		}
 		p.told = true
-		return 0, nil
+		return 0, false, nil
 	}
 	p.buf, p.told = res.Batches, true
 	before := len(f.batches)
@@ -179,10 +185,10 @@ func (f *fetcher) read(p *partition, maxBytes int) (int, error) {
 	for rest := res.Batches; len(rest) > 0; {
 		var batch recordbatch.Batch
 		if batch, rest, err = recordbatch.Split(rest); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		if err := batch.Validate(); err != nil {
-			return 0, fmt.Errorf("%w: %w", kerr.CorruptMessage, err)
+			return 0, false, fmt.Errorf("%w: %w", kerr.CorruptMessage, err)
 		}
 		next := batch.NextOffset()
 		if next <= p.position {
@@ -200,7 +206,7 @@ func (f *fetcher) read(p *partition, maxBytes int) (int, error) {
 		}
 		f.batches = append(f.batches, out)
 	}
-	return len(res.Batches), nil
+	return len(res.Batches), p.position < end, nil
 }
 
 // abortedSet follows the aborted transactions while the batches of one fetch

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 const (
@@ -40,6 +40,7 @@ func call[R kmsg.Response](b *logbroker.Broker, req kmsg.Request) *logclient.Pen
 
 func callAs[R kmsg.Response](b *logbroker.Broker, conn *logbroker.Conn, req kmsg.Request) *logclient.Pending[R] {
 	p := logclient.NewPending[R]()
+	req.SetVersion(versions[req.Key()])
 	b.Handle(conn, req, func(resp kmsg.Response) {
 		typed, ok := resp.(R)
 		if !ok {
@@ -67,7 +68,7 @@ func then[A, B any](p *logclient.Pending[A], fn func(A) (B, error)) *logclient.P
 }
 
 // mapped turns an error code of the protocol into the errors of the seam.
-func mapped(code int16, what string) error {
+func mapped(what string, code int16) error {
 	err := kerr.ErrorForCode(code)
 	if err == nil {
 		return nil
@@ -77,25 +78,16 @@ func mapped(code int16, what string) error {
 
 // sentinel joins a protocol error with the seam's error for it.
 func sentinel(err error) error {
-	for _, m := range []struct {
-		is   []error
-		then error
-	}{
-		{[]error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID}, logclient.ErrUnknownTopic},
-		{[]error{kerr.TopicAlreadyExists}, logclient.ErrTopicExists},
-		{[]error{kerr.UnstableOffsetCommit}, logclient.ErrUnstable},
-		{[]error{kerr.OffsetOutOfRange}, logclient.ErrOffsetGone},
-		{[]error{kerr.TransactionAbortable, kerr.InvalidTxnState}, logclient.ErrAborted},
-		{[]error{
-			kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.UnknownProducerID,
-			kerr.FencedInstanceID, kerr.IllegalGeneration, kerr.UnknownMemberID,
-		}, logclient.ErrFenced},
-	} {
-		for _, is := range m.is {
-			if errors.Is(err, is) {
-				return fmt.Errorf("%w: %w", m.then, err)
-			}
-		}
+	if ours := wire.Sentinel(err); ours != nil {
+		return fmt.Errorf("%w: %w", ours, err)
 	}
 	return err
+}
+
+// versions of requests that the broker in this process is sent.
+var versions = map[int16]int16{
+	kmsg.CreateTopics.Int16(): 7, kmsg.DeleteTopics.Int16(): 6, kmsg.Metadata.Int16(): 12, kmsg.DescribeConfigs.Int16(): 4,
+	kmsg.DeleteRecords.Int16(): 2, kmsg.ListOffsets.Int16(): 8, kmsg.OffsetFetch.Int16(): 9, kmsg.OffsetForLeaderEpoch.Int16(): 4,
+	kmsg.InitProducerID.Int16(): 5, kmsg.TxnOffsetCommit.Int16(): 5, kmsg.EndTxn.Int16(): 5, kmsg.OffsetCommit.Int16(): 9,
+	kmsg.Produce.Int16(): 11, kmsg.JoinGroup.Int16(): 9, kmsg.SyncGroup.Int16(): 5, kmsg.Heartbeat.Int16(): 4, kmsg.LeaveGroup.Int16(): 5,
 }

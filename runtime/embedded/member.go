@@ -12,6 +12,7 @@ import (
 	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/runtime/assign"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 const defaultSessionTimeout = 10 * time.Second
@@ -48,9 +49,7 @@ type member struct {
 	inboxMu sync.Mutex
 	inbox   []func() // answers, to be taken up by Poll
 
-	idMu       sync.Mutex // the producer reads these from answers of the broker
-	memberID   string
-	generation int32
+	group *membership
 }
 
 // Join implements logclient.Log.
@@ -63,34 +62,15 @@ func (l *Log) Join(cfg logclient.MemberConfig) (logclient.Member, error) {
 	}
 	m := &member{
 		fetcher: newFetcher(l.broker, cfg.ReadUncommitted, cfg.MaxPollBytes), log: l, cfg: cfg,
-		conn: logbroker.NewConn(clientID, host), generation: -1,
+		conn: logbroker.NewConn(clientID, host), group: newMembership(cfg.Group, cfg.InstanceID),
 	}
 	if cfg.TransactionalID == "" {
-		m.Transaction = &plainProducer{broker: l.broker, conn: logbroker.NewConn(clientID, host), member: m.metadata}
+		m.Transaction = &plainProducer{broker: l.broker, conn: logbroker.NewConn(clientID, host), group: m.group}
 	} else {
-		m.Transaction = newProducer(l.broker, cfg.TransactionalID, cfg.TransactionTimeout, m.metadata)
+		m.Transaction = newProducer(l.broker, cfg.TransactionalID, cfg.TransactionTimeout, m.group)
 	}
 	m.signal()
 	return m, nil
-}
-
-func (m *member) metadata() groupMetadata {
-	m.idMu.Lock()
-	defer m.idMu.Unlock()
-	return groupMetadata{group: m.cfg.Group, generation: m.generation, memberID: m.memberID, instanceID: m.instance()}
-}
-
-func (m *member) instance() *string {
-	if m.cfg.InstanceID == "" {
-		return nil
-	}
-	return &m.cfg.InstanceID
-}
-
-func (m *member) identify(memberID string, generation int32) {
-	m.idMu.Lock()
-	m.memberID, m.generation = memberID, generation
-	m.idMu.Unlock()
 }
 
 // request sends a request to the group; its answer is handled by a later Poll,
@@ -165,27 +145,15 @@ func (m *member) nextDue() time.Time {
 // join sends JoinGroup with what the member owns.
 func (m *member) join() {
 	m.state, m.rejoin = joining, false
-	id := m.metadata()
+	g := m.group.now()
+	m.group.set(generation{memberID: g.memberID, number: g.number})
 	req := kmsg.NewPtrJoinGroupRequest()
-	req.Version, req.Group, req.MemberID, req.InstanceID = 9, m.cfg.Group, id.memberID, id.instanceID
+	req.Group, req.MemberID, req.InstanceID = m.cfg.Group, g.memberID, m.group.instanceID
 	req.SessionTimeoutMillis = int32(m.cfg.SessionTimeout.Milliseconds())
 	req.RebalanceTimeoutMillis = max(req.SessionTimeoutMillis, 60_000)
 	req.ProtocolType = assign.ProtocolType
-	p := kmsg.NewJoinGroupRequestProtocol()
-	p.Name = assign.Protocol
-	p.Metadata = assign.EncodeMetadata(assign.Metadata{
-		Topics: m.cfg.Topics, UserData: m.cfg.UserData, Owned: owned(m.owned), Generation: id.generation,
-	})
-	req.Protocols = append(req.Protocols, p)
+	req.Protocols = append(req.Protocols, wire.JoinProtocol(m.cfg.Topics, m.cfg.UserData, m.owned, g.number))
 	request(m, req, m.joined)
-}
-
-func owned(tps []logclient.TopicPartition) []assign.Partition {
-	out := make([]assign.Partition, len(tps))
-	for i, tp := range tps {
-		out[i] = assign.Partition{Topic: tp.Topic, Partition: tp.Partition}
-	}
-	return out
 }
 
 // joined handles the answer to JoinGroup; the leader assigns.
@@ -196,9 +164,9 @@ func (m *member) joined(resp *kmsg.JoinGroupResponse) {
 	if m.refused(resp.ErrorCode, "join", resp.MemberID) {
 		return
 	}
-	m.identify(resp.MemberID, resp.Generation)
+	m.group.set(generation{memberID: resp.MemberID, number: resp.Generation})
 	req := kmsg.NewPtrSyncGroupRequest()
-	req.Version, req.Group, req.Generation, req.MemberID, req.InstanceID = 5, m.cfg.Group, resp.Generation, resp.MemberID, m.instance()
+	req.Group, req.Generation, req.MemberID, req.InstanceID = m.cfg.Group, resp.Generation, resp.MemberID, m.group.instanceID
 	req.ProtocolType, req.Protocol = resp.ProtocolType, resp.Protocol
 	if resp.LeaderID == resp.MemberID && !resp.SkipAssignment {
 		plans, err := m.plan(resp)
@@ -214,41 +182,19 @@ func (m *member) joined(resp *kmsg.JoinGroupResponse) {
 
 // plan computes the assignment of the whole group.
 func (m *member) plan(resp *kmsg.JoinGroupResponse) ([]kmsg.SyncGroupRequestGroupAssignment, error) {
-	var members []assign.Member
-	topics := map[string]bool{}
-	for _, r := range resp.Members {
-		meta, err := assign.DecodeMetadata(r.ProtocolMetadata)
-		if err != nil {
-			return nil, fmt.Errorf("embedded: metadata of member %s: %w", r.MemberID, err)
-		}
-		member := assign.Member{ID: r.MemberID, Metadata: meta}
-		if r.InstanceID != nil {
-			member.InstanceID = *r.InstanceID
-		}
-		members = append(members, member)
-		for _, t := range meta.Topics {
-			topics[t] = true
-		}
-	}
-	var names []string
-	for t := range topics {
-		names = append(names, t)
-	}
-	partitions := map[string]int32{}
-	for name, info := range (admin{m.broker}).metadata(names) {
-		partitions[name] = info.Partitions
-	}
-	assigned, err := assign.Assign(members, partitions)
+	whole, err := wire.DecodeGroup(resp)
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
-	var out []kmsg.SyncGroupRequestGroupAssignment
-	for _, member := range members {
-		a := kmsg.NewSyncGroupRequestGroupAssignment()
-		a.MemberID, a.MemberAssignment = member.ID, assign.EncodeAssignment(assigned[member.ID])
-		out = append(out, a)
+	counts, err := admin{m.broker}.counts(whole.Topics)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
 	}
-	return out, nil
+	plans, err := whole.Assign(counts)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	return plans, nil
 }
 
 // synced takes the assignment: what is lost is revoked first, and only after
@@ -260,35 +206,24 @@ func (m *member) synced(resp *kmsg.SyncGroupResponse) {
 	if m.refused(resp.ErrorCode, "sync", "") {
 		return
 	}
-	a, err := assign.DecodeAssignment(resp.MemberAssignment)
+	change, err := wire.DecodeChange(resp.MemberAssignment, m.owned)
 	if err != nil {
 		m.fail(fmt.Errorf("embedded: assignment: %w", err))
 		return
 	}
-	var next, added, lost []logclient.TopicPartition
-	has := map[logclient.TopicPartition]bool{}
-	for _, p := range a.Partitions {
-		tp := logclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}
-		has[tp] = true
-		next = append(next, tp)
-		if m.find(tp) == nil {
-			added = append(added, tp)
-			m.add(tp)
-		}
+	for _, tp := range change.Added {
+		m.add(tp)
 	}
-	for _, tp := range m.owned {
-		if !has[tp] {
-			lost = append(lost, tp)
-		}
-	}
-	m.owned = next
+	m.owned = change.Owned
+	g := m.group.now()
+	m.group.set(generation{memberID: g.memberID, number: g.number, stable: true})
 	m.state = stable
 	m.beatAt = m.now.Add(m.beatInterval())
-	if len(lost) > 0 {
+	if len(change.Lost) > 0 {
 		m.state = releasing
-		m.events = append(m.events, logclient.Event{Kind: logclient.Revoked, Partitions: lost})
+		m.events = append(m.events, logclient.Event{Kind: logclient.Revoked, Partitions: change.Lost})
 	}
-	m.events = append(m.events, logclient.Event{Kind: logclient.Assigned, Partitions: added, UserData: a.UserData})
+	m.events = append(m.events, logclient.Event{Kind: logclient.Assigned, Partitions: change.Added, UserData: change.UserData})
 }
 
 // beatInterval is how soon a member hears of a rebalance.
@@ -317,11 +252,25 @@ func (m *member) Rejoin(userData []byte) {
 	m.signal()
 }
 
+// Commit implements logclient.Transaction; its outcome wakes the member.
+func (m *member) Commit(positions []logclient.Position) *logclient.Pending[logclient.CommitResult] {
+	p := m.Transaction.Commit(positions)
+	p.OnDone(m.signal)
+	return p
+}
+
+// Abort implements logclient.Transaction; its outcome wakes the member.
+func (m *member) Abort() *logclient.Pending[struct{}] {
+	p := m.Transaction.Abort()
+	p.OnDone(m.signal)
+	return p
+}
+
 func (m *member) heartbeat() {
 	m.beating = true
-	id := m.metadata()
+	g := m.group.now()
 	req := kmsg.NewPtrHeartbeatRequest()
-	req.Version, req.Group, req.Generation, req.MemberID, req.InstanceID = 4, m.cfg.Group, id.generation, id.memberID, id.instanceID
+	req.Group, req.Generation, req.MemberID, req.InstanceID = m.cfg.Group, g.number, g.memberID, m.group.instanceID
 	request(m, req, func(resp *kmsg.HeartbeatResponse) {
 		m.beating = false
 		m.beatAt = m.now.Add(m.beatInterval())
@@ -339,21 +288,22 @@ func (m *member) heartbeat() {
 // refused handles an error of the group coordinator; false if there is none.
 func (m *member) refused(code int16, what, memberID string) bool {
 	err := kerr.ErrorForCode(code)
-	id := m.metadata()
+	g := m.group.now()
 	switch {
 	case err == nil:
 		return false
 	case errors.Is(err, kerr.MemberIDRequired):
-		m.identify(memberID, -1)
+		m.group.set(generation{memberID: memberID, number: -1})
 		m.state = outside
 	case errors.Is(err, kerr.RebalanceInProgress):
 		m.state = outside
 	case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration):
 		m.lose(fmt.Errorf("embedded: group %s: %s: %w", m.cfg.Group, what, err))
-		m.identify("", -1)
+		next := generation{number: -1}
 		if errors.Is(err, kerr.IllegalGeneration) {
-			m.identify(id.memberID, -1)
+			next.memberID = g.memberID
 		}
+		m.group.set(next)
 		m.state = outside
 	case errors.Is(err, kerr.CoordinatorLoadInProgress), errors.Is(err, kerr.CoordinatorNotAvailable), errors.Is(err, kerr.NotCoordinator):
 		m.state, m.retryAt = outside, m.now.Add(50*time.Millisecond)
@@ -369,11 +319,20 @@ func (m *member) lose(err error) {
 		m.events = append(m.events, logclient.Event{Kind: logclient.Lost, Partitions: m.owned, Err: err})
 	}
 	m.owned = nil
+	m.end()
 	m.removeAll()
+}
+
+// end tells the commits that wait for another generation that there is none.
+func (m *member) end() {
+	g := m.group.now()
+	g.lost = true
+	m.group.set(g)
 }
 
 func (m *member) fail(err error) {
 	m.state = failed
+	m.end()
 	m.events = append(m.events, logclient.Event{Kind: logclient.Fatal, Err: err})
 	m.removeAll()
 }
@@ -381,15 +340,16 @@ func (m *member) fail(err error) {
 // Close implements logclient.Membership.
 func (m *member) Close(leave bool) error {
 	m.removeAll()
-	id := m.metadata()
 	m.state = failed
-	if !leave || id.memberID == "" {
+	g := m.group.now()
+	m.end()
+	if !leave || g.memberID == "" {
 		return nil
 	}
 	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Version, req.Group = 5, m.cfg.Group
+	req.Group = m.cfg.Group
 	r := kmsg.NewLeaveGroupRequestMember()
-	r.MemberID, r.InstanceID = id.memberID, id.instanceID
+	r.MemberID, r.InstanceID = g.memberID, m.group.instanceID
 	req.Members = append(req.Members, r)
 	left := callAs[*kmsg.LeaveGroupResponse](m.broker, m.conn, req)
 	if !left.Done() {
@@ -399,5 +359,5 @@ func (m *member) Close(leave bool) error {
 	if err != nil {
 		return err
 	}
-	return mapped(resp.ErrorCode, "leave group "+m.cfg.Group)
+	return mapped("leave group "+m.cfg.Group, resp.ErrorCode)
 }

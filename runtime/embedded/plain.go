@@ -9,6 +9,7 @@ import (
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 // plainProducer implements logclient.Transaction at least once: records are
@@ -16,7 +17,7 @@ import (
 type plainProducer struct {
 	broker *logbroker.Broker
 	conn   *logbroker.Conn
-	member func() groupMetadata
+	group  *membership
 
 	mu      sync.Mutex // guards what follows
 	waiting int        // batches that are not durable yet
@@ -29,7 +30,7 @@ type plainProducer struct {
 func (p *plainProducer) Append(tp logclient.TopicPartition, batch recordbatch.Batch) error {
 	batch.SetCRC()
 	req := kmsg.NewPtrProduceRequest()
-	req.Version, req.Acks, req.TimeoutMillis = 11, -1, 30_000
+	req.Acks, req.TimeoutMillis = -1, int32(wire.Timeout.Milliseconds())
 	t := kmsg.NewProduceRequestTopic()
 	t.Topic = tp.Topic
 	r := kmsg.NewProduceRequestTopicPartition()
@@ -45,7 +46,7 @@ func (p *plainProducer) Append(tp logclient.TopicPartition, batch recordbatch.Ba
 		resp, err := answered.Result()
 		if err == nil {
 			r := resp.Topics[0].Partitions[0]
-			err = mapped(r.ErrorCode, fmt.Sprintf("append to %s-%d", tp.Topic, tp.Partition))
+			err = mapped(fmt.Sprintf("append to %s-%d", tp.Topic, tp.Partition), r.ErrorCode)
 			if err == nil {
 				p.durable(logclient.Position{TopicPartition: tp, Offset: r.BaseOffset + n, LeaderEpoch: -1})
 			}
@@ -115,43 +116,15 @@ func (p *plainProducer) Commit(positions []logclient.Position) *logclient.Pendin
 			done.Resolve(logclient.CommitResult{Ends: ends}, err)
 			return
 		}
-		answered := callAs[*kmsg.OffsetCommitResponse](p.broker, p.conn, p.offsetsRequest(positions))
-		answered.OnDone(func() {
-			resp, err := answered.Result()
-			if err == nil {
-				for _, t := range resp.Topics {
-					for _, r := range t.Partitions {
-						if err == nil {
-							err = mapped(r.ErrorCode, fmt.Sprintf("commit offset of %s-%d", t.Topic, r.Partition))
-						}
-					}
-				}
-			}
-			done.Resolve(logclient.CommitResult{Ends: ends}, err)
-		})
+		p.group.commit(func(g generation) *logclient.Pending[struct{}] {
+			req := wire.CommitOffsets(p.group.group, positions)
+			req.Generation, req.MemberID, req.InstanceID = g.number, g.memberID, p.group.instanceID
+			return then(callAs[*kmsg.OffsetCommitResponse](p.broker, p.conn, req), func(resp *kmsg.OffsetCommitResponse) (struct{}, error) {
+				return struct{}{}, wire.OffsetsCommitted(resp, mapped)
+			})
+		}, func(err error) { done.Resolve(logclient.CommitResult{Ends: ends}, err) })
 	})
 	return done
-}
-
-func (p *plainProducer) offsetsRequest(positions []logclient.Position) *kmsg.OffsetCommitRequest {
-	g := p.member()
-	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Version, req.Group, req.Generation, req.MemberID, req.InstanceID = 9, g.group, g.generation, g.memberID, g.instanceID
-	byTopic := map[string]int{}
-	for _, pos := range positions {
-		i, ok := byTopic[pos.Topic]
-		if !ok {
-			i = len(req.Topics)
-			byTopic[pos.Topic] = i
-			t := kmsg.NewOffsetCommitRequestTopic()
-			t.Topic = pos.Topic
-			req.Topics = append(req.Topics, t)
-		}
-		r := kmsg.NewOffsetCommitRequestTopicPartition()
-		r.Partition, r.Offset, r.LeaderEpoch, r.Metadata = pos.Partition, pos.Offset, pos.LeaderEpoch, &pos.Metadata
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, r)
-	}
-	return req
 }
 
 // Abort implements logclient.Transaction: what was written stays, only the

@@ -12,6 +12,7 @@ import (
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 const (
@@ -24,14 +25,6 @@ const (
 	maxRetries = 1000
 )
 
-// groupMetadata is what a commit says about the member that commits.
-type groupMetadata struct {
-	group      string
-	generation int32
-	memberID   string
-	instanceID *string
-}
-
 // producer implements logclient.Transaction with Kafka's transactions (KIP-98,
 // KIP-890: the epoch grows with every transaction, partitions join by being
 // written to). Answers of the broker may arrive on any goroutine.
@@ -39,7 +32,7 @@ type producer struct {
 	broker *logbroker.Broker
 	conn   *logbroker.Conn
 	id     string
-	member func() groupMetadata // nil outside a group
+	group  *membership // nil outside a group
 	ready  *logclient.Pending[struct{}]
 
 	mu         sync.Mutex // guards what follows
@@ -58,18 +51,15 @@ type appended struct {
 }
 
 // newProducer takes the transactional id from whoever held it.
-func newProducer(b *logbroker.Broker, id string, timeout time.Duration, member func() groupMetadata) *producer {
+func newProducer(b *logbroker.Broker, id string, timeout time.Duration, group *membership) *producer {
 	if timeout <= 0 {
 		timeout = defaultTransactionTimeout
 	}
 	p := &producer{
-		broker: b, conn: logbroker.NewConn(clientID, host), id: id, member: member,
+		broker: b, conn: logbroker.NewConn(clientID, host), id: id, group: group,
 		ready: logclient.NewPending[struct{}](), sequences: map[logclient.TopicPartition]int32{},
 	}
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.Version, req.TransactionalID, req.TransactionTimeoutMillis = 5, &id, int32(timeout.Milliseconds())
-	req.ProducerID, req.ProducerEpoch = -1, -1
-	p.init(req, 0)
+	p.init(wire.TakeID(id, timeout), 0)
 	return p
 }
 
@@ -84,7 +74,7 @@ func (p *producer) init(req *kmsg.InitProducerIDRequest, tries int) {
 			return
 		}
 		if err == nil {
-			err = mapped(resp.ErrorCode, fmt.Sprintf("transactional id %q", p.id))
+			err = mapped(fmt.Sprintf("transactional id %q", p.id), resp.ErrorCode)
 		}
 		p.mu.Lock()
 		if err == nil {
@@ -162,67 +152,48 @@ func (p *producer) Commit(positions []logclient.Position) *logclient.Pending[log
 		case len(positions) == 0:
 			p.end(true, done, 0)
 		default:
-			p.addOffsets(positions, done, 0)
+			p.group.commit(func(g generation) *logclient.Pending[struct{}] {
+				added := logclient.NewPending[struct{}]()
+				p.addOffsets(positions, g, added, 0)
+				return added
+			}, func(err error) {
+				if err != nil {
+					done.Resolve(logclient.CommitResult{}, err)
+					return
+				}
+				p.end(true, done, 0)
+			})
 		}
 	})
 	return done
 }
 
-// addOffsets adds the positions to the transaction, then ends it.
-func (p *producer) addOffsets(positions []logclient.Position, done *logclient.Pending[logclient.CommitResult], tries int) {
-	req := p.offsetsRequest(positions)
-	answered := callAs[*kmsg.TxnOffsetCommitResponse](p.broker, p.conn, req)
-	answered.OnDone(func() {
-		resp, err := answered.Result()
-		if err != nil {
-			done.Resolve(logclient.CommitResult{}, err)
-			return
-		}
-		for _, t := range resp.Topics {
-			for _, r := range t.Partitions {
-				if r.ErrorCode == kerr.ConcurrentTransactions.Code && tries < maxRetries {
-					time.AfterFunc(retryDelay, func() { p.addOffsets(positions, done, tries+1) })
-					return
-				}
-				if err := mapped(r.ErrorCode, fmt.Sprintf("commit offset of %s-%d", t.Topic, r.Partition)); err != nil {
-					done.Resolve(logclient.CommitResult{}, err)
-					return
-				}
-			}
-		}
-		p.end(true, done, 0)
-	})
-}
-
-func (p *producer) offsetsRequest(positions []logclient.Position) *kmsg.TxnOffsetCommitRequest {
-	g := p.member()
-	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.Version, req.TransactionalID, req.Group = 5, p.id, g.group
-	req.Generation, req.MemberID, req.InstanceID = g.generation, g.memberID, g.instanceID
+// addOffsets adds positions to the transaction, again while the one before is
+// being ended.
+func (p *producer) addOffsets(positions []logclient.Position, g generation, added *logclient.Pending[struct{}], tries int) {
+	req := wire.AddOffsets(p.id, p.group.group, positions)
+	req.Generation, req.MemberID, req.InstanceID = g.number, g.memberID, p.group.instanceID
 	p.mu.Lock()
 	req.ProducerID, req.ProducerEpoch = p.producerID, p.epoch
 	p.mu.Unlock()
-	byTopic := map[string]int{}
-	for _, pos := range positions {
-		i, ok := byTopic[pos.Topic]
-		if !ok {
-			i = len(req.Topics)
-			byTopic[pos.Topic] = i
-			t := kmsg.NewTxnOffsetCommitRequestTopic()
-			t.Topic = pos.Topic
-			req.Topics = append(req.Topics, t)
+	answered := callAs[*kmsg.TxnOffsetCommitResponse](p.broker, p.conn, req)
+	answered.OnDone(func() {
+		resp, err := answered.Result()
+		if err == nil {
+			err = wire.OffsetsAdded(resp, mapped)
 		}
-		r := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		r.Partition, r.Offset, r.LeaderEpoch, r.Metadata = pos.Partition, pos.Offset, pos.LeaderEpoch, &pos.Metadata
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, r)
-	}
-	return req
+		if errors.Is(err, kerr.ConcurrentTransactions) && tries < maxRetries {
+			time.AfterFunc(retryDelay, func() { p.addOffsets(positions, g, added, tries+1) })
+			return
+		}
+		added.Resolve(struct{}{}, err)
+	})
 }
 
 // end ends the transaction; the broker answers with the next epoch.
 func (p *producer) end(commit bool, done *logclient.Pending[logclient.CommitResult], tries int) {
 	req := kmsg.NewPtrEndTxnRequest()
-	req.Version, req.TransactionalID, req.Commit = 5, p.id, commit
+	req.TransactionalID, req.Commit = p.id, commit
 	p.mu.Lock()
 	req.ProducerID, req.ProducerEpoch = p.producerID, p.epoch
 	p.mu.Unlock()
@@ -234,7 +205,7 @@ func (p *producer) end(commit bool, done *logclient.Pending[logclient.CommitResu
 			return
 		}
 		if err == nil {
-			err = mapped(resp.ErrorCode, fmt.Sprintf("end transaction of %q", p.id))
+			err = mapped(fmt.Sprintf("end transaction of %q", p.id), resp.ErrorCode)
 		}
 		var result logclient.CommitResult
 		if err == nil {

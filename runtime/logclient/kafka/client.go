@@ -7,12 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 const (
@@ -137,30 +137,27 @@ func (c *client) findLeaders(ctx context.Context, topics []string) error {
 }
 
 func (c *client) metadata(ctx context.Context, topics []string) (*kmsg.MetadataResponse, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Topics = []kmsg.MetadataRequestTopic{}
-	for _, name := range topics {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(name)
-		req.Topics = append(req.Topics, t)
-	}
-	return req.RequestWith(ctx, c.Client)
+	return wire.Metadata(topics).RequestWith(ctx, c.Client)
 }
 
-// partitionCounts tells how many partitions the topics that exist have.
-func (c *client) partitionCounts(ctx context.Context, topics []string) (map[string]int32, error) {
-	resp, err := c.metadata(ctx, topics)
+// topics describes the topics that exist.
+func (c *client) topics(ctx context.Context, names []string) (map[string]logclient.TopicInfo, error) {
+	resp, err := c.metadata(ctx, names)
 	if err != nil {
 		return nil, c.failure("read the metadata of topics", err)
 	}
+	return wire.TopicInfos(resp, c.answer)
+}
+
+// partitionCounts tells how many partitions the topics that exist have.
+func (c *client) partitionCounts(ctx context.Context, names []string) (map[string]int32, error) {
+	infos, err := c.topics(ctx, names)
+	if err != nil {
+		return nil, err
+	}
 	counts := map[string]int32{}
-	for _, t := range resp.Topics {
-		switch err := kerr.ErrorForCode(t.ErrorCode); {
-		case err == nil && t.Topic != nil:
-			counts[*t.Topic] = int32(len(t.Partitions))
-		case err != nil && sentinelOf(err) != logclient.ErrUnknownTopic:
-			return nil, c.failure("read the metadata of topics", err)
-		}
+	for name, info := range infos {
+		counts[name] = info.Partitions
 	}
 	return counts, nil
 }

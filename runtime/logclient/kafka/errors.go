@@ -10,44 +10,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 // ErrClosed says that the member, reader, writer or log was closed.
 var ErrClosed = errors.New("kafka: closed")
-
-// sentinelOf finds the error of logclient that a code of Kafka means, or nil.
-func sentinelOf(err error) error {
-	for _, s := range []struct {
-		kafka *kerr.Error
-		ours  error
-	}{
-		{kerr.ProducerFenced, logclient.ErrFenced},
-		{kerr.InvalidProducerEpoch, logclient.ErrFenced},
-		{kerr.InvalidProducerIDMapping, logclient.ErrFenced},
-		{kerr.FencedInstanceID, logclient.ErrFenced},
-		{kerr.TransactionAbortable, logclient.ErrAborted},
-		{kerr.InvalidTxnState, logclient.ErrAborted},
-		{kerr.UnknownMemberID, logclient.ErrAborted},
-		{kerr.IllegalGeneration, logclient.ErrAborted},
-		{kerr.RebalanceInProgress, logclient.ErrAborted},
-		{kerr.UnknownTopicOrPartition, logclient.ErrUnknownTopic},
-		{kerr.UnknownTopicID, logclient.ErrUnknownTopic},
-		{kerr.TopicAlreadyExists, logclient.ErrTopicExists},
-		{kerr.UnstableOffsetCommit, logclient.ErrUnstable},
-		{kerr.OffsetOutOfRange, logclient.ErrOffsetGone},
-		{kerr.CoordinatorNotAvailable, logclient.ErrUnreachable},
-		{kerr.CoordinatorLoadInProgress, logclient.ErrUnreachable},
-		{kerr.NotCoordinator, logclient.ErrUnreachable},
-		{kerr.BrokerNotAvailable, logclient.ErrUnreachable},
-		{kerr.LeaderNotAvailable, logclient.ErrUnreachable},
-		{kerr.NotLeaderForPartition, logclient.ErrUnreachable},
-	} {
-		if errors.Is(err, s.kafka) {
-			return s.ours
-		}
-	}
-	return nil
-}
 
 // failure says what could not be done, with the sentinel of the cause. What
 // is no answer of a broker means that none can be reached.
@@ -55,14 +22,14 @@ func (c *client) failure(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ours := sentinelOf(err); ours != nil && ours != logclient.ErrUnreachable {
+	if ours := wire.Sentinel(err); ours != nil && ours != logclient.ErrUnreachable {
 		return fmt.Errorf("%w: %s: %w", ours, what, err)
 	}
 	if errors.Is(err, kgo.ErrClientClosed) || c.ctx.Err() != nil {
 		return fmt.Errorf("%w: %s", ErrClosed, what)
 	}
 	var answered *kerr.Error
-	if errors.As(err, &answered) && sentinelOf(err) == nil {
+	if errors.As(err, &answered) && wire.Sentinel(err) == nil {
 		return fmt.Errorf("kafka: %s: %w", what, err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 // How long a broker may wait for the first byte of an answer.
@@ -234,7 +235,7 @@ func (f *fetcher) refused(p *partition, err error) (wait int) {
 }
 
 func readError(p *partition, err error) error {
-	if ours := sentinelOf(err); ours != nil {
+	if ours := wire.Sentinel(err); ours != nil {
 		err = fmt.Errorf("%w: %w", ours, err)
 	}
 	return fmt.Errorf("read %s-%d at offset %d: %w", p.Topic, p.Partition, p.position, err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/levada/levada/runtime/assign"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 const (
@@ -223,14 +224,7 @@ func (m *member) joinAndSync() error {
 	req.Group, req.MemberID, req.InstanceID, req.ProtocolType = m.cfg.Group, g.memberID, m.group.instance(), assign.ProtocolType
 	req.SessionTimeoutMillis = int32(m.cfg.SessionTimeout.Milliseconds())
 	req.RebalanceTimeoutMillis = int32(max(m.cfg.SessionTimeout, rebalanceTimeout).Milliseconds())
-	p := kmsg.NewJoinGroupRequestProtocol()
-	p.Name = assign.Protocol
-	meta := assign.Metadata{Topics: m.cfg.Topics, UserData: userData, Generation: g.number}
-	for _, tp := range m.owned {
-		meta.Owned = append(meta.Owned, assign.Partition{Topic: tp.Topic, Partition: tp.Partition})
-	}
-	p.Metadata = assign.EncodeMetadata(meta)
-	req.Protocols = append(req.Protocols, p)
+	req.Protocols = append(req.Protocols, wire.JoinProtocol(m.cfg.Topics, userData, m.owned, g.number))
 	m.group.set(generation{memberID: g.memberID, number: g.number})
 	resp, err := req.RequestWith(m.ctx, m.fetcher.c.Client)
 	if err != nil {
@@ -254,37 +248,16 @@ func (m *member) plan(resp *kmsg.JoinGroupResponse) ([]kmsg.SyncGroupRequestGrou
 	if resp.LeaderID != resp.MemberID || resp.SkipAssignment {
 		return nil, nil
 	}
-	var members []assign.Member
-	var topics []string
-	for _, r := range resp.Members {
-		meta, err := assign.DecodeMetadata(r.ProtocolMetadata)
-		if err != nil {
-			return nil, fmt.Errorf("metadata of member %s: %w", r.MemberID, err)
-		}
-		one := assign.Member{ID: r.MemberID, Metadata: meta}
-		if r.InstanceID != nil {
-			one.InstanceID = *r.InstanceID
-		}
-		members = append(members, one)
-		topics = append(topics, meta.Topics...)
+	whole, err := wire.DecodeGroup(resp)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(topics)
-	counts, err := m.fetcher.c.partitionCounts(m.ctx, slices.Compact(topics))
+	counts, err := m.fetcher.c.partitionCounts(m.ctx, whole.Topics)
 	if err != nil {
 		return nil, err
 	}
 	m.counts = counts
-	assigned, err := assign.Assign(members, counts)
-	if err != nil {
-		return nil, err
-	}
-	var out []kmsg.SyncGroupRequestGroupAssignment
-	for _, one := range members {
-		a := kmsg.NewSyncGroupRequestGroupAssignment()
-		a.MemberID, a.MemberAssignment = one.ID, assign.EncodeAssignment(assigned[one.ID])
-		out = append(out, a)
-	}
-	return out, nil
+	return whole.Assign(counts)
 }
 
 // sync takes the assignment and reports what changed: first what is to be
@@ -300,30 +273,17 @@ func (m *member) sync(joined *kmsg.JoinGroupResponse, plan []kmsg.SyncGroupReque
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 		return err
 	}
-	a, err := assign.DecodeAssignment(resp.MemberAssignment)
+	change, err := wire.DecodeChange(resp.MemberAssignment, m.owned)
 	if err != nil {
 		return err
 	}
-	var next, added, lost []logclient.TopicPartition
-	for _, p := range a.Partitions {
-		tp := logclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}
-		next = append(next, tp)
-		if !slices.Contains(m.owned, tp) {
-			added = append(added, tp)
-		}
-	}
-	for _, tp := range m.owned {
-		if !slices.Contains(next, tp) {
-			lost = append(lost, tp)
-		}
-	}
-	m.owned = next
+	m.owned = change.Owned
 	m.group.set(generation{memberID: joined.MemberID, number: joined.Generation, stable: true})
-	if len(lost) > 0 {
+	if len(change.Lost) > 0 {
 		m.revoke()
-		m.fetcher.report(logclient.Event{Kind: logclient.Revoked, Partitions: lost})
+		m.fetcher.report(logclient.Event{Kind: logclient.Revoked, Partitions: change.Lost})
 	}
-	m.fetcher.report(logclient.Event{Kind: logclient.Assigned, Partitions: added, UserData: a.UserData})
+	m.fetcher.report(logclient.Event{Kind: logclient.Assigned, Partitions: change.Added, UserData: change.UserData})
 	return nil
 }
 

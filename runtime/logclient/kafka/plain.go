@@ -1,10 +1,8 @@
 package kafka
 
 import (
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 // commitPlain commits positions at least once: everything appended is written.
@@ -12,36 +10,14 @@ func (p *producer) commitPlain(positions []logclient.Position) error {
 	if len(positions) == 0 {
 		return nil
 	}
-	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Group = p.group.name
-	topics := map[string]int{}
-	for _, pos := range positions {
-		k, ok := topics[pos.Topic]
-		if !ok {
-			k = len(req.Topics)
-			topics[pos.Topic] = k
-			t := kmsg.NewOffsetCommitRequestTopic()
-			t.Topic = pos.Topic
-			req.Topics = append(req.Topics, t)
-		}
-		r := kmsg.NewOffsetCommitRequestTopicPartition()
-		r.Partition, r.Offset, r.LeaderEpoch, r.Metadata = pos.Partition, pos.Offset, pos.LeaderEpoch, &pos.Metadata
-		req.Topics[k].Partitions = append(req.Topics[k].Partitions, r)
-	}
+	req := wire.CommitOffsets(p.group.name, positions)
 	return p.asMember("commit positions", func(g generation) error {
 		req.Generation, req.MemberID, req.InstanceID = g.number, g.memberID, p.group.instance()
 		resp, err := req.RequestWith(p.c.ctx, p.c.Client)
 		if err != nil {
 			return err
 		}
-		for _, t := range resp.Topics {
-			for _, r := range t.Partitions {
-				if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return wire.OffsetsCommitted(resp, codeError)
 	})
 }
 
@@ -54,9 +30,7 @@ func (p *producer) abortPlain(e *ending, failed error) {
 		return
 	}
 	p.clear(false)
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.ProducerID, req.ProducerEpoch = -1, -1
-	if err := p.initProducerID(req); err != nil {
+	if err := p.initProducerID(wire.TakeID("", 0)); err != nil {
 		p.kill(err)
 		p.resolve(e, err)
 		return

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 // coordinatorTimeout is how long a request to a coordinator is sent again.
@@ -24,7 +25,7 @@ func (p *producer) retry(what string, send func() error) error {
 			return nil
 		}
 		again := errors.Is(err, kerr.ConcurrentTransactions) || isTransport(err) ||
-			sentinelOf(err) == logclient.ErrUnreachable || kerr.IsRetriable(err) && sentinelOf(err) == nil
+			wire.Sentinel(err) == logclient.ErrUnreachable || kerr.IsRetriable(err) && wire.Sentinel(err) == nil
 		if !again || time.Since(start) > coordinatorTimeout || p.closed() {
 			return p.c.failure(what, err)
 		}
@@ -44,13 +45,7 @@ func (p *producer) closed() bool {
 // acquire takes the transactional id, and with it fences the earlier holder.
 // If it cannot the producer is dead.
 func (p *producer) acquire() {
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.ProducerID, req.ProducerEpoch = -1, -1
-	if p.id != "" {
-		req.TransactionalID = &p.id
-		req.TransactionTimeoutMillis = int32(p.timeout.Milliseconds())
-	}
-	err := p.initProducerID(req)
+	err := p.initProducerID(wire.TakeID(p.id, p.timeout))
 	if err != nil {
 		p.kill(fmt.Errorf("take the transactional id %q: %w", p.id, err))
 	}
@@ -206,38 +201,20 @@ func (p *producer) commitPositions(positions []logclient.Position) error {
 		p.grouped = true
 	}
 	p.open = true
-	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = p.id, p.producerID, p.epoch, p.group.name
-	topics := map[string]int{}
-	for _, pos := range positions {
-		k, ok := topics[pos.Topic]
-		if !ok {
-			k = len(req.Topics)
-			topics[pos.Topic] = k
-			t := kmsg.NewTxnOffsetCommitRequestTopic()
-			t.Topic = pos.Topic
-			req.Topics = append(req.Topics, t)
-		}
-		r := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		r.Partition, r.Offset, r.LeaderEpoch, r.Metadata = pos.Partition, pos.Offset, pos.LeaderEpoch, &pos.Metadata
-		req.Topics[k].Partitions = append(req.Topics[k].Partitions, r)
-	}
+	req := wire.AddOffsets(p.id, p.group.name, positions)
+	req.ProducerID, req.ProducerEpoch = p.producerID, p.epoch
 	return p.asMember("commit positions", func(g generation) error {
 		req.Generation, req.MemberID, req.InstanceID = g.number, g.memberID, p.group.instance()
 		resp, err := req.RequestWith(p.c.ctx, p.c.Client)
 		if err != nil {
 			return err
 		}
-		for _, t := range resp.Topics {
-			for _, r := range t.Partitions {
-				if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return wire.OffsetsAdded(resp, codeError)
 	})
 }
+
+// codeError is the bare error of a code: whoever retries says what was asked.
+func codeError(_ string, code int16) error { return kerr.ErrorForCode(code) }
 
 // asMember sends a request of a member of the group, again in the next
 // generation if this one has ended meanwhile.
@@ -245,8 +222,7 @@ func (p *producer) asMember(what string, send func(generation) error) error {
 	for {
 		g := p.group.now()
 		err := p.retry(what, func() error { return send(g) })
-		moved := errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.RebalanceInProgress)
-		if err == nil || !moved {
+		if !wire.Moved(err) {
 			return err
 		}
 		if !p.group.waitNext(g, p.timeout) {

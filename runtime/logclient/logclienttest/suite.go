@@ -47,8 +47,10 @@ func run(t *testing.T, factory func(t *testing.T) Env, groups ...[]subtest) {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
 				env := factory(t)
-				if s.needs != nil && !s.needs(env) {
-					return
+				if s.lacks != nil {
+					if reason := s.lacks(env); reason != "" {
+						t.Skip(reason)
+					}
 				}
 				s.run(newFixture(t, env))
 			})
@@ -59,9 +61,9 @@ func run(t *testing.T, factory func(t *testing.T) Env, groups ...[]subtest) {
 type subtest struct {
 	name string
 	run  func(*fixture)
-	// needs tells whether the environment offers what the subtest needs; nil:
-	// it needs nothing.
-	needs func(Env) bool
+	// lacks tells what the subtest needs that the environment does not offer;
+	// nil: it needs nothing.
+	lacks func(Env) string
 }
 
 // fixture is what every subtest starts with: one open log.
