@@ -8,7 +8,7 @@ PACKAGES := ./...
 # Packages whose goroutines meet; the race detector needs a C compiler.
 RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
 
-.PHONY: build run test race e2e lint fmt deps clean
+.PHONY: build run test race e2e kafka lint fmt deps clean
 
 build: ## build the binary
 	$(GO) build -o $(BIN) ./cmd/levada
@@ -22,8 +22,13 @@ test: ## unit, property and conformance tests
 race: ## the same with the race detector, where goroutines meet
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(RACE)
 
-e2e: build ## the real binary in separate processes, killed and restarted
+e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
 	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/...
+
+kafka: ## the conformance suite and the word count on Apache Kafka itself, which needs Java and Maven
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \
+	  bench/kafka.sh run $(GO) test -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount; \
+	else echo "SKIPPED: tests on Apache Kafka need java and mvn; make deps installs them"; fi
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$($(GO) tool gofumpt -l .)" || { echo "gofumpt would change:"; $(GO) tool gofumpt -l .; exit 1; }
@@ -34,7 +39,7 @@ fmt: ## format all Go files
 	$(GO) tool gofumpt -w .
 
 deps: ## what race and e2e need beside Go (Debian)
-	apt-get install -y --no-install-recommends kcat gcc libc6-dev
+	apt-get install -y --no-install-recommends kcat gcc libc6-dev default-jre-headless maven
 
 clean:
 	rm -rf bin data

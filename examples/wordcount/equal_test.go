@@ -20,7 +20,13 @@ func programCounts(t *testing.T, dir string) map[string]int64 {
 	if err := run(context.Background(), "", dir, "testdata/opticks.txt", 0); err != nil {
 		t.Fatal(err)
 	}
-	log, err := launch.OpenLog(context.Background(), launch.LogConfig{Dir: filepath.Join(dir, "log")})
+	return tableOf(t, launch.LogConfig{Dir: filepath.Join(dir, "log")})
+}
+
+// tableOf reads the counts in a log.
+func tableOf(t *testing.T, cfg launch.LogConfig) map[string]int64 {
+	t.Helper()
+	log, err := launch.OpenLog(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +48,7 @@ func programCounts(t *testing.T, dir string) map[string]int64 {
 // and compares what they count with each other and with a plain loop.
 func TestProgramAndPipelineAgree(t *testing.T) {
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "levada")
-	build := exec.Command("go", "build", "-o", binary, "github.com/levada/levada/cmd/levada")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	binary := build(t, "github.com/levada/levada/cmd/levada")
 	pipeline := func() map[string]int64 {
 		t.Helper()
 		cmd := exec.Command(binary, "run", "examples/wordcount/pipeline.yaml", "--data", filepath.Join(dir, "pipeline"), "--until-end", "--top", "1000000", "-o", "json")
