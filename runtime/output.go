@@ -13,6 +13,14 @@ import (
 // records travel alone.
 const maxBatchBytes = 512 << 10
 
+// bufferBytes is the size of a batch buffer: a batch at its limit, and the
+// framing of its last record.
+const bufferBytes = maxBatchBytes + 4<<10
+
+// smallBuffer is what a partition begins with: most of a topology with many
+// partitions write little.
+const smallBuffer = 16 << 10
+
 // maxPooledBuffers bounds the batch buffers that a worker keeps for reuse.
 const maxPooledBuffers = 64
 
@@ -20,21 +28,25 @@ const maxPooledBuffers = 64
 // batch builder per partition.
 type outputs struct {
 	txn       logclient.Transaction
+	copies    bool // a batch may be used again once it is appended
 	builders  map[logclient.TopicPartition]*partitionOutput
 	order     []*partitionOutput // in order of creation, so that runs are repeatable
 	inFlight  [][]byte           // handed to the log until the transaction ends
-	pool      [][]byte
-	sentBytes int64 // of the open transaction
-	records   int64 // of the open transaction
+	pool      [][]byte           // full buffers for reuse
+	small     [][]byte           // and small ones
+	sentBytes int64              // of the open transaction
+	records   int64              // of the open transaction
 }
 
 type partitionOutput struct {
 	tp      logclient.TopicPartition
 	builder recordbatch.Builder
+	busy    bool // its last batch outgrew a small buffer
 }
 
 func newOutputs(txn logclient.Transaction) *outputs {
-	return &outputs{txn: txn, builders: map[logclient.TopicPartition]*partitionOutput{}}
+	c, ok := txn.(logclient.Copier)
+	return &outputs{txn: txn, copies: ok && c.Copies(), builders: map[logclient.TopicPartition]*partitionOutput{}}
 }
 
 func (o *outputs) partition(tp logclient.TopicPartition) *partitionOutput {
@@ -51,25 +63,41 @@ func (o *outputs) partition(tp logclient.TopicPartition) *partitionOutput {
 func (o *outputs) append(p *partitionOutput, timestampMs int64, key, value []byte, headers recordbatch.Headers) error {
 	b := &p.builder
 	if b.Len() == 0 {
-		b.Reset(o.buffer())
+		b.Reset(o.buffer(p.busy))
 	} else if b.SizeBytes()+len(key)+len(value)+len(headers) > maxBatchBytes {
 		if err := o.flushPartition(p); err != nil {
 			return err
 		}
-		b.Reset(o.buffer())
+		b.Reset(o.buffer(true))
 	}
 	b.Append(timestampMs, key, value, headers)
 	o.records++
 	return nil
 }
 
-func (o *outputs) buffer() []byte {
-	if n := len(o.pool); n > 0 {
-		buf := o.pool[n-1]
-		o.pool = o.pool[:n-1]
+// buffer returns memory for a batch.
+func (o *outputs) buffer(full bool) []byte {
+	pool, size := &o.small, smallBuffer
+	if full {
+		pool, size = &o.pool, bufferBytes
+	}
+	if n := len(*pool); n > 0 {
+		buf := (*pool)[n-1]
+		*pool = (*pool)[:n-1]
 		return buf
 	}
-	return make([]byte, 0, 64<<10)
+	return make([]byte, 0, size)
+}
+
+// recycle keeps the memory of a batch for the next.
+func (o *outputs) recycle(buf []byte) {
+	pool := &o.small
+	if cap(buf) >= bufferBytes {
+		pool = &o.pool
+	}
+	if len(*pool) < maxPooledBuffers && cap(buf) <= 2*bufferBytes {
+		*pool = append(*pool, buf[:0])
+	}
 }
 
 func (o *outputs) flushPartition(p *partitionOutput) error {
@@ -77,9 +105,15 @@ func (o *outputs) flushPartition(p *partitionOutput) error {
 	if batch == nil {
 		return nil
 	}
+	p.busy = len(batch) > smallBuffer
 	o.sentBytes += int64(len(batch))
-	o.inFlight = append(o.inFlight, batch)
-	return o.txn.Append(p.tp, batch)
+	if !o.copies {
+		o.inFlight = append(o.inFlight, batch)
+		return o.txn.Append(p.tp, batch)
+	}
+	err := o.txn.Append(p.tp, batch)
+	o.recycle(batch)
+	return err
 }
 
 // flush hands everything collected to the log.
@@ -104,9 +138,7 @@ func (o *outputs) bytes() int64 {
 // ended takes the buffers back after a commit or abort is done.
 func (o *outputs) ended() {
 	for _, buf := range o.inFlight {
-		if len(o.pool) < maxPooledBuffers && cap(buf) <= 2*maxBatchBytes {
-			o.pool = append(o.pool, buf[:0])
-		}
+		o.recycle(buf)
 	}
 	clear(o.inFlight)
 	o.inFlight, o.sentBytes, o.records = o.inFlight[:0], 0, 0

@@ -17,14 +17,8 @@ type transaction struct {
 	commit  *logclient.Pending[logclient.CommitResult] // nil unless a commit is under way
 	abort   *logclient.Pending[struct{}]               // nil unless an abort is under way
 	began   time.Time                                  // of the commit under way
-	opened  time.Time                                  // of the first record since lastEnd
 	lastEnd time.Time
-}
-
-func (t *transaction) open(now time.Time) {
-	if t.opened.IsZero() {
-		t.opened = now
-	}
+	fresh   bool // nothing was polled since lastEnd
 }
 
 // dirty tells whether there is anything to commit.
@@ -37,12 +31,21 @@ func (t *transaction) dirty(w *worker) bool {
 	return dirty
 }
 
+// firstInterval is the time to the first commit of a worker; it doubles with
+// each up to the configured interval, so that first results are seen early.
+const firstInterval = 10 * time.Millisecond
+
+// commitInterval is the time between the end of one commit and the next.
+func (w *worker) commitInterval() time.Duration {
+	return min(firstInterval<<min(w.commits, 20), w.app.cfg.CommitInterval)
+}
+
 // commitDue tells whether the open transaction should be committed now.
 func (w *worker) commitDue(now time.Time) bool {
 	if w.member == nil || !w.txn.dirty(w) {
 		return false
 	}
-	if now.Sub(w.txn.lastEnd) >= w.app.cfg.CommitInterval {
+	if now.Sub(w.txn.lastEnd) >= w.commitInterval() {
 		return true
 	}
 	size := w.outputs.bytes()
@@ -117,6 +120,7 @@ func (w *worker) finishTransaction() (busy bool, err error) {
 	w.app.stats.addCommit(w.app.cfg.Now().Sub(w.txn.began), w.outputs.records)
 	w.log.Debug("committed", "records", w.outputs.records)
 	w.skips.committed(w)
+	w.commits++
 	w.ended()
 	return false, nil
 }
@@ -132,7 +136,7 @@ func commitError(err error) error {
 
 func (w *worker) ended() {
 	w.outputs.ended()
-	w.txn = transaction{lastEnd: w.now}
+	w.txn = transaction{lastEnd: w.now, fresh: true}
 }
 
 // beginAbort drops the open transaction; its work is done again.

@@ -34,8 +34,10 @@ type worker struct {
 	held      bool              // batches of the last Poll are still queued
 	polled    bool              // the last Poll brought batches: the next may too
 	txn       transaction
+	commits   int  // since it became a member
 	revoking  bool // the oldest Revoked event waits for the end of the transaction
-	nextTask  int  // where the round over the tasks goes on
+	nextTask  int  // whose turn it is
+	turn      int  // chunks that it has had
 	closing   bool // Run is to end: commit, then closed
 	closed    bool
 	rejoinAt  time.Time
@@ -77,11 +79,12 @@ func (w *worker) step(now time.Time) (next time.Time, err error) {
 // advance is one step of a worker that is a member.
 func (w *worker) advance(now time.Time) (time.Time, error) {
 	if busy, err := w.finishTransaction(); busy || err != nil {
-		return w.pollWhileBusy(now), err
+		return w.pollAhead(now), err
 	}
 	var due time.Time
-	if !w.held {
-		due = w.poll(now)
+	if !w.held || w.txn.fresh {
+		due = w.pollAhead(now) // after a commit there may be input for who reads its output
+		w.txn.fresh = false
 	}
 	if wait, err := w.handleEvents(); wait || err != nil {
 		return now, err
@@ -140,7 +143,7 @@ func (w *worker) join() error {
 	}
 	w.member, w.outputs, w.txn = m, newOutputs(m), transaction{lastEnd: w.now}
 	w.deadTo = nil
-	w.held, w.revoking, w.events = false, false, nil
+	w.held, w.revoking, w.events, w.commits = false, false, nil, 0
 	return nil
 }
 
@@ -159,18 +162,20 @@ func (w *worker) poll(now time.Time) (due time.Time) {
 	return p.NextDue
 }
 
-// pollWhileBusy lets the membership go on while a transaction ends; the inputs
-// keep what they hold.
-func (w *worker) pollWhileBusy(now time.Time) time.Time {
+// pollAhead polls while there is still something to process, or a transaction
+// ends: the membership goes on, and inputs that hold nothing get their share.
+// The others keep what they have and are paused, which bounds what is kept.
+func (w *worker) pollAhead(now time.Time) time.Time {
 	if w.held {
 		w.keepInputs()
+		w.eachInput(func(in *input) {
+			if len(in.queue) > 0 && !in.paused {
+				w.member.Pause(in.tp)
+				in.paused = true
+			}
+		})
 	}
-	due := w.poll(now)
-	if w.held {
-		w.keepInputs()
-		w.held = true
-	}
-	return due
+	return w.poll(now)
 }
 
 // release gives the member its memory back: what cannot be processed yet is
@@ -223,19 +228,26 @@ func (w *worker) input(tp logclient.TopicPartition) *input {
 	return nil
 }
 
+// turnChunks is how many chunks a task processes before the next has its turn:
+// enough to profit from its state being in the processor's cache.
+const turnChunks = 8
+
 // process lets the next task that has something run one chunk.
 func (w *worker) process(now time.Time) (int, error) {
+	if w.turn >= turnChunks && len(w.tasks) > 0 {
+		w.nextTask, w.turn = (w.nextTask+1)%len(w.tasks), 0
+	}
 	for range w.tasks {
 		t := w.tasks[w.nextTask%len(w.tasks)]
 		if t.running() {
 			n, err := t.process(now)
 			if n > 0 || err != nil {
-				w.txn.open(now)
+				w.turn++
 				w.app.stats.addRecords(n)
 				return n, err
 			}
 		}
-		w.nextTask = (w.nextTask + 1) % len(w.tasks)
+		w.nextTask, w.turn = (w.nextTask+1)%len(w.tasks), 0
 	}
 	return 0, nil
 }
@@ -249,7 +261,7 @@ func (w *worker) nextDue(now, due time.Time) time.Time {
 		}
 	}
 	if w.txn.dirty(w) {
-		sooner(w.txn.lastEnd.Add(w.app.cfg.CommitInterval))
+		sooner(w.txn.lastEnd.Add(w.commitInterval()))
 	}
 	for _, t := range w.tasks {
 		if !t.running() {

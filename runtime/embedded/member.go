@@ -252,6 +252,12 @@ func (m *member) Rejoin(userData []byte) {
 	m.signal()
 }
 
+// Copies implements logclient.Copier.
+func (m *member) Copies() bool {
+	c, ok := m.Transaction.(logclient.Copier)
+	return ok && c.Copies()
+}
+
 // Commit implements logclient.Transaction; its outcome wakes the member.
 func (m *member) Commit(positions []logclient.Position) *logclient.Pending[logclient.CommitResult] {
 	p := m.Transaction.Commit(positions)

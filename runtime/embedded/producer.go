@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,7 +101,7 @@ func (p *producer) Append(tp logclient.TopicPartition, batch recordbatch.Batch) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.ready.Done() {
-		p.early = append(p.early, appended{tp, batch})
+		p.early = append(p.early, appended{tp, slices.Clone(batch)})
 		return nil
 	}
 	if _, err := p.ready.Result(); err != nil {
@@ -108,6 +109,10 @@ func (p *producer) Append(tp logclient.TopicPartition, batch recordbatch.Batch) 
 	}
 	return p.write(tp, batch)
 }
+
+// Copies implements logclient.Copier: the broker has written a batch to the
+// page cache when Append returns.
+func (p *producer) Copies() bool { return true }
 
 // write hands a batch to the broker. The caller holds mu.
 func (p *producer) write(tp logclient.TopicPartition, batch recordbatch.Batch) error {

@@ -62,7 +62,7 @@ type Transaction interface {
 	// Append adds a batch (as recordbatch.Builder makes it: no producer
 	// fields, no CRC) to the open transaction. The bytes belong to the log
 	// until the Commit or Abort that ends the transaction is done, then to the
-	// caller again. An error here is final for the transaction: Abort it.
+	// caller again (earlier if the Transaction is a Copier). An error here is final for the transaction: Abort it.
 	Append(tp TopicPartition, batch recordbatch.Batch) error
 	// Commit makes everything appended since the last Commit or Abort, and
 	// positions, visible and durable at once. No Append until it is done. A
@@ -72,6 +72,13 @@ type Transaction interface {
 	Commit(positions []Position) *Pending[CommitResult]
 	// Abort drops the open transaction. No Append until it is done.
 	Abort() *Pending[struct{}]
+}
+
+// Copier is a Transaction that may have copied a batch when Append returns.
+type Copier interface {
+	// Copies tells whether the memory of every batch belongs to the caller
+	// again as soon as Append returns.
+	Copies() bool
 }
 
 // Membership is the part of a Member that follows the group.
