@@ -25,12 +25,18 @@ type Config struct {
 	CommitInterval time.Duration
 	EmitOnCommit   bool
 	Brokers        []string // empty: a broker in this process
-	Dir            string   // for the log and the state
+	Dir            string   // for LogDir and StateDir
 	Logger         *slog.Logger
 }
 
+// Folders in Config.Dir.
+const (
+	LogDir   = "log"  // of the broker in this process
+	StateDir = "apps" // of the application
+)
+
 func (c Config) openLog(ctx context.Context) (*launch.Log, error) {
-	return launch.OpenLog(ctx, launch.LogConfig{Brokers: c.Brokers, Dir: filepath.Join(c.Dir, "log"), Logger: c.Logger})
+	return launch.OpenLog(ctx, launch.LogConfig{Brokers: c.Brokers, Dir: filepath.Join(c.Dir, LogDir), Logger: c.Logger})
 }
 
 // Preload makes the topics and writes the input, in fresh topics.
@@ -141,7 +147,7 @@ func Run(ctx context.Context, c Config, started time.Time) (Result, error) {
 		return r, err
 	}
 	defer log.Close()
-	process, err := launch.Open(filepath.Join(c.Dir, "apps"), runtime.Config{
+	process, err := launch.Open(filepath.Join(c.Dir, StateDir), runtime.Config{
 		App: c.app(), Topology: plan, Log: log, Workers: c.Workers, CommitInterval: c.CommitInterval, Logger: c.Logger,
 	})
 	if err != nil {
@@ -167,7 +173,7 @@ func Run(ctx context.Context, c Config, started time.Time) (Result, error) {
 	if err := process.Close(); err != nil { // flushes
 		return r, err
 	}
-	r.WrittenBytes, err = writtenBytes()
+	r.WrittenBytes, err = WrittenBytes(os.Getpid())
 	return r, err
 }
 
@@ -207,7 +213,7 @@ func Verify(ctx context.Context, c Config) error {
 		return err
 	}
 	defer log.Close()
-	expect := Expect(c.Input, c.Partitions, func(key []byte) int32 { return murmur2.Partition(key, c.Partitions) })
+	expect := Expect(c.Input, !c.EmitOnCommit, c.Partitions, func(key []byte) int32 { return murmur2.Partition(key, c.Partitions) })
 	err = launch.Read(ctx, log, OutputTopic, func(p int32, r *recordbatch.Record) error {
 		return expect.Output(p, r.Key, r.Value)
 	})
@@ -230,9 +236,10 @@ func (in Input) InputBytes() int64 {
 	return n
 }
 
-// writtenBytes is what the process has caused to be written to storage so far.
-func writtenBytes() (int64, error) {
-	b, err := os.ReadFile("/proc/self/io")
+// WrittenBytes is what a process has caused to be written to storage so far.
+func WrittenBytes(pid int) (int64, error) {
+	name := fmt.Sprintf("/proc/%d/io", pid)
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return 0, err
 	}
@@ -242,5 +249,5 @@ func writtenBytes() (int64, error) {
 			return n, nil
 		}
 	}
-	return 0, errors.New("/proc/self/io has no write_bytes")
+	return 0, fmt.Errorf("%s has no write_bytes", name)
 }

@@ -16,13 +16,13 @@ type Expectation interface {
 	Finish() error
 }
 
-// Expect recomputes the result of a workload over its input; partition tells
-// where a key's output lies.
-func Expect(in Input, partitions int32, partition func(key []byte) int32) Expectation {
+// Expect recomputes the result of a workload over its input; every tells that
+// each update is emitted, partition where a key's output lies.
+func Expect(in Input, every bool, partitions int32, partition func(key []byte) int32) Expectation {
 	if in.Workload == PassThrough {
 		return expectSame(in, partitions, partition)
 	}
-	return expectCounts(in)
+	return expectCounts(in, every, partition)
 }
 
 // sameRecords expects every input record once, in order, per partition: it
@@ -69,15 +69,17 @@ func (e *sameRecords) Finish() error {
 	return nil
 }
 
-// counts expects that the counts of a key only grow, and end at the number of
-// its records.
+// counts expects that the counts of a key are in its partition, grow, by one if
+// every update is emitted, and end at the number of its records.
 type counts struct {
-	want map[string]int64
-	last map[string]int64
+	every     bool
+	partition func(key []byte) int32
+	want      map[string]int64
+	last      map[string]int64
 }
 
-func expectCounts(in Input) *counts {
-	e := &counts{want: map[string]int64{}, last: map[string]int64{}}
+func expectCounts(in Input, every bool, partition func([]byte) int32) *counts {
+	e := &counts{every: every, partition: partition, want: map[string]int64{}, last: map[string]int64{}}
 	in.Walk(func(r Record) bool {
 		if in.Workload != WordCount {
 			e.want[string(r.Key)]++
@@ -95,12 +97,15 @@ func expectCounts(in Input) *counts {
 	return e
 }
 
-func (e *counts) Output(_ int32, key, value []byte) error {
+func (e *counts) Output(partition int32, key, value []byte) error {
 	if len(value) != 8 {
 		return fmt.Errorf("count of %q has %d bytes, not 8", key, len(value))
 	}
 	n := int64(binary.BigEndian.Uint64(value))
-	if prev := e.last[string(key)]; n <= prev {
+	if want := e.partition(key); partition != want {
+		return fmt.Errorf("count of %q is in partition %d, not %d", key, partition, want)
+	}
+	if prev := e.last[string(key)]; n <= prev || e.every && n != prev+1 {
 		return fmt.Errorf("count of %q went from %d to %d", key, prev, n)
 	}
 	e.last[string(key)] = n

@@ -26,7 +26,7 @@ func TestCountsFindWrongResults(t *testing.T) {
 			counted[k] = v
 		}
 		spoil(counted)
-		e := Expect(in, 1, func([]byte) int32 { return 0 })
+		e := Expect(in, false, 1, one)
 		for k, n := range counted {
 			if err := output(t, e, k, n); err != nil {
 				t.Fatal(err)
@@ -38,22 +38,34 @@ func TestCountsFindWrongResults(t *testing.T) {
 	}
 }
 
+func one([]byte) int32 { return 0 }
+
 func TestCountsMustGrow(t *testing.T) {
-	e := Expect(Input{Workload: Count, Records: 10, Keys: 1, Seed: 1}, 1, nil)
-	key := string(AppendKey(nil, 0))
-	if err := output(t, e, key, 2); err != nil {
-		t.Fatal(err)
+	for _, every := range []bool{false, true} {
+		mustGrow(t, every)
 	}
-	if err := output(t, e, key, 2); err == nil {
-		t.Error("a count that was written twice was taken")
+}
+
+func mustGrow(t *testing.T, every bool) {
+	t.Helper()
+	e := Expect(Input{Workload: Count, Records: 10, Keys: 1, Seed: 1}, every, 1, one)
+	key := string(AppendKey(nil, 0))
+	for _, c := range []struct {
+		partition int32
+		n         int64
+		ok        bool
+	}{{0, 1, true}, {0, 1, false}, {0, 3, !every}, {1, 4, false}} {
+		err := e.Output(c.partition, []byte(key), binary.BigEndian.AppendUint64(nil, uint64(c.n)))
+		if (err == nil) != c.ok {
+			t.Errorf("every update %v: count %d in partition %d: %v", every, c.n, c.partition, err)
+		}
 	}
 }
 
 func TestPassThroughFindsWrongResults(t *testing.T) {
 	in := Input{Workload: PassThrough, Records: 50, Keys: 5, Seed: 1}
-	one := func([]byte) int32 { return 0 }
 	for name, drop := range map[string]int64{"right": -1, "a record lost": 20} {
-		e := Expect(in, 1, one)
+		e := Expect(in, true, 1, one)
 		i := int64(0)
 		in.Walk(func(r Record) bool {
 			if i != drop {

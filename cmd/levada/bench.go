@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
 	"github.com/levada/levada/bench/workload"
@@ -32,10 +33,13 @@ type benchFlags struct {
 	profile       string
 }
 
-// defaultRecords let each workload run for at least 20 s on two cores.
-var defaultRecords = map[string]int64{
-	workload.PassThrough: 40_000_000, workload.Count: 40_000_000, workload.WordCount: 40_000_000,
-}
+// Without --records a short run finds how many records take benchSeconds here,
+// with a margin for what a longer run does better.
+const (
+	trialRecords = 16_000_000
+	benchSeconds = 20
+	benchMargin  = 1.1
+)
 
 func (a *app) benchCommand() *cobra.Command {
 	f := &benchFlags{}
@@ -43,12 +47,12 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench WORKLOAD",
 		Short: "Measure a workload: " + strings.Join(workload.Names, ", "),
 		Long: "The input is preloaded, the topology runs in a fresh process, exactly once, until its stores are flushed; the CPU of that process\n" +
-			"(and of a levada server that it talks to) is counted, and the output is read back and compared with a recomputation. A wrong\n" +
+			"(and of a server that --brokers server starts) is counted, and the output is read back and compared with a recomputation. A wrong\n" +
 			"result is exit code 1 and no figure.",
 		Args: cobra.ExactArgs(1), ValidArgs: workload.Names,
 		RunE: func(c *cobra.Command, args []string) error { return a.bench(c, args[0], f) },
 	}
-	c.Flags().Int64Var(&f.records, "records", 0, "input records, words for wordcount (default: enough for 20 s)")
+	c.Flags().Int64Var(&f.records, "records", 0, "input records, words for wordcount (default: as many as take 20 s here, found by a short run)")
 	c.Flags().Int64Var(&f.keys, "keys", 100_000, "distinct keys")
 	c.Flags().Int32Var(&f.partitions, "partitions", 4, "partitions of the topics")
 	c.Flags().IntVar(&f.workers, "workers", 2, "workers")
@@ -67,9 +71,6 @@ func (f *benchFlags) config(a *app, name string) (workload.Config, error) {
 	var faults []error
 	if !slices.Contains(workload.Names, name) {
 		faults = append(faults, fmt.Errorf("workload %q: use one of %s", name, strings.Join(workload.Names, ", ")))
-	}
-	if f.records == 0 {
-		f.records = defaultRecords[name]
 	}
 	if f.emit != "update" && f.emit != "commit" {
 		faults = append(faults, fmt.Errorf("--emit %q: use update or commit", f.emit))
@@ -127,22 +128,70 @@ func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
 		defer server.stop()
 		f.brokers = server.address
 	}
+	if f.records == 0 {
+		f.records = trialRecords
+		trial, err := a.round(c.Context(), name, f, server)
+		if err != nil {
+			return err
+		}
+		const million = 1_000_000
+		f.records = (int64(trial.RecordsPerSecond*benchSeconds*benchMargin)/million + 1) * million
+		if err := clearRound(f.dir); err != nil {
+			return environmentError(err)
+		}
+	}
+	result, err := a.round(c.Context(), name, f, server)
+	if err != nil {
+		return err
+	}
+	return a.print(c.OutOrStdout(), result, result.table())
+}
+
+// round preloads the input, measures, and verifies the output.
+func (a *app) round(ctx context.Context, name string, f *benchFlags, server *benchServer) (benchResult, error) {
 	cfg, err := f.config(a, name)
 	if err != nil {
-		return err
+		return benchResult{}, err
 	}
-	if err := workload.Preload(c.Context(), cfg); err != nil {
-		return fmt.Errorf("preload: %w", err)
+	if err := checkSpace(cfg); err != nil {
+		return benchResult{}, err
 	}
-	result, err := measure(c.Context(), name, f, server)
+	if err := workload.Preload(ctx, cfg); err != nil {
+		return benchResult{}, fmt.Errorf("preload: %w", err)
+	}
+	result, err := measure(ctx, name, f, server)
 	if err != nil {
-		return err
+		return benchResult{}, err
 	}
-	if err := workload.Verify(c.Context(), cfg); err != nil {
-		return err
+	if err := workload.Verify(ctx, cfg); err != nil {
+		return benchResult{}, err
 	}
 	result.Verified = true
-	return a.print(c.OutOrStdout(), result, result.table())
+	return result, nil
+}
+
+// checkSpace refuses a round that would fill the disk: input and output, with
+// their framing, and room to spare.
+func checkSpace(c workload.Config) error {
+	usage, err := vfs.Default.GetDiskUsage(c.Dir)
+	if err != nil {
+		return environmentError(err)
+	}
+	const recordOverhead, spare = 16, 2 << 30
+	need := 2*(c.Input.InputBytes()+c.Input.Lines()*recordOverhead) + spare
+	if c.Input.Workload == workload.WordCount {
+		need += 2 * c.Input.Records * (workload.KeySize + recordOverhead) // the repartitioned words, and a count for each
+	}
+	if int64(usage.AvailBytes) < need {
+		return environmentError(fmt.Errorf("%d records need %d MiB in %s, which has %d MiB free: set --records or --dir", c.Input.Records, need>>20, c.Dir, usage.AvailBytes>>20))
+	}
+	return nil
+}
+
+// clearRound removes the log and the state of a round; what a server holds is
+// deleted by Preload.
+func clearRound(dir string) error {
+	return errors.Join(os.RemoveAll(filepath.Join(dir, workload.LogDir)), os.RemoveAll(filepath.Join(dir, workload.StateDir)))
 }
 
 func (r benchResult) table() table {
@@ -163,7 +212,7 @@ func measure(ctx context.Context, name string, f *benchFlags, server *benchServe
 	if err != nil {
 		return out, err
 	}
-	before, err := server.cpu()
+	before, err := server.used()
 	if err != nil {
 		return out, err
 	}
@@ -178,7 +227,7 @@ func measure(ctx context.Context, name string, f *benchFlags, server *benchServe
 	if err := cmd.Run(); err != nil {
 		return out, fmt.Errorf("the measured process: %w", err)
 	}
-	after, err := server.cpu()
+	after, err := server.used()
 	if err != nil {
 		return out, err
 	}
@@ -187,14 +236,14 @@ func measure(ctx context.Context, name string, f *benchFlags, server *benchServe
 		return out, fmt.Errorf("the measured process printed %q: %w", stdout.String(), err)
 	}
 	input := workload.Input{Workload: name, Records: f.records, Keys: f.keys, Seed: f.seed}
-	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + after - before
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + after.cpu - before.cpu
 	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	return benchResult{
 		Workload: name, Records: f.records, Keys: f.keys, Emit: f.emit,
 		RecordsPerSecond: float64(f.records) / r.Seconds,
 		CPUMicros:        float64(cpu.Nanoseconds()) / 1000 / float64(f.records),
 		PeakRSSMiB:       float64(usage.Maxrss) / 1024,
-		WriteRatio:       float64(r.WrittenBytes) / float64(input.InputBytes()),
+		WriteRatio:       float64(r.WrittenBytes+after.written-before.written) / float64(input.InputBytes()),
 		CommitP50Ms:      r.CommitP50Ms, CommitP99Ms: r.CommitP99Ms, FirstRecordMs: r.FirstRecordMs,
 	}, nil
 }

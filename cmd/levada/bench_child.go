@@ -91,26 +91,33 @@ func (s *benchServer) stop() {
 // clockTick is the unit of CPU times in /proc, which Linux fixes for users.
 const clockTick = 10 * time.Millisecond
 
-// cpu is the CPU time that the server has used; nothing without a server.
-func (s *benchServer) cpu() (time.Duration, error) {
+// usage is what a process has used so far.
+type usage struct {
+	cpu     time.Duration
+	written int64 // bytes, to storage
+}
+
+// used is what the server has used; nothing without a server.
+func (s *benchServer) used() (usage, error) {
 	if s == nil {
-		return 0, nil
+		return usage{}, nil
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
 	if err != nil {
-		return 0, err
+		return usage{}, err
 	}
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", s.cmd.Process.Pid, len(fields))
+		return usage{}, fmt.Errorf("/proc/%d/stat has %d fields", s.cmd.Process.Pid, len(fields))
 	}
 	var ticks int64
 	for _, field := range fields[11:13] { // utime, stime
 		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			return 0, err
+			return usage{}, err
 		}
 		ticks += n
 	}
-	return time.Duration(ticks) * clockTick, nil
+	written, err := workload.WrittenBytes(s.cmd.Process.Pid)
+	return usage{time.Duration(ticks) * clockTick, written}, err
 }
