@@ -148,7 +148,7 @@ func Run(ctx context.Context, c Config, started time.Time) (Result, error) {
 	}
 	defer log.Close()
 	process, err := launch.Open(filepath.Join(c.Dir, StateDir), runtime.Config{
-		App: c.app(), Topology: plan, Log: log, Workers: c.Workers, CommitInterval: c.CommitInterval, Logger: c.Logger,
+		App: c.app(), Topology: plan, Log: log, Workers: c.Workers, CommitInterval: c.CommitInterval, Logger: c.Logger, LeaveOnClose: true,
 	})
 	if err != nil {
 		return r, err
