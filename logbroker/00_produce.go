@@ -153,6 +153,9 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (c
 	if err := b.failure(); err != nil {
 		return commitlog.AppendResult{}, kerr.KafkaStorageError
 	}
+	if err := b.space.forRecords(len(batch)); err != nil {
+		return commitlog.AppendResult{}, err
+	}
 	if !batch.IsTransactional() {
 		return p.log.Append(batch, nil)
 	}

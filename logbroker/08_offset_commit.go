@@ -85,12 +85,12 @@ func (b *Broker) offsetTopic(byID bool, name string, id [16]byte) (*topic, int16
 	return b.topics.byName(name), kerr.UnknownTopicOrPartition.Code
 }
 
-// failCommit turns what was accepted into a storage error.
+// failCommit refuses what was accepted: it could not be stored.
 func failCommit(resp *kmsg.OffsetCommitResponse) {
 	for i := range resp.Topics {
 		for j := range resp.Topics[i].Partitions {
 			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 {
-				p.ErrorCode = kerr.UnknownServerError.Code
+				p.ErrorCode = kerr.CoordinatorNotAvailable.Code // which clients retry
 			}
 		}
 	}

@@ -26,10 +26,12 @@ func (b *Broker) handleInitProducerID(r *request) {
 	}
 	b.spawn(func() {
 		switch {
+		case b.space.forMetadata() != nil:
+			done(txn.NoProducer, kerr.CoordinatorNotAvailable) // which clients retry
 		case req.TransactionalID == nil:
 			id, err := b.pids.take()
 			if err != nil {
-				err = kerr.KafkaStorageError
+				err = kerr.CoordinatorNotAvailable // which clients retry
 			}
 			done(txn.Producer{ID: id, Epoch: 0}, err)
 		case *req.TransactionalID == "":

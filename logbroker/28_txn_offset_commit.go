@@ -77,8 +77,8 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []meta.Off
 	for _, o := range offsets {
 		batch.PutPending(producer.ID, req.Group, o)
 	}
-	if err := b.commit(batch); err != nil {
-		return kerr.UnknownServerError
+	if err := b.commitNew(batch); err != nil {
+		return kerr.CoordinatorNotAvailable // which clients retry
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ type Broker struct {
 	topics topicSet
 	txns   transactions
 	pids   producerIDs
+	space  space
 	groups groupCoordinator
 	timers timers
 	run    running
@@ -192,6 +193,14 @@ func (b *Broker) commit(batch *meta.Batch) error {
 		b.fatal(err)
 	}
 	return err
+}
+
+// commitNew is commit for what can be refused: it is if the disk is nearly full.
+func (b *Broker) commitNew(batch *meta.Batch) error {
+	if err := b.space.forMetadata(); err != nil {
+		return err
+	}
+	return b.commit(batch)
 }
 
 // fatal ends the promise of durability: no write is accepted from now on, and

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -10,8 +11,8 @@ import (
 
 // Append appends a batch of a transaction for a caller in this process: its
 // producer fields and CRC are set, the partition joins the transaction. On
-// return it is in the page cache; the bytes are the caller's again. Errors are
-// *kerr.Error. It is safe for concurrent use.
+// return it is in the page cache; the bytes are the caller's again. Errors wrap
+// a *kerr.Error. It is safe for concurrent use.
 func (b *Broker) Append(topic string, partition int32, batch recordbatch.Batch) (baseOffset int64, err error) {
 	p, err := b.topics.partition(b.topics.byName(topic), partition)
 	if err != nil {
@@ -22,16 +23,24 @@ func (b *Broker) Append(topic string, partition int32, batch recordbatch.Batch) 
 	}
 	result, err := b.append(p, batch, true)
 	if err != nil {
-		return -1, kerr.ErrorForCode(produceCode(err))
+		return -1, withCode(err)
 	}
 	p.syncLater()
 	return result.BaseOffset, nil
 }
 
+// withCode gives an error the code that a client would be answered with.
+func withCode(err error) error {
+	if code := (*kerr.Error)(nil); errors.As(err, &code) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", kerr.ErrorForCode(produceCode(err)), err)
+}
+
 // Fetch reads whole batches from the one that holds the offset on, up to the
 // high watermark, or with readCommitted up to the last stable offset; at most
 // maxBytes of them, but at least one. They are appended to dst. It never waits.
-// Errors are *kerr.Error. It is safe for concurrent use.
+// Errors wrap a *kerr.Error. It is safe for concurrent use.
 func (b *Broker) Fetch(topic string, partition int32, offset int64, readCommitted bool, maxBytes int, dst []byte) (FetchResult, error) {
 	p, err := b.topics.partition(b.topics.byName(topic), partition)
 	if err != nil {
@@ -40,7 +49,7 @@ func (b *Broker) Fetch(topic string, partition int32, offset int64, readCommitte
 	res, err := b.readFrom(p, offset, readCommitted, maxBytes, true, dst)
 	if err != nil {
 		b.log.Debug("fetch failed", "topic", topic, "partition", partition, "offset", offset, "error", err)
-		return res, kerr.ErrorForCode(produceCode(err))
+		return res, withCode(err)
 	}
 	return res, nil
 }

@@ -261,7 +261,7 @@ func (g *groups) commitLoop() {
 				batch.PutOffset(c.group, o)
 			}
 		}
-		err := g.b.commit(batch)
+		err := g.b.commitNew(batch)
 		for _, c := range work {
 			c.done(err)
 		}

@@ -45,6 +45,7 @@ func Open(cfg Config) (*Broker, error) {
 	b.run.syncs = make(chan struct{}, maxSyncs)
 	b.run.listener, b.run.conns = map[net.Listener]struct{}{}, map[net.Conn]struct{}{}
 	b.timers.wake = b.wake
+	b.space.b = b
 	b.topics.init(b)
 	b.txns.init(b)
 	shapes := requestShapes()

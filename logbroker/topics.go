@@ -227,6 +227,9 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 	}
 	batch := s.b.meta.NewBatch()
 	batch.PutTopic(row)
+	if err := s.b.space.forMetadata(); err != nil {
+		return row, err
+	}
 	if err := s.b.commit(batch); err != nil {
 		return row, kerr.KafkaStorageError
 	}

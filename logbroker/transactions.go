@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -78,7 +79,7 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 	ev, err := t.withFresh(e.state, ev)
 	if err != nil {
 		e.gate.Unlock()
-		done(txn.NoProducer, kerr.KafkaStorageError)
+		done(txn.NoProducer, kerr.CoordinatorNotAvailable)
 		return
 	}
 	next, eff, err := txn.Step(e.state, ev, t.b.now())
@@ -86,7 +87,7 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 		batch := t.b.meta.NewBatch()
 		batch.PutTxn(rowOf(e.id, next))
 		if t.b.commit(batch) != nil {
-			err = kerr.KafkaStorageError
+			err = kerr.CoordinatorNotAvailable // which clients retry
 		}
 	}
 	if err != nil {
@@ -269,20 +270,37 @@ func (t *transactions) markExcept(row meta.Decision, parts []*partition, offline
 			continue
 		}
 		p.log.Decide(row.ProducerID, row.Epoch, row.Commit)
-		offset, appended, err := p.log.AppendMarker(row.ProducerID, row.MarkerEpoch, row.Commit, t.b.epoch)
-		switch {
-		case err != nil && !p.gone.Load():
-			// The decision holds without the marker; the next start writes it.
-			t.b.log.Warn("marker was not written", "topic", p.topic.name, "partition", p.index, "error", err)
-			one(err)
-		case appended:
-			p.whenSynced(offset+1, one)
-		default:
-			p.whenSynced(p.log.End(), one)
-		}
+		t.appendMarker(row, p, one)
 		p.notify()
 	}
 	one(nil)
+}
+
+// markerRetry is the time until a marker that could not be written is tried
+// again: the disk is full, and only its producer waits.
+const markerRetry = 200 * time.Millisecond
+
+// appendMarker writes a marker and calls done when it is durable.
+func (t *transactions) appendMarker(row meta.Decision, p *partition, done func(error)) {
+	offset, appended, err := p.log.AppendMarker(row.ProducerID, row.MarkerEpoch, row.Commit, t.b.epoch)
+	switch {
+	case errors.Is(err, syscall.ENOSPC) && !p.gone.Load() && t.b.failure() == nil:
+		t.b.log.Warn("a marker was not written and is tried again", "topic", p.topic.name, "partition", p.index, "error", err)
+		t.b.timers.at(t.b.now().Add(markerRetry), func(time.Time) {
+			t.b.spawn(func() {
+				t.appendMarker(row, p, done)
+				p.notify()
+			})
+		})
+	case err != nil && !p.gone.Load():
+		// The decision holds without the marker; the next start writes it.
+		t.b.log.Warn("a marker was not written", "topic", p.topic.name, "partition", p.index, "error", err)
+		done(err)
+	case appended:
+		p.whenSynced(offset+1, done)
+	default:
+		p.whenSynced(p.log.End(), done)
+	}
 }
 
 // forget deletes a decision whose markers are durable. The deletion need not

@@ -1,0 +1,120 @@
+package logbroker
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// free sets what the disk says it has left, in MiB.
+func (w *workbench) free(mib uint64) {
+	w.fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: mib << 20, TotalBytes: 1 << 40})
+	w.pass(2 * lookInterval)
+}
+
+func (w *workbench) createTopic(name string) int16 {
+	w.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version = 7
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, 1, 1
+	req.Topics = append(req.Topics, t)
+	return ask[*kmsg.CreateTopicsResponse](w, req).Topics[0].ErrorCode
+}
+
+func TestFullDiskIsSaidAndPasses(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w.open()
+	w.topic("t", 1)
+	w.free(1000)
+	id := "id"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(12, &id, 0, oneRecord(pid, epoch, 0, true, "before")).ErrorCode, nil)
+
+	w.free(63) // below the reserve of 64 MiB: no records
+	for range 3 {
+		got := w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, "lost"))
+		w.want(got.ErrorCode, kerr.KafkaStorageError)
+		for _, want := range []string{"data", "63 MiB free", "free some space"} {
+			if !strings.Contains(*got.ErrorMessage, want) {
+				t.Errorf("no %q in %q", want, *got.ErrorMessage)
+			}
+		}
+	}
+	w.want(w.produce(12, &id, 0, oneRecord(pid, epoch, 1, true, "lost")).ErrorCode, kerr.KafkaStorageError)
+	if _, err := w.Append("t", 0, oneRecord(-1, -1, -1, false, "lost")); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a direct append: %v, want ENOSPC", err)
+	}
+	if n := strings.Count(log.String(), "no records are taken"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+	// All else goes on: offsets, new ids, topics, commits.
+	w.want(w.commitOffset(id, pid, epoch, "g", 7).Topics[0].Partitions[0].ErrorCode, nil)
+	w.initID("other")
+	w.want(w.createTopic("u"), nil)
+	ended := w.endTxn(5, id, pid, epoch, true)
+	w.want(ended.ErrorCode, nil)
+	w.wantValues(0, "before")
+
+	w.free(31) // below half of it: only what cannot be refused
+	w.want(w.createTopic("v"), kerr.KafkaStorageError)
+	w.want(w.commitOffset(id, ended.ProducerID, ended.ProducerEpoch, "g", 8).Topics[0].Partitions[0].ErrorCode, kerr.CoordinatorNotAvailable)
+	w.want(w.endTxn(5, id, ended.ProducerID, ended.ProducerEpoch, false).ErrorCode, nil) // the group made it ongoing
+
+	w.free(1000)
+	w.want(w.createTopic("v"), nil)
+	w.want(w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, "after")).ErrorCode, nil)
+	if n := strings.Count(log.String(), "there is room"); n != 1 {
+		t.Errorf("said %d times that it is over:\n%s", n, log.String())
+	}
+	w.restart()
+	w.wantValues(0, "before", "after")
+	if got := w.offset("g"); got != 7 {
+		t.Errorf("offset %d, want 7", got)
+	}
+}
+
+// Another program may fill the disk between two looks: then the write itself
+// fails, and only that batch is refused.
+func TestWriteOnAFullDisk(t *testing.T) {
+	var full atomic.Bool
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && op.Kind == errorfs.OpFileWriteAt && strings.Contains(op.Path, logsDir+"/") {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	w.open()
+	w.topic("t", 1)
+	id := "id"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(12, &id, 0, oneRecord(pid, epoch, 0, true, "a")).ErrorCode, nil)
+	full.Store(true)
+	w.want(w.produce(12, &id, 0, oneRecord(pid, epoch, 1, true, "b")).ErrorCode, kerr.KafkaStorageError)
+	ended := w.endTxn(5, id, pid, epoch, true)
+	w.want(ended.ErrorCode, nil) // decided, though its marker cannot be written
+	w.wantValues(0, "a")
+	full.Store(false)
+	w.pass(markerRetry)
+	w.want(w.produce(12, &id, 0, oneRecord(ended.ProducerID, ended.ProducerEpoch, 0, true, "c")).ErrorCode, nil)
+	w.want(w.endTxn(5, id, ended.ProducerID, ended.ProducerEpoch, true).ErrorCode, nil)
+	w.wantValues(0, "a", "c")
+	w.pass(time.Hour) // whatever still waits
+	w.restart()
+	w.wantValues(0, "a", "c")
+}
