@@ -43,7 +43,7 @@ type diskFullError struct {
 }
 
 func (e *diskFullError) Error() string {
-	return fmt.Sprintf("the disk of %s has %d MiB free, and %d MiB are kept for what cannot be refused: free some space, writing then goes on by itself", e.dir, e.free>>20, e.reserve>>20)
+	return fmt.Sprintf("the disk of %s has %d KiB free, and %d KiB are kept for what cannot be refused: free some space, writing then goes on by itself", e.dir, e.free>>10, e.reserve>>10)
 }
 
 func (e *diskFullError) Unwrap() []error { return []error{kerr.KafkaStorageError, syscall.ENOSPC} }
@@ -68,6 +68,9 @@ func (s *space) look(n int64) error {
 		s.credit.Store(lookBytes)
 		return nil
 	}
+	if s.said {
+		n = max(n, lookBytes/8) // not for the next small batch only
+	}
 	if room := int64(s.free) - int64(reserve); room < n {
 		s.credit.Store(0)
 		if soon := s.b.now().Add(fullInterval).UnixNano(); soon < s.next.Load() {
@@ -84,7 +87,7 @@ func (s *space) look(n int64) error {
 	}
 	if s.said {
 		s.said = false
-		s.b.log.Info("there is room on the disk again; records are taken", "dir", s.b.cfg.Dir, "free_mib", s.free>>20)
+		s.b.log.Warn("there is room on the disk again; records are taken", "dir", s.b.cfg.Dir, "free_mib", s.free>>20)
 	}
 	return nil
 }

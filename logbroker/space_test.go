@@ -48,7 +48,7 @@ func TestFullDiskIsSaidAndPasses(t *testing.T) {
 	for range 3 {
 		got := w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, "lost"))
 		w.want(got.ErrorCode, kerr.KafkaStorageError)
-		for _, want := range []string{"data", "63 MiB free", "free some space"} {
+		for _, want := range []string{"data", "64512 KiB free", "free some space"} {
 			if !strings.Contains(*got.ErrorMessage, want) {
 				t.Errorf("no %q in %q", want, *got.ErrorMessage)
 			}

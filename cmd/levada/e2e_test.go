@@ -87,6 +87,15 @@ func startServer(t *testing.T, dir, address string) *server {
 	t.Helper()
 	cmd := exec.Command(binary, "server", "--data", dir, "--listen", address, "--output", "json")
 	cmd.Stderr = os.Stderr
+	s := startCommand(t, cmd)
+	s.dir = dir
+	return s
+}
+
+// startCommand starts a command that ends up as a server, which prints where it
+// listens.
+func startCommand(t *testing.T, cmd *exec.Cmd) *server {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +103,7 @@ func startServer(t *testing.T, dir, address string) *server {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, cmd: cmd, dir: dir}
+	s := &server{t: t, cmd: cmd}
 	t.Cleanup(func() { s.signal(syscall.SIGKILL) })
 	reader := bufio.NewReader(out)
 	line, err := reader.ReadBytes('\n')

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,11 @@ func (a *app) topicProduceCommand(cl *cluster) *cobra.Command {
 		Use: "produce TOPIC", Short: "Write each line of standard input as a record", Args: cobra.ExactArgs(1),
 		Example: "  echo 'a=1' | levada topic produce numbers --key-separator =",
 		RunE: func(c *cobra.Command, args []string) error {
-			opts := []kgo.Opt{kgo.DefaultProduceTopic(args[0]), kgo.MaxBufferedRecords(maxBufferedRecords), kgo.RecordDeliveryTimeout(cl.timeout), kgo.ProducerBatchMaxBytes(16 << 20)}
+			batch, err := maxMessageBytes(c.Context(), cl, args[0])
+			if err != nil {
+				return err
+			}
+			opts := []kgo.Opt{kgo.DefaultProduceTopic(args[0]), kgo.MaxBufferedRecords(maxBufferedRecords), kgo.RecordDeliveryTimeout(cl.timeout), kgo.ProducerBatchMaxBytes(batch)}
 			if partition >= 0 {
 				opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 			}
@@ -68,6 +73,29 @@ func (a *app) topicProduceCommand(cl *cluster) *cobra.Command {
 	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "header NAME=VALUE of every record; may be repeated")
 	c.MarkFlagsMutuallyExclusive("key", "key-separator")
 	return c
+}
+
+// maxMessageBytes is the topic's max.message.bytes, the default if the topic
+// does not exist.
+func maxMessageBytes(ctx context.Context, cl *cluster, topic string) (int32, error) {
+	const byDefault, largest = 1_000_012, 100 << 20 // what clients expect; what requests may have
+	admin, err := cl.admin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer admin.Close()
+	configs, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("configs of topic %q: %w", topic, err)
+	}
+	for _, r := range configs {
+		for _, c := range r.Configs {
+			if n, err := strconv.ParseInt(c.MaybeValue(), 10, 32); c.Key == "max.message.bytes" && err == nil {
+				return int32(min(max(n, 1024), largest)), nil
+			}
+		}
+	}
+	return byDefault, nil
 }
 
 func parseHeaders(in []string) ([]kgo.RecordHeader, error) {
