@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type output struct {
 
 	mu      sync.Mutex // guards what follows
 	last    []string
+	panic   string // why a Go program ended, which its stack pushes out of last
 	second  time.Time
 	logged  int
 	dropped int
@@ -74,6 +76,9 @@ func (o *output) add(line string, cut bool) {
 		o.last = append(o.last[:0], o.last[1:]...)
 	}
 	o.last = append(o.last, message)
+	if strings.HasPrefix(message, "panic: ") || strings.HasPrefix(message, "fatal error: ") {
+		o.panic = message
+	}
 	now := time.Now()
 	dropped := 0
 	if now.Sub(o.second) > time.Second {
@@ -94,11 +99,15 @@ func (o *output) add(line string, cut bool) {
 	}
 }
 
-// tail returns the last lines.
+// tail returns the last lines, after that of a panic.
 func (o *output) tail() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return append([]string{}, o.last...)
+	tail := slices.Clone(o.last)
+	if o.panic != "" && !slices.Contains(tail, o.panic) {
+		tail = slices.Insert(tail, 0, o.panic, "…")
+	}
+	return tail
 }
 
 // parseLine reads a line of sdk.Logger or of go-plugin's own logger; another

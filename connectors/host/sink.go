@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/levada/levada/connectors/proto"
@@ -138,22 +137,9 @@ func (r *sinkSession) run(ctx context.Context) error {
 	if err != nil {
 		return r.process.explain(&r.config.Config, "open", err)
 	}
-	// Send blocks when a plugin does not read. Its own goroutine bears that; it
-	// ends with the stream.
 	r.outgoing = make(chan *proto.SinkCommand, maxOutgoing)
-	var sender sync.WaitGroup
-	defer sender.Wait()
+	defer deliver(streamCtx, stream.Send, r.outgoing)()
 	defer cancel()
-	sender.Go(func() {
-		for {
-			select {
-			case c := <-r.outgoing:
-				_ = stream.Send(c) // a broken stream says so when it is read
-			case <-streamCtx.Done():
-				return
-			}
-		}
-	})
 	open := &proto.OpenSink{Connector: r.config.Name, ConfigJson: r.config.Settings, Epoch: r.claim.epoch}
 	for _, tp := range r.partitions {
 		open.Partitions = append(open.Partitions, &proto.TopicPartition{Topic: tp.Topic, Partition: tp.Partition})
@@ -168,11 +154,10 @@ func (r *sinkSession) send(c *proto.SinkCommand) { r.outgoing <- c }
 
 // loop reads the log while the plugin takes more, and takes its events.
 func (r *sinkSession) loop(ctx context.Context, events <-chan event[*proto.SinkEvent]) error {
-	w := watch{limits: r.config.Limits, timer: time.NewTimer(r.config.Limits.Open), limit: r.config.Limits.Open, stage: "open"}
+	w := newWatch(r.config.Limits, "write", ctx.Done())
 	defer w.timer.Stop()
-	quit := ctx.Done()
 	for {
-		wake, due, stopTimer, err := r.feed(quit != nil)
+		wake, due, stopTimer, err := r.feed(!w.stopping())
 		if err != nil {
 			return err
 		}
@@ -186,43 +171,15 @@ func (r *sinkSession) loop(ctx context.Context, events <-chan event[*proto.SinkE
 			w.heard()
 		case <-wake:
 		case <-due:
-		case <-quit:
+		case <-w.quit:
 			r.send(&proto.SinkCommand{Command: &proto.SinkCommand_Stop{Stop: &proto.Stop{}}})
-			quit = nil
-			w.stopping()
+			w.stop()
 		case <-w.timer.C:
 			stopTimer()
-			return r.hangs(w.stage, w.limit)
+			return w.late(&r.config.Config, r.process)
 		}
 		stopTimer()
 	}
-}
-
-// watch is how long the plugin may be silent.
-type watch struct {
-	limits Limits
-	timer  *time.Timer
-	limit  time.Duration
-	stage  string
-}
-
-func (w *watch) heard() {
-	if w.stage != "stop" {
-		w.stage, w.limit = "write", w.limits.Hang
-		w.timer.Reset(w.limit)
-	}
-}
-
-func (w *watch) stopping() {
-	w.stage, w.limit = "stop", w.limits.Stop
-	w.timer.Reset(w.limit)
-}
-
-func (r *sinkSession) hangs(stage string, limit time.Duration) error {
-	r.process.kill()
-	e := r.config.fail(stage, fmt.Errorf("the plugin hangs: it said nothing for %v, and was killed", limit))
-	e.Output = r.process.output.tail()
-	return e
 }
 
 // feed sends what the log has, as far as the credit goes. It returns what to

@@ -52,11 +52,11 @@ func (s *Source) Run(ctx context.Context) error {
 
 // sourceSession is one life of the plugin. It belongs to one goroutine.
 type sourceSession struct {
-	source  *Source
-	config  *SourceConfig
-	claim   *claim
-	process *process
-	stream  proto.Connector_RunSourceClient
+	source   *Source
+	config   *SourceConfig
+	claim    *claim
+	process  *process
+	outgoing chan *proto.SourceCommand
 
 	out, letters *outbox
 	position     []byte    // after what is collected
@@ -126,7 +126,9 @@ func (r *sourceSession) run(ctx context.Context) error {
 	if err != nil {
 		return r.process.explain(&r.config.Config, "open", err)
 	}
-	r.stream = stream
+	r.outgoing = make(chan *proto.SourceCommand, maxUnread)
+	defer deliver(streamCtx, stream.Send, r.outgoing)()
+	defer cancel()
 	r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Open{Open: &proto.OpenSource{
 		Connector: r.config.Name, ConfigJson: r.config.Settings,
 		HasPosition: r.position != nil, Position: r.position, Epoch: r.claim.epoch,
@@ -135,17 +137,34 @@ func (r *sourceSession) run(ctx context.Context) error {
 	return r.loop(ctx, receive(streamCtx, stream.Recv))
 }
 
-// send sends a command. A stream that is broken says so when it is read.
-func (r *sourceSession) send(c *proto.SourceCommand) { _ = r.stream.Send(c) }
+// maxUnread is how many commands a plugin may leave unread; there are two for
+// a commit.
+const maxUnread = 64
 
-// loop takes events and commits. silence is how long the plugin may say
-// nothing; quit becomes nil once the plugin was told to stop.
+// send queues a command. A plugin that does not read what it is told is ended:
+// its stream then says so.
+func (r *sourceSession) send(c *proto.SourceCommand) {
+	select {
+	case r.outgoing <- c:
+	default:
+		r.config.Logger.Warn("the plugin does not read what it is told, and is killed")
+		r.process.kill()
+	}
+}
+
+// loop takes events and commits until the stream ends.
 func (r *sourceSession) loop(ctx context.Context, events <-chan event[*proto.SourceEvent]) error {
-	limit, stage := r.config.Limits.Open, "open"
-	silence := time.NewTimer(limit)
-	defer silence.Stop()
-	quit := ctx.Done()
+	w := newWatch(r.config.Limits, "read", ctx.Done())
+	defer w.timer.Stop()
 	for {
+		// These two do not wait behind what a busy plugin sends.
+		select {
+		case <-w.quit:
+			r.stop(w)
+		case <-w.timer.C:
+			return w.late(&r.config.Config, r.process)
+		default:
+		}
 		// What is ready is taken before a commit is begun.
 		var e event[*proto.SourceEvent]
 		select {
@@ -154,43 +173,36 @@ func (r *sourceSession) loop(ctx context.Context, events <-chan event[*proto.Sou
 			due, stopTimer := r.commitDue()
 			select {
 			case e = <-events:
-			case <-due:
 				stopTimer()
+			case <-due:
 				if err := r.commit(ctx); err != nil {
 					return err
 				}
-				silence.Reset(limit)
+				w.patient()
 				continue
-			case <-quit:
-				r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Stop{Stop: &proto.Stop{}}})
-				quit, limit, stage = nil, r.config.Limits.Stop, "stop"
-				silence.Reset(limit)
+			case <-w.quit:
+				stopTimer()
+				r.stop(w)
 				continue
-			case <-silence.C:
-				return r.hangs(stage, limit)
+			case <-w.timer.C:
+				stopTimer()
+				return w.late(&r.config.Config, r.process)
 			}
-			stopTimer()
 		}
-		if stage != "stop" {
-			limit, stage = r.config.Limits.Hang, "read"
-			silence.Reset(limit)
-		}
-		if ended, err := r.handle(ctx, e, stage); ended || err != nil {
+		w.heard()
+		if ended, err := r.handle(ctx, e, w.stage); ended || err != nil {
 			return err
 		}
-		if r.done && quit != nil {
-			r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Stop{Stop: &proto.Stop{}}})
-			quit, limit, stage = nil, r.config.Limits.Stop, "stop"
-			silence.Reset(limit)
+		if r.done && !w.stopping() {
+			r.stop(w)
 		}
 	}
 }
 
-func (r *sourceSession) hangs(stage string, limit time.Duration) error {
-	r.process.kill()
-	e := r.config.fail(stage, fmt.Errorf("the plugin hangs: it said nothing for %v, and was killed", limit))
-	e.Output = r.process.output.tail()
-	return e
+// stop tells the plugin to end.
+func (r *sourceSession) stop(w *watch) {
+	r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Stop{Stop: &proto.Stop{}}})
+	w.stop()
 }
 
 // commitDue returns a channel that fires when the open transaction is to be
@@ -229,13 +241,15 @@ func (r *sourceSession) handle(ctx context.Context, e event[*proto.SourceEvent],
 	return false, nil
 }
 
-// take checks a batch and collects it.
+// take checks a batch and collects it. At half of the credit it commits, and
+// takes nothing meanwhile: whoever sends without credit waits in the windows of
+// HTTP/2.
 func (r *sourceSession) take(ctx context.Context, b *proto.SourceBatch) error {
 	size := batchSize(b)
-	r.collected += size
-	if size > r.config.Limits.BatchBytes+maxBatchSlack || r.collected > r.config.Limits.InFlightBytes+size {
-		return r.config.refuse("read", "mend the connector: it must respect credit and batch size", fmt.Errorf("the plugin sent %d bytes where %d were allowed", r.collected, r.config.Limits.InFlightBytes))
+	if size > r.config.Limits.BatchBytes+maxBatchSlack {
+		return r.config.refuse("read", "mend the connector: it must respect the size it is opened with", fmt.Errorf("the plugin sent a batch of %d bytes, at most %d are allowed", size, r.config.Limits.BatchBytes))
 	}
+	r.collected += size
 	if b.Position == nil {
 		return r.config.refuse("read", "mend the connector", errors.New("the plugin sent a batch without a position"))
 	}

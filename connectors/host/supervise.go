@@ -84,3 +84,21 @@ func receive[E any](ctx context.Context, recv func() (E, error)) <-chan event[E]
 	}()
 	return events
 }
+
+// deliver sends what is queued until the stream's context ends, for which done
+// waits. Send blocks when a plugin does not read: this goroutine bears that.
+func deliver[C any](ctx context.Context, send func(C) error, queue <-chan C) (done func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case c := <-queue:
+				_ = send(c) // a broken stream says so when it is read
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { <-ended }
+}
