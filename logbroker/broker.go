@@ -50,6 +50,8 @@ type running struct {
 	closed   atomic.Bool
 	failed   atomic.Pointer[error]
 	syncs    chan struct{} // slots
+	// nextRefusal is when a refused request may be logged again, ns since 1970.
+	nextRefusal atomic.Int64
 	mu       sync.Mutex    // guards what follows
 	nodes    advertised
 	listener map[net.Listener]struct{}

@@ -2,10 +2,12 @@ package logbroker
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -119,12 +121,32 @@ func (b *Broker) serveConn(c net.Conn) {
 		b.writeAnswers(c, queue, closed)
 	})
 	conn := &Conn{Host: "/" + host, onFail: func(error) { end() }}
-	if err := b.readRequests(c, conn, queue, closed); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		b.log.Debug("connection ended", "client", c.RemoteAddr().String(), "error", err)
-	}
+	b.logEnd(c.RemoteAddr().String(), conn.ClientID, b.readRequests(c, conn, queue, closed))
 	end()
 	close(queue)
 	writer.Wait()
+}
+
+// refusedError is what a client sent and this broker does not take.
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string { return e.text }
+
+func refusef(format string, args ...any) error { return &refusedError{fmt.Sprintf(format, args...)} }
+
+// logEnd says why a connection ended, if a person can do something about it:
+// once a second at most, so that a client cannot fill the log.
+func (b *Broker) logEnd(address, clientID string, err error) {
+	level := slog.LevelDebug
+	if refused := (*refusedError)(nil); errors.As(err, &refused) {
+		now, next := b.now().UnixNano(), b.run.nextRefusal.Load()
+		if now >= next && b.run.nextRefusal.CompareAndSwap(next, now+int64(time.Second)) {
+			level = slog.LevelWarn
+		}
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		b.log.Log(context.Background(), level, "connection ended", "client", address, "client_id", clientID, "error", err)
+	}
 }
 
 func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, closed <-chan struct{}) error {
@@ -141,12 +163,15 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, clo
 			return err
 		}
 		n := int64(int32(binary.BigEndian.Uint32(size[:])))
-		limit := int64(b.cfg.Limits.RequestBytes)
+		limit, name := int64(b.cfg.Limits.RequestBytes), "RequestBytes"
 		if int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce) {
-			limit = int64(b.cfg.Limits.ProduceBytes)
+			limit, name = int64(b.cfg.Limits.ProduceBytes), "ProduceBytes"
 		}
-		if n < 8 || n > limit {
-			return fmt.Errorf("request of %d bytes: at least 8 and at most %d are taken", n, limit)
+		if n < 8 {
+			return refusef("request of %d bytes: no request is smaller than 8; is this a client of Kafka?", n)
+		}
+		if n > limit {
+			return refusef("request of %d bytes: at most %d are taken; send less at once, or raise Limits.%s", n, limit, name)
 		}
 		frame, err := readFrame(r, int(n))
 		if err != nil {
@@ -187,7 +212,7 @@ func (b *Broker) decode(frame []byte) (kmsg.Request, *pending, *string, error) {
 	}
 	h, ok := b.handlers[key]
 	if !ok {
-		return nil, nil, nil, fmt.Errorf("request key %d is not served", key)
+		return nil, nil, nil, refusef("request key %d is not served", key)
 	}
 	req := kmsg.RequestForKey(key)
 	p := &pending{correlation: correlation, ready: make(chan kmsg.Response, 1)}
@@ -198,7 +223,7 @@ func (b *Broker) decode(frame []byte) (kmsg.Request, *pending, *string, error) {
 		req.SetVersion(h.max + 1) // any that is refused: the answer is version 0
 		return req, p, clientID, nil
 	default:
-		return nil, nil, nil, fmt.Errorf("%s version %d is not served: %d to %d are", kmsg.NameForKey(key), version, h.min, h.max)
+		return nil, nil, nil, refusef("%s version %d is not served: %d to %d are", kmsg.NameForKey(key), version, h.min, h.max)
 	}
 	w := walker{rest: rd.Src, left: maxElements}
 	if req.IsFlexible() {
@@ -212,7 +237,7 @@ func (b *Broker) decode(frame []byte) (kmsg.Request, *pending, *string, error) {
 		err = req.ReadFrom(w.rest)
 	}
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%s version %d: %w", kmsg.NameForKey(key), version, err)
+		return nil, nil, nil, refusef("%s version %d: %v", kmsg.NameForKey(key), version, err)
 	}
 	// The header of an answer to ApiVersions is never flexible (KIP-511).
 	p.flexible = req.IsFlexible() && key != int16(kmsg.ApiVersions)
