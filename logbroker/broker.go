@@ -82,7 +82,7 @@ func (b *Broker) Close() error {
 		batch.PutSystem(sysClean, []byte{1})
 		err = b.meta.Commit(batch, true)
 	}
-	return errors.Join(err, b.meta.Close(), b.dir.close())
+	return errors.Join(err, b.meta.Close(), b.dir.Close())
 }
 
 // Kill ends the broker as a SIGKILL would: what the operating system has stays,
@@ -100,7 +100,7 @@ func (b *Broker) Kill() {
 			errs = append(errs, p.log.Close())
 		}
 	})
-	errs = append(errs, b.meta.Close(), b.dir.close())
+	errs = append(errs, b.meta.Close(), b.dir.Close())
 	if err := errors.Join(errs...); err != nil {
 		b.log.Debug("killed", "error", err)
 	}

@@ -56,9 +56,9 @@ func Open(cfg Config) (*Broker, error) {
 	if b.dir, err = openDataDir(b.gate, cfg.Dir); err != nil {
 		return nil, err
 	}
-	b.meta, err = meta.Open(meta.Config{FS: b.gate, Dir: b.dir.join(metaDir), Logger: b.log, OnFatal: b.fatal})
+	b.meta, err = meta.Open(meta.Config{FS: b.gate, Dir: b.dir.Join(metaDir), Logger: b.log, OnFatal: b.fatal})
 	if err != nil {
-		return nil, errors.Join(err, b.dir.close())
+		return nil, errors.Join(err, b.dir.Close())
 	}
 	if err := b.recover(); err != nil {
 		b.Kill()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/levada/levada/internal/datadir"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 )
@@ -182,7 +183,7 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 }
 
 func (s *topicSet) dir(name string, index int32) string {
-	return s.b.dir.join(logsDir, name+"-"+strconv.Itoa(int(index)))
+	return s.b.dir.Join(logsDir, name+"-"+strconv.Itoa(int(index)))
 }
 
 // makeDirs makes the directories of a new topic durable and marks it created.
@@ -192,7 +193,7 @@ func (s *topicSet) makeDirs(row meta.Topic) error {
 			return fmt.Errorf("topic %s: %w", row.Name, err)
 		}
 	}
-	if err := syncDir(s.b.gate, s.b.dir.join(logsDir)); err != nil {
+	if err := datadir.SyncDir(s.b.gate, s.b.dir.Join(logsDir)); err != nil {
 		return err
 	}
 	row.Created = true
@@ -277,17 +278,17 @@ func (s *topicSet) delete(t *topic) error {
 func (s *topicSet) removeDirs(row meta.Topic) error {
 	for i := range row.Partitions {
 		from := s.dir(row.Name, i)
-		to := s.b.dir.join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
+		to := s.b.dir.Join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
 		if err := s.b.gate.Rename(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("deleted topic %s: %w", row.Name, err)
 		}
 	}
-	err := errors.Join(syncDir(s.b.gate, s.b.dir.join(deletedDir)), syncDir(s.b.gate, s.b.dir.join(logsDir)))
+	err := errors.Join(datadir.SyncDir(s.b.gate, s.b.dir.Join(deletedDir)), datadir.SyncDir(s.b.gate, s.b.dir.Join(logsDir)))
 	if err != nil {
 		return fmt.Errorf("deleted topic %s: %w", row.Name, err)
 	}
 	for i := range row.Partitions {
-		dir := s.b.dir.join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
+		dir := s.b.dir.Join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
 		if err := s.b.gate.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("deleted topic %s: %w", row.Name, err)
 		}

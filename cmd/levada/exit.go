@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/levada/levada/internal/datadir"
 	"github.com/levada/levada/runtime/logclient"
 )
 
@@ -46,7 +47,7 @@ func exitCode(err error) int {
 	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "unknown flag"), strings.HasPrefix(err.Error(), "required flag"):
 		return exitInput
 	case errors.Is(err, logclient.ErrUnreachable), errors.As(err, &op),
-		errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, fs.ErrPermission):
+		errors.Is(err, datadir.ErrHeld), errors.Is(err, datadir.ErrFormat), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, fs.ErrPermission):
 		return exitEnvironment
 	}
 	return exitFailed

@@ -16,9 +16,18 @@ import (
 
 // Files of every directory.
 const (
-	lockFile   = "lock"   // held while a process uses the directory
-	pidFile    = "pid"    // who holds it, for the message
-	formatFile = "format" // one line: what the directory holds, and its version
+	lockFile = "lock" // held while a process uses the directory
+	pidFile  = "pid"  // who holds it, for the message
+	// FormatFile holds one line: what the directory holds, and its version.
+	FormatFile = "format"
+)
+
+// Errors of Open.
+var (
+	// ErrHeld: another process uses the directory.
+	ErrHeld = errors.New("it is locked")
+	// ErrFormat: the directory holds something else, or another version of it.
+	ErrFormat = errors.New("its format is another")
 )
 
 // maxSmallFile bounds what Read reads.
@@ -45,7 +54,7 @@ func Open(fs vfs.FS, path, format string) (*Dir, error) {
 		if pid, readErr := d.Read(pidFile); readErr == nil && pid != "" {
 			holder = "process " + pid
 		}
-		return nil, fmt.Errorf("directory %s is in use by %s: stop it first, or name another directory: %w", path, holder, err)
+		return nil, fmt.Errorf("directory %s is in use by %s: stop it first, or name another directory: %w: %w", path, holder, ErrHeld, err)
 	}
 	d.lock = lock
 	if err := d.claim(format); err != nil {
@@ -56,14 +65,14 @@ func Open(fs vfs.FS, path, format string) (*Dir, error) {
 
 // claim writes the pid and checks or writes the format.
 func (d *Dir) claim(format string) error {
-	have, err := d.Read(formatFile)
+	have, err := d.Read(FormatFile)
 	switch {
 	case err == nil && have != format:
-		return fmt.Errorf("directory %s holds %q, this program reads %q: use the program that wrote it, or name another directory", d.path, have, format)
+		return fmt.Errorf("directory %s holds %q, this program reads %q: use the program that wrote it, or name another directory: %w", d.path, have, format, ErrFormat)
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("directory %s: %w", d.path, err)
 	case err != nil:
-		if err := d.Replace(formatFile, format); err != nil {
+		if err := d.Replace(FormatFile, format); err != nil {
 			return err
 		}
 		if err := SyncDir(d.fs, d.fs.PathDir(d.path)); err != nil {
