@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"syscall"
 
@@ -108,6 +109,9 @@ func (e *Engine) options() *pebble.Options {
 		L0CompactionThreshold:       4,
 		Logger:                      pebbleLogger{e.cfg.Logger},
 		DisableAutomaticCompactions: e.cfg.Synchronous,
+	}
+	if e.cfg.Synchronous {
+		o.L0StopWritesThreshold = math.MaxInt32 // nothing would ever end the stall
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	for i := range o.Levels {
