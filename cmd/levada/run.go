@@ -90,6 +90,11 @@ func (a *app) runPipeline(c *cobra.Command, file string, f *runFlags) error {
 	return a.finished(c, plan, log, f, last, time.Since(began))
 }
 
+// plumbing are the kinds of nodes that no step of a pipeline file stands for.
+var plumbing = map[string]bool{
+	"source": true, "sink": true, "table": true, "to": true, "arguments": true, "withSerdes": true, "repartition": true, "toStream": true, "result": true,
+}
+
 // way prints the way that the data goes.
 func way(plan *pipelines.Plan, brokers string) string {
 	var b strings.Builder
@@ -107,7 +112,7 @@ func way(plan *pipelines.Plan, brokers string) string {
 			in = append(in, s.Topic.Name)
 		}
 		for _, n := range sub.Nodes {
-			if n.Kind != "source" && n.Kind != "sink" && n.Kind != "table" && n.Kind != "to" {
+			if !plumbing[n.Kind] {
 				steps = append(steps, n.Kind)
 			}
 		}
@@ -122,25 +127,42 @@ func way(plan *pipelines.Plan, brokers string) string {
 	return b.String()
 }
 
-// progress keeps one line on a terminal up to date; elsewhere it is silent.
+// progress keeps one line on a terminal up to date; elsewhere it writes a line
+// a second, and the last.
 type progress struct {
-	w    io.Writer
-	live bool
+	w     io.Writer
+	shown bool // false: the output is for a program
+	live  bool
+	line  string
+	next  time.Duration // when the next line is due
 }
 
 func (a *app) newProgress(w io.Writer) *progress {
-	return &progress{w: w, live: a.output == "table" && term.IsTerminal(int(os.Stderr.Fd()))}
+	return &progress{w: w, shown: a.output == "table", live: term.IsTerminal(int(os.Stderr.Fd())), next: time.Second}
 }
 
 func (p *progress) update(s run.Progress, took time.Duration) {
-	if p.live {
-		fmt.Fprintf(p.w, "\r\x1b[K  %d records in, %d out, %d commits, %.1f s", s.Topology.RecordsIn, s.Topology.RecordsOut, s.Topology.Commits, took.Seconds())
+	p.line = fmt.Sprintf("  %d records in, %d out, %d commits, %.1f s", s.Topology.RecordsIn, s.Topology.RecordsOut, s.Topology.Commits, took.Seconds())
+	if n := s.Topology.DeadLetters; n > 0 {
+		p.line += fmt.Sprintf(", %d dead letters", n)
+	}
+	switch {
+	case !p.shown:
+	case p.live:
+		fmt.Fprint(p.w, "\r\x1b[K"+p.line)
+	case took >= p.next:
+		p.next = took + time.Second
+		fmt.Fprintln(p.w, p.line)
 	}
 }
 
 func (p *progress) end() {
-	if p.live {
+	switch {
+	case !p.shown || p.line == "":
+	case p.live:
 		fmt.Fprintln(p.w)
+	default:
+		fmt.Fprintln(p.w, p.line)
 	}
 }
 

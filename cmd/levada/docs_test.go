@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const repository = "../.."
+
+// documents are all that a user is given to read, with their text.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	read := func(path string) {
+		text, err := os.ReadFile(filepath.Join(repository, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[path] = string(text)
+	}
+	read("README.md")
+	read("CONTRIBUTING.md")
+	err := fs.WalkDir(os.DirFS(repository), "docs", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".md") {
+			read(path)
+		}
+		return err
+	})
+	if err != nil || len(texts) < 10 {
+		t.Fatalf("%d documents, %v", len(texts), err)
+	}
+	return texts
+}
+
+// blocks are the fenced blocks of a language in a text.
+func blocks(text, language string) (found []string) {
+	for i, part := range strings.Split(text, "```") {
+		if rest, ok := strings.CutPrefix(part, language+"\n"); ok && i%2 == 1 {
+			found = append(found, rest)
+		}
+	}
+	return found
+}
+
+// copyOfRepository is the tree as it lies here, without what was built or made.
+func copyOfRepository(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	entries, err := os.ReadDir(repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() == "bin" || e.Name() == "data" || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		from, to := filepath.Join(repository, e.Name()), filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			err = os.CopyFS(to, os.DirFS(from))
+		} else {
+			var b []byte
+			if b, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, b, 0o600)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestCommandsOfTheDocuments runs every command that the documents give, in
+// their order, in a copy of the repository.
+func TestCommandsOfTheDocuments(t *testing.T) {
+	dir := copyOfRepository(t)
+	texts, ran := documents(t), 0
+	for _, doc := range append([]string{"README.md", "CONTRIBUTING.md"}, others(texts)...) {
+		for _, block := range blocks(texts[doc], "sh") {
+			for line := range strings.Lines(block) {
+				command, _, _ := strings.Cut(strings.TrimSpace(line), "#")
+				if command = strings.TrimSpace(command); command == "" {
+					continue
+				}
+				ran++
+				switch {
+				case command == "make test": // which is running this
+				case strings.HasPrefix(command, "bin/levada server"):
+					serveOnce(t, dir, command)
+				default:
+					if out := shell(t, dir, command); len(bytes.TrimSpace(out)) == 0 {
+						t.Errorf("%s: %q printed nothing", doc, command)
+					}
+				}
+			}
+		}
+	}
+	if ran < 6 {
+		t.Errorf("only %d commands were found", ran)
+	}
+	again := string(shell(t, dir, "make run"))
+	for _, want := range []string{"0 records in", "9825", "Try next"} {
+		if !strings.Contains(again, want) {
+			t.Errorf("make run, again: no %q in\n%s", want, again)
+		}
+	}
+}
+
+func others(texts map[string]string) (names []string) {
+	for name := range texts {
+		if strings.HasPrefix(name, "docs/") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// shell runs a command that must succeed.
+func shell(t *testing.T, dir, command string) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", command, err, out)
+	}
+	return out
+}
+
+// serveOnce starts a server, waits until it listens, and ends it. The port is
+// any free one, for the default may be taken on this machine.
+func serveOnce(t *testing.T, dir, command string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "exec "+command+" --listen 127.0.0.1:0")
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "listening on ") {
+		t.Errorf("%s: said %q, %v", command, line, err)
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%s: ended with %v", command, err)
+	}
+}
+
+// TestPipelinesOfTheDocuments checks every pipeline that the documents show
+// whole.
+func TestPipelinesOfTheDocuments(t *testing.T) {
+	found := 0
+	for doc, text := range documents(t) {
+		for _, block := range blocks(text, "yaml") {
+			if !strings.Contains(block, "version: 1") {
+				continue // a part of one
+			}
+			found++
+			path := filepath.Join(t.TempDir(), "pipeline.yaml")
+			writeFile(t, path, block)
+			if out := levada(t, "", "check", path); out.code != exitDone {
+				t.Errorf("%s: a pipeline that is refused:\n%s\n%s", doc, block, out.stderr)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no pipeline is shown")
+	}
+}
+
+// TestPromisesNameTheirTests: each test that docs/reliability.md names is there.
+func TestPromisesNameTheirTests(t *testing.T) {
+	named := regexp.MustCompile("`([a-z/]+)\\.(Test[A-Za-z]+)`((?:, `Test[A-Za-z]+`)*)").FindAllStringSubmatch(documents(t)["docs/reliability.md"], -1)
+	for _, m := range named {
+		files, err := filepath.Glob(filepath.Join(repository, m[1], "*_test.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("package %s: %v", m[1], err)
+		}
+		var all bytes.Buffer
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(b)
+		}
+		for _, test := range append([]string{m[2]}, regexp.MustCompile("Test[A-Za-z]+").FindAllString(m[3], -1)...) {
+			if !strings.Contains(all.String(), "func "+test+"(t *testing.T)") {
+				t.Errorf("package %s has no %s", m[1], test)
+			}
+		}
+	}
+	if len(named) < 10 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+}
