@@ -44,18 +44,18 @@ type Broker struct {
 
 // running is the life of the broker's goroutines.
 type running struct {
-	work     sync.WaitGroup
-	wakeUp   chan struct{} // one is enough: the loop looks at all timers
-	stop     chan struct{}
-	closed   atomic.Bool
-	failed   atomic.Pointer[error]
-	syncs    chan struct{} // slots
+	work   sync.WaitGroup
+	wakeUp chan struct{} // one is enough: the loop looks at all timers
+	stop   chan struct{}
+	closed atomic.Bool
+	failed atomic.Pointer[error]
+	syncs  chan struct{} // slots
 	// nextRefusal is when a refused request may be logged again, ns since 1970.
 	nextRefusal atomic.Int64
-	mu       sync.Mutex    // guards what follows
-	nodes    advertised
-	listener map[net.Listener]struct{}
-	conns    map[net.Conn]struct{}
+	mu          sync.Mutex // guards what follows
+	nodes       advertised
+	listener    map[net.Listener]struct{}
+	conns       map[net.Conn]struct{}
 }
 
 type advertised struct {
