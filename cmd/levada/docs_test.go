@@ -212,3 +212,29 @@ func TestPromisesNameTheirTests(t *testing.T) {
 		t.Errorf("only %d tests are named", len(named))
 	}
 }
+
+// TestDocumentsThatAreNamed: a document that code or another document names is
+// there.
+func TestDocumentsThatAreNamed(t *testing.T) {
+	named := regexp.MustCompile(`docs/[a-zA-Z0-9/_.-]*\.md`)
+	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		switch filepath.Ext(path) {
+		case ".go", ".md", ".proto":
+		default:
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, doc := range named.FindAllString(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(repository, doc)); err != nil {
+				t.Errorf("%s names %s: %v", path, doc, err)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
