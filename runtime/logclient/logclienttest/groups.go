@@ -32,7 +32,8 @@ func testHandshake(f *fixture) {
 	if len(a.revoked[0]) != 2 || len(a.owned) != 2 {
 		f.Fatalf("revoked %v, kept %v", a.revoked, a.owns())
 	}
-	quiet(f, 500*time.Millisecond, func() bool { return len(b.owned) > 0 }, a, b)
+	// Two heartbeats: b would hear of an assignment with the first.
+	quiet(f, 2500*time.Millisecond, func() bool { return len(b.owned) > 0 }, a, b)
 	kept := a.owns()
 	f.put(a.revoked[0][0], "for b")
 	a.member.Released()
