@@ -10,6 +10,7 @@ import (
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 const (
@@ -181,7 +182,11 @@ func (f *fetcher) read(p *partition, maxBytes int) (got int, unread bool, err er
 	}
 	p.buf, p.told = res.Batches, true
 	before := len(f.batches)
-	aborted := abortedSet{list: res.Aborted}
+	var list []wire.AbortedTxn
+	for _, a := range res.Aborted {
+		list = append(list, wire.AbortedTxn(a))
+	}
+	aborted := wire.NewAborted(list)
 	for rest := res.Batches; len(rest) > 0; {
 		var batch recordbatch.Batch
 		if batch, rest, err = recordbatch.Split(rest); err != nil {
@@ -191,14 +196,15 @@ func (f *fetcher) read(p *partition, maxBytes int) (got int, unread bool, err er
 			return 0, false, fmt.Errorf("%w: %w", kerr.CorruptMessage, err)
 		}
 		next := batch.NextOffset()
+		hidden := aborted.Hides(batch) && f.committed || batch.IsControl()
 		if next <= p.position {
 			continue
 		}
 		p.position = next
 		out := logclient.Batch{TopicPartition: p.TopicPartition, Next: next, LeaderEpoch: batch.LeaderEpoch(), End: end}
-		if !batch.IsControl() && !(f.committed && aborted.holds(batch)) {
+		if !hidden {
 			out.Raw = batch
-		} else if aborted.passed(batch); len(f.batches) > before {
+		} else if len(f.batches) > before {
 			// Nothing to be seen: the batch before it moves the position.
 			last := &f.batches[len(f.batches)-1]
 			last.Next = next
@@ -207,34 +213,6 @@ func (f *fetcher) read(p *partition, maxBytes int) (got int, unread bool, err er
 		f.batches = append(f.batches, out)
 	}
 	return len(res.Batches), p.position < end, nil
-}
-
-// abortedSet follows the aborted transactions while the batches of one fetch
-// are walked: it opens one where its first offset is reached and closes it at
-// its marker.
-type abortedSet struct {
-	list []logbroker.AbortedTxn // by first offset
-	open map[int64]bool         // producer ids
-}
-
-func (a *abortedSet) holds(b recordbatch.Batch) bool {
-	for len(a.list) > 0 && a.list[0].FirstOffset <= b.LastOffset() {
-		if a.open == nil {
-			a.open = map[int64]bool{}
-		}
-		a.open[a.list[0].ProducerID] = true
-		a.list = a.list[1:]
-	}
-	return b.IsTransactional() && a.open[b.ProducerID()]
-}
-
-// passed closes the transaction whose marker b is.
-func (a *abortedSet) passed(b recordbatch.Batch) {
-	if !b.IsControl() {
-		return
-	}
-	a.holds(b)
-	delete(a.open, b.ProducerID())
 }
 
 // reader implements logclient.Reader.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/runtime/logclient"
+	"github.com/levada/levada/runtime/logclient/wire"
 )
 
 // fetched is what a response holds of one partition.
@@ -25,7 +26,11 @@ func decode(r *kmsg.FetchResponseTopicPartition, tp logclient.TopicPartition, po
 	if committed && r.LastStableOffset >= 0 {
 		end = r.LastStableOffset
 	}
-	aborted := abortedSet{list: r.AbortedTransactions}
+	var list []wire.AbortedTxn
+	for _, a := range r.AbortedTransactions {
+		list = append(list, wire.AbortedTxn{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset})
+	}
+	aborted := wire.NewAborted(list)
 	for rest := []byte(r.RecordBatches); len(rest) > 0; {
 		batch, after, err := recordbatch.Split(rest)
 		if errors.Is(err, recordbatch.ErrShort) {
@@ -39,17 +44,12 @@ func decode(r *kmsg.FetchResponseTopicPartition, tp logclient.TopicPartition, po
 		}
 		rest = after
 		next := batch.NextOffset()
+		hidden := aborted.Hides(batch) && committed || batch.IsControl() || batch.Count() == 0
 		if next <= out.next {
-			aborted.pass(batch)
 			continue
 		}
 		out.next = next
 		b := logclient.Batch{TopicPartition: tp, Next: next, LeaderEpoch: batch.LeaderEpoch(), End: end}
-		hidden := batch.IsControl() || batch.Count() == 0
-		if committed {
-			hidden = aborted.hides(batch) || hidden
-			aborted.pass(batch)
-		}
 		if n := len(out.batches); hidden && n > 0 {
 			out.batches[n-1].Next, out.batches[n-1].LeaderEpoch = next, b.LeaderEpoch
 			continue
@@ -61,31 +61,4 @@ func decode(r *kmsg.FetchResponseTopicPartition, tp logclient.TopicPartition, po
 		out.batches = append(out.batches, b)
 	}
 	return out, nil
-}
-
-// abortedSet follows the aborted transactions while the batches of a response
-// are walked in order.
-type abortedSet struct {
-	list []kmsg.FetchResponseTopicPartitionAbortedTransaction // by first offset
-	open map[int64]bool                                       // producer ids
-}
-
-// hides tells whether a batch belongs to an aborted transaction.
-func (a *abortedSet) hides(b recordbatch.Batch) bool {
-	for len(a.list) > 0 && a.list[0].FirstOffset <= b.LastOffset() {
-		if a.open == nil {
-			a.open = map[int64]bool{}
-		}
-		a.open[a.list[0].ProducerID] = true
-		a.list = a.list[1:]
-	}
-	return b.IsTransactional() && a.open[b.ProducerID()]
-}
-
-// pass closes the transaction whose marker b is.
-func (a *abortedSet) pass(b recordbatch.Batch) {
-	if b.IsControl() {
-		a.hides(b)
-		delete(a.open, b.ProducerID())
-	}
 }
