@@ -134,6 +134,7 @@ type progress struct {
 	shown bool // false: the output is for a program
 	live  bool
 	line  string
+	told  string        // of the last line that was printed
 	next  time.Duration // when the next line is due
 }
 
@@ -152,7 +153,7 @@ func (p *progress) update(s run.Progress, took time.Duration) {
 		fmt.Fprint(p.w, "\r\x1b[K"+p.line)
 	case took >= p.next:
 		p.next = took + time.Second
-		fmt.Fprintln(p.w, p.line)
+		p.print()
 	}
 }
 
@@ -162,6 +163,14 @@ func (p *progress) end() {
 	case p.live:
 		fmt.Fprintln(p.w)
 	default:
+		p.print()
+	}
+}
+
+// print writes the line unless it tells what the last one told.
+func (p *progress) print() {
+	if told, _, _ := strings.Cut(p.line, " commits"); told != p.told {
+		p.told = told
 		fmt.Fprintln(p.w, p.line)
 	}
 }
@@ -201,8 +210,14 @@ func (a *app) finished(c *cobra.Command, plan *pipelines.Plan, log *launch.Log, 
 			return err
 		}
 	}
-	fmt.Fprintf(c.OutOrStdout(), "\nTry next:\n  levada run %s --until-end --top 5     (again: nothing is counted twice)\n  levada check %s\n  levada server --data %s     (then: levada topic list)\n",
-		c.Flags().Arg(0), c.Flags().Arg(0), filepath.Join(f.data, "log"))
+	look := fmt.Sprintf("levada server --data %s     (then: levada topic list)", filepath.Join(f.data, "log"))
+	where := ""
+	if f.brokers != "" {
+		where = " -b " + f.brokers
+		look = "levada topic list" + where
+	}
+	fmt.Fprintf(c.OutOrStdout(), "\nTry next:\n  levada run %s --until-end --top 5%s     (again: nothing is counted twice)\n  levada check %s\n  %s\n",
+		c.Flags().Arg(0), where, c.Flags().Arg(0), look)
 	return nil
 }
 
