@@ -235,6 +235,9 @@ func (r *sinkSession) handle(ctx context.Context, e event[*proto.SinkEvent], sta
 	case *proto.SinkEvent_Opened:
 		return false, r.opened(ctx, m.Opened)
 	case *proto.SinkEvent_Durable:
+		if r.reader == nil {
+			return true, r.config.refuse("open", "mend the connector", errors.New("the plugin said what is durable before it had opened"))
+		}
 		r.durable(m.Durable)
 	case *proto.SinkEvent_Rejected:
 		return false, r.rejected(ctx, m.Rejected.Rejections)

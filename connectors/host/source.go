@@ -287,6 +287,10 @@ func (r *sourceSession) addRecords(records []byte) error {
 		if err == nil {
 			err = batch.Validate()
 		}
+		if err == nil && (batch.Codec() != 0 || batch.IsControl() || batch.IsTransactional()) {
+			// Compressed records would cost less credit than memory.
+			err = fmt.Errorf("%w: compressed, transactional or control batches are not taken", recordbatch.ErrCorrupt)
+		}
 		if err == nil {
 			err = eachRaw(batch, func(rec *recordbatch.Record) error {
 				return r.out.add(rec.Timestamp, rec.Key, rec.Value, rec.Headers)
