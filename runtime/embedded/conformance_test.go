@@ -5,6 +5,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/runtime/embedded"
 	"github.com/levada/levada/runtime/logclient"
@@ -65,4 +66,36 @@ func TestConformance(t *testing.T) {
 		b := startBroker(t)
 		return logclienttest.Env{Open: b.open, Kill: b.kill, HoldOffset: logclienttest.HoldOffset(b.address)}
 	})
+}
+
+// TestAClosedWriterTakesNothing closes writers while they ask for their id: the
+// next holder must not be fenced by the one before.
+func TestAClosedWriterTakesNothing(t *testing.T) {
+	b := startBroker(t)
+	log := embedded.New(b.broker)
+	topic := logclient.TopicPartition{Topic: "t"}
+	if _, err := log.Admin().CreateTopics([]logclient.TopicSpec{{Name: topic.Topic, Partitions: 1, ReplicationFactor: -1}}).Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		for last := range 2 {
+			w, err := log.NewWriter(logclient.WriterConfig{TransactionalID: "w"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var one recordbatch.Builder
+			one.Append(0, nil, []byte("v"), nil)
+			if err := w.Append(topic, one.Batch()); err != nil {
+				t.Fatal(err)
+			}
+			if last == 1 {
+				if _, err := w.Commit(nil).Wait(t.Context()); err != nil {
+					t.Fatalf("round %d: %v", i, err)
+				}
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

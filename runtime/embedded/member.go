@@ -347,6 +347,9 @@ func (m *member) fail(err error) {
 func (m *member) Close(leave bool) error {
 	m.removeAll()
 	m.state = failed
+	if p, ok := m.Transaction.(*producer); ok {
+		p.close()
+	}
 	g := m.group.now()
 	m.end()
 	if !leave || g.memberID == "" {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,8 @@ const (
 	// maxRetries bounds the requests that are sent again because the
 	// coordinator is still ending the transaction before.
 	maxRetries = 1000
+	// closeTimeout bounds what close waits for.
+	closeTimeout = 2 * time.Second
 )
 
 // producer implements logclient.Transaction with Kafka's transactions (KIP-98,
@@ -44,6 +47,7 @@ type producer struct {
 	ends       []logclient.Position
 	early      []appended // handed over before the producer id was there
 	failed     error      // of an early append
+	closed     bool       // no longer asks for the id
 }
 
 type appended struct {
@@ -70,7 +74,10 @@ func (p *producer) init(req *kmsg.InitProducerIDRequest, tries int) {
 	answered := callAs[*kmsg.InitProducerIDResponse](p.broker, p.conn, req)
 	answered.OnDone(func() {
 		resp, err := answered.Result()
-		if err == nil && resp.ErrorCode == kerr.ConcurrentTransactions.Code && tries < maxRetries {
+		p.mu.Lock()
+		again := tries < maxRetries && !p.closed
+		p.mu.Unlock()
+		if err == nil && resp.ErrorCode == kerr.ConcurrentTransactions.Code && again {
 			time.AfterFunc(retryDelay, func() { p.init(req, tries+1) })
 			return
 		}
@@ -224,6 +231,17 @@ func (p *producer) end(commit bool, done *logclient.Pending[logclient.CommitResu
 	})
 }
 
+// close waits until the request for the producer id is answered: one that is
+// still under way would take the id from whoever asks for it after close.
+func (p *producer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_, _ = p.ready.Wait(ctx)
+}
+
 // reset forgets the transaction. Sequences begin anew with each epoch. The
 // caller holds mu.
 func (p *producer) reset() {
@@ -276,4 +294,7 @@ func (l *Log) NewWriter(cfg logclient.WriterConfig) (logclient.Writer, error) {
 
 // Close implements logclient.Writer. An open transaction is aborted by the next
 // holder of the id, or by its time-out.
-func (w writer) Close() error { return nil }
+func (w writer) Close() error {
+	w.close()
+	return nil
+}
