@@ -100,6 +100,10 @@ type Limits struct {
 	Partitions int
 	// Transactions is the number of transactional ids. Default 100000.
 	Transactions int
+	// CacheBytes is about how much of the logs is kept in the page cache: what
+	// was written or read longest ago is let go, and read from the disk when it
+	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
+	CacheBytes int64
 	// FreeBytes is the free disk space below which produces are refused, so
 	// that the broker's own database never meets a full disk. Default 64 MiB.
 	FreeBytes uint64
@@ -144,6 +148,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.Pipelined, 64)
 	orDefault(&l.Partitions, 20000)
 	orDefault(&l.Transactions, 100000)
+	orDefault(&l.CacheBytes, 1<<30)
 	orDefault(&l.FreeBytes, 64<<20)
 	return c, errors.Join(faults...)
 }

@@ -29,9 +29,10 @@ type topic struct {
 
 // topicSet are all topics. Readers take the maps without a lock.
 type topicSet struct {
-	b    *Broker
-	now  atomic.Pointer[topicMaps]
-	edit sync.Mutex // held by whoever creates, deletes or configures a topic
+	b     *Broker
+	cache *commitlog.PageCache
+	now   atomic.Pointer[topicMaps]
+	edit  sync.Mutex // held by whoever creates, deletes or configures a topic
 }
 
 type topicMaps struct {
@@ -42,6 +43,9 @@ type topicMaps struct {
 
 func (s *topicSet) init(b *Broker) {
 	s.b = b
+	if limit := b.cfg.Limits.CacheBytes; limit >= 0 {
+		s.cache = commitlog.NewPageCache(limit)
+	}
 	s.now.Store(&topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}})
 }
 
@@ -172,6 +176,7 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 		LeaderEpoch:        s.b.epoch,
 		Now:                s.b.cfg.Now,
 		Logger:             s.b.log.With("topic", row.Name, "partition", i),
+		Cache:              s.cache,
 		Suspect:            st.unclean,
 		SuspectDisk:        st.suspectDisk,
 		Cleanly:            !st.unclean,

@@ -15,6 +15,7 @@ import (
 type serverFlags struct {
 	data, listen, advertise, fsync string
 	partitions                     int32
+	cacheMiB                       int64
 	autoCreate                     bool
 }
 
@@ -30,6 +31,7 @@ func (a *app) serverCommand() *cobra.Command {
 	c.Flags().StringVar(&f.advertise, "advertise", "", "address that clients are told, HOST:PORT (default: the one listened on)")
 	c.Flags().StringVar(&f.fsync, "fsync", "always", "when a write is acknowledged: always (on disk), interval (a power loss takes up to 50 ms), os (up to 1 s)")
 	c.Flags().Int32Var(&f.partitions, "default-partitions", 1, "partitions of a topic created without a number")
+	c.Flags().Int64Var(&f.cacheMiB, "cache-mib", 1024, "about how much of the log is kept in the page cache, in MiB; raise it where consumers lag, -1 leaves it to the kernel")
 	c.Flags().BoolVar(&f.autoCreate, "auto-create-topics", true, "create topics that clients write to")
 	return c
 }
@@ -47,6 +49,9 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	if !ok {
 		faults = append(faults, fmt.Errorf("--fsync %q: use always, interval or os", f.fsync))
 	}
+	if f.cacheMiB < -1 || f.cacheMiB == 0 || f.cacheMiB > 1<<40 {
+		faults = append(faults, fmt.Errorf("--cache-mib %d: use at least 1, or -1 for no bound", f.cacheMiB))
+	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		faults = append(faults, fmt.Errorf("--listen %q: write HOST:PORT", f.listen))
 	}
@@ -62,7 +67,7 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	defer ln.Close()
 	broker, err := logbroker.Open(logbroker.Config{
 		Dir: f.data, Fsync: fsync, Logger: a.logger(true), AdvertisedHost: host, AdvertisedPort: port,
-		AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions,
+		AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions, Limits: logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB)},
 		OnFatal: func(err error) {
 			select {
 			case fatal <- err:
@@ -74,6 +79,14 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 		return environmentError(err)
 	}
 	return a.serveUntil(c.Context(), c, broker, ln, fatal)
+}
+
+// cacheBytes is the limit of the broker for a flag that was checked.
+func cacheBytes(mib int64) int64 {
+	if mib < 0 {
+		return -1
+	}
+	return mib << 20
 }
 
 func splitAdvertised(s string) (host string, port int32, err error) {

@@ -218,6 +218,7 @@ func (l *Log) roll() error {
 		l.log.Warn("checkpoint was not written; the next start reads more", "error", err)
 	}
 	sealed.unloadIndex()
+	l.cfg.Cache.written(sealed, sealed.size.Load(), true)
 	l.wake(sealed)
 	return nil
 }
@@ -251,10 +252,12 @@ func (l *Log) syncActive() error {
 		return nil
 	}
 	seg := l.active()
+	size := seg.size.Load()
 	if err := seg.file.SyncData(); err != nil {
 		return l.fail(fmt.Errorf("%s: %w", seg.path(), err))
 	}
 	l.syncedEnd.Store(end)
 	l.writeMark(end)
+	l.cfg.Cache.written(seg, size, false)
 	return nil
 }

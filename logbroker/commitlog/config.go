@@ -38,6 +38,8 @@ type Config struct {
 	// Now is the clock: it stamps markers. Default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Cache bounds the page cache. Default: no bound.
+	Cache *PageCache
 
 	// Suspect says that the last run did not end with Close: what lies past the
 	// last checkpoint is read, and synced before it is shown.

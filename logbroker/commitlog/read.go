@@ -49,6 +49,7 @@ func (l *Log) Read(offset, end int64, maxBytes int, minOneBatch bool, dst []byte
 	if err != nil {
 		return dst, err
 	}
+	l.cfg.Cache.read(seg, r.position, len(out)-len(dst))
 	return out, nil
 }
 

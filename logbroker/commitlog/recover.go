@@ -440,6 +440,10 @@ func (r *recovery) finish() (*Log, error) {
 			r.log.Warn("checkpoint was not written; the next start reads more", "dir", r.dir.path, "error", err)
 		}
 	}
+	for _, s := range r.segments {
+		s.cold.Store(s.size.Load())
+		s.noted = s.size.Load()
+	}
 	for _, s := range r.segments[:len(r.segments)-1] {
 		s.unloadIndex()
 	}

@@ -24,6 +24,9 @@ type segment struct {
 	size atomic.Int64 // bytes of whole batches
 	end  atomic.Int64 // offset after the last batch
 
+	cold  atomic.Int64 // bytes that the page cache may have let go
+	noted int64        // bytes that the PageCache knows as written; under syncing
+
 	// files guards file and closed: held for reading during a read, for
 	// writing to open or close.
 	files  sync.RWMutex
