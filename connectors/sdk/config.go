@@ -57,7 +57,8 @@ type validator interface{ Validate() []Fault }
 //	choices:"a,b"      nothing else is allowed
 //
 // Types are string, bool, int, int64, float64, time.Duration, Size, []string
-// and map[string]string. Another type is a programmer's mistake and panics.
+// and map[string]string. Another type, choices of anything but a string and a
+// default that is no value of the type are a programmer's mistake and panic.
 func FieldsOf(config any) []Field {
 	t := reflect.TypeOf(config)
 	if t.Kind() == reflect.Pointer {
@@ -79,6 +80,12 @@ func FieldsOf(config any) []Field {
 		}
 		if f.Type == "" {
 			panic(fmt.Sprintf("sdk: setting %q of %v has type %v, which no setting can have", name, t, sf.Type))
+		}
+		if f.Choices != nil && f.Type != "string" {
+			panic(fmt.Sprintf("sdk: setting %q of %v has choices, but is no string", name, t))
+		}
+		if f.Default != "" && len(decodeField(nil, Field{Name: name, Default: f.Default, Choices: f.Choices}, reflect.New(sf.Type).Elem())) > 0 {
+			panic(fmt.Sprintf("sdk: setting %q of %v has the default %q, which is no %s it can have", name, t, f.Default, f.Type))
 		}
 		out = append(out, f)
 	}
@@ -115,7 +122,7 @@ func DecodeConfig(configJSON []byte, config any) []Fault {
 	raw := map[string]json.RawMessage{}
 	if len(configJSON) > 0 {
 		if err := json.Unmarshal(configJSON, &raw); err != nil {
-			return []Fault{{Message: "the configuration is no JSON object: " + err.Error()}}
+			return []Fault{{Message: "the configuration is no JSON object: " + err.Error(), Mend: `write an object of settings, such as {"name": "value"}`}}
 		}
 	}
 	fields := FieldsOf(config)
@@ -156,10 +163,18 @@ func decodeField(raw map[string]json.RawMessage, f Field, v reflect.Value) []Fau
 			Mend: "write one of " + strings.Join(f.Choices, ", "),
 		}}
 	}
-	if f.Required && v.IsZero() {
+	if f.Required && isEmpty(v) {
 		return []Fault{{Field: f.Name, Message: "is empty", Mend: "it is required: " + f.Doc}}
 	}
 	return nil
+}
+
+// isEmpty tells whether v is what an absent setting would be.
+func isEmpty(v reflect.Value) bool {
+	if k := v.Kind(); k == reflect.Slice || k == reflect.Map {
+		return v.Len() == 0
+	}
+	return v.IsZero()
 }
 
 func unknownSettings(raw map[string]json.RawMessage, fields []Field) []Fault {
@@ -225,7 +240,7 @@ func setPlain(v reflect.Value, value json.RawMessage, text string) (mend string)
 		v.SetInt(n)
 	case reflect.Float64:
 		x, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
 			return "write a number"
 		}
 		v.SetFloat(x)
@@ -236,7 +251,9 @@ func setPlain(v reflect.Value, value json.RawMessage, text string) (mend string)
 				return "write a list of texts, or one text"
 			}
 			for part := range strings.SplitSeq(text, ",") {
-				list = append(list, strings.TrimSpace(part))
+				if part = strings.TrimSpace(part); part != "" {
+					list = append(list, part)
+				}
 			}
 		}
 		v.Set(reflect.ValueOf(list))

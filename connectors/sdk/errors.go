@@ -18,6 +18,9 @@ func Permanent(err error, mend string) error {
 	return &permanentError{err: err, mend: mend}
 }
 
+// mendConnector is what mends a mistake of the connector's author.
+const mendConnector = "mend the connector"
+
 type permanentError struct {
 	err  error
 	mend string

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -26,16 +27,34 @@ const LifelineEnv = "LEVADA_PLUGIN_LIFELINE"
 // Standard output belongs to the protocol. Log to os.Stderr, or with the
 // Logger of this package; the host passes it on.
 func Serve(p Plugin) {
-	stderr := os.Stderr // go-plugin puts a pipe through gRPC in its place, which loses what a crash says last
+	stderr := os.Stderr
 	if os.Getenv(LifelineEnv) != "" {
 		go exitWithParent(os.Stdin)
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: Handshake(),
 		Plugins:         goplugin.PluginSet{proto.PluginName: &Endpoint{server: newServer(p, Logger(stderr))}},
-		GRPCServer:      newGRPCServer,
+		GRPCServer:      func(opts []grpc.ServerOption) *grpc.Server { return newGRPCServer(append(opts, keepOutput(stderr)...)) },
 		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: stderr, JSONFormat: true}),
 	})
+}
+
+// keepOutput points standard output and error at the process's own standard
+// error, before the first call is served. go-plugin has put pipes in their
+// place by then, whose content goes to the host by gRPC: what a connector says
+// just before it crashes would be lost.
+func keepOutput(stderr *os.File) []grpc.ServerOption {
+	keep := sync.OnceFunc(func() { os.Stdout, os.Stderr = stderr, stderr })
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			keep()
+			return handle(ctx, request)
+		}),
+		grpc.ChainStreamInterceptor(func(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			keep()
+			return handle(service, stream)
+		}),
+	}
 }
 
 // Logger writes lines that the host understands: it logs them again with

@@ -119,6 +119,9 @@ func (r *sinkStream) run(open *proto.OpenSink) error {
 	var positions []Position
 	err := r.server.guard(func() (err error) {
 		sink, positions, err = r.server.plugin.Sink.open(r.ctx, open.ConfigJson, start)
+		if err == nil && sink == nil {
+			err = Permanent(errors.New("the connector opened no sink, and gave no error"), mendConnector)
+		}
 		return err
 	})
 	if err != nil {
@@ -230,7 +233,7 @@ func (r *sinkStream) reject(d *Delivery, rejections []Rejection) error {
 	messages := make([]*proto.Rejection, len(rejections))
 	for i, j := range rejections {
 		if d.leftOut(j) {
-			return Permanent(fmt.Errorf("the sink rejects %s/%d offset %d, which was left out already", j.Topic, j.Partition, j.Offset), "mend the connector")
+			return Permanent(fmt.Errorf("the sink rejects %s/%d offset %d, which was left out already", j.Topic, j.Partition, j.Offset), mendConnector)
 		}
 		messages[i] = &proto.Rejection{Topic: j.Topic, Partition: j.Partition, Offset: j.Offset, Reason: j.Reason}
 	}

@@ -97,6 +97,9 @@ func (r *sourceStream) run(open *proto.OpenSource) error {
 	var source Source
 	err := r.server.guard(func() (err error) {
 		source, err = r.server.plugin.Source.open(r.ctx, open.ConfigJson, start)
+		if err == nil && source == nil {
+			err = Permanent(errors.New("the connector opened no source, and gave no error"), mendConnector)
+		}
 		return err
 	})
 	if err != nil {
@@ -188,8 +191,7 @@ func (r *sourceStream) next(source Source, batch *Batch) (finished bool, err err
 	if err != nil {
 		batch.reset(batch.maxBytes) // what came with an error does not count
 	}
-	switch {
-	case ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+	if ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		return false, nil
 	}
 	return false, err
@@ -198,10 +200,13 @@ func (r *sourceStream) next(source Source, batch *Batch) (finished bool, err err
 // send sends what Next gave: a batch, a sign of life, the end.
 func (r *sourceStream) send(batch *Batch, finished bool) error {
 	if batch.Len() > 0 || batch.Position != nil {
-		if batch.Position == nil {
-			return Permanent(errors.New("the source gave records without a position"), "set Batch.Position in Next")
-		}
 		size := batch.SizeBytes()
+		if len(batch.Position) == 0 {
+			return Permanent(errors.New("the source gave records without a position"), "set Batch.Position in Next to what is not empty")
+		}
+		if size > batch.maxBytes {
+			return Permanent(fmt.Errorf("the source gave a batch of %d bytes, the host takes %d", size, batch.maxBytes), "ask Batch.Full before Batch.Append")
+		}
 		r.mu.Lock()
 		r.credit -= size
 		r.mu.Unlock()
