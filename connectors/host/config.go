@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/levada/levada/connectors/proto"
 	"github.com/levada/levada/runtime/logclient"
 )
 
@@ -71,7 +72,7 @@ type Limits struct {
 	// InFlightBytes bounds what is not yet durable on the other side. One batch
 	// may exceed it. Default 8 MiB.
 	InFlightBytes int64
-	// BatchBytes bounds a batch of a source. Default 16 MiB.
+	// BatchBytes bounds a batch of a source. Default 16 MiB, at most 24 MiB.
 	BatchBytes int64
 	// CommitInterval is the least time between commits of a source. Default
 	// 100 ms.
@@ -117,6 +118,7 @@ func (c Config) withDefaults() (Config, error) {
 		errs = append(errs, fmt.Errorf("OnError %q is none of fail, skip, dead_letter", c.OnError))
 	}
 	c.Limits = c.Limits.withDefaults()
+	errs = append(errs, c.Limits.check()...)
 	orDefault(&c.Restart.MinBackoff, 200*time.Millisecond)
 	orDefault(&c.Restart.MaxBackoff, 30*time.Second)
 	orDefault(&c.Restart.Budget, 8)
@@ -137,6 +139,28 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.CommitInterval, 100*time.Millisecond)
 	orDefault(&l.Log, time.Minute)
 	return l
+}
+
+// maxBatchBytes leaves room in a message for what a batch has beside records.
+const maxBatchBytes = proto.MaxMessageBytes * 3 / 4
+
+// check finds limits under which no plugin could live.
+func (l Limits) check() (errs []error) {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"Start", l.Start}, {"Open", l.Open}, {"Hang", l.Hang}, {"Stop", l.Stop}, {"CommitInterval", l.CommitInterval}, {"Log", l.Log}} {
+		if d.value < 0 {
+			errs = append(errs, fmt.Errorf("set Limits.%s to a time above 0, or to 0 for the default; it is %v", d.name, d.value))
+		}
+	}
+	if l.InFlightBytes < 0 {
+		errs = append(errs, fmt.Errorf("set Limits.InFlightBytes above 0, or to 0 for the default; it is %d", l.InFlightBytes))
+	}
+	if l.BatchBytes < 0 || l.BatchBytes > maxBatchBytes {
+		errs = append(errs, fmt.Errorf("set Limits.BatchBytes to at most %d, or to 0 for the default; it is %d", int64(maxBatchBytes), l.BatchBytes))
+	}
+	return errs
 }
 
 func orDefault[T comparable](v *T, d T) {

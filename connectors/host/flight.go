@@ -22,6 +22,7 @@ const (
 type flight struct {
 	bytes int64 // as the credit counts
 	sent  map[logclient.TopicPartition][]sentMessage
+	next  map[logclient.TopicPartition]int64 // after what was sent
 }
 
 type sentMessage struct {
@@ -30,7 +31,18 @@ type sentMessage struct {
 }
 
 func newFlight() flight {
-	return flight{sent: map[logclient.TopicPartition][]sentMessage{}}
+	return flight{sent: map[logclient.TopicPartition][]sentMessage{}, next: map[logclient.TopicPartition]int64{}}
+}
+
+// begin notes where a partition is read from.
+func (f *flight) begin(tp logclient.TopicPartition, next int64) { f.next[tp] = next }
+
+// end is the offset after what was sent; -1 if the partition is none of ours.
+func (f *flight) end(tp logclient.TopicPartition) int64 {
+	if next, ok := f.next[tp]; ok {
+		return next
+	}
+	return -1
 }
 
 // add makes messages of the batches of a poll: those of one partition travel
@@ -58,6 +70,7 @@ func (f *flight) add(batches []logclient.Batch) ([]*proto.WriteRecords, error) {
 	for n, m := range out {
 		tp := logclient.TopicPartition{Topic: m.Topic, Partition: m.Partition}
 		f.sent[tp] = append(f.sent[tp], sentMessage{m, counts[n]})
+		f.next[tp] = m.NextOffset
 		f.bytes += messageSize(m)
 	}
 	return out, nil

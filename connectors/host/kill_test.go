@@ -1,205 +1,261 @@
 package host
 
 import (
-	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
-	_ "modernc.org/sqlite" // reads what the sink wrote
+	_ "modernc.org/sqlite"
 
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/runtime/logclient"
 )
 
-// kills is how often a plugin is killed in one test.
-const kills = 6
-
-// killNext kills a plugin process that is not the one killed before.
-func killNext(t *testing.T, status func() Status, last int) (pid int) {
-	t.Helper()
-	eventually(t, "the plugin to be started", func() bool {
-		pid = status().PID
-		return pid != 0 && pid != last
-	})
-	// It may have ended by itself meanwhile; nobody else can have its number,
-	// for it is reaped only when its session ends.
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	return pid
+// killConfig is a connector that may be killed as often as it takes.
+func killConfig(t testing.TB, log *memLog, part, settings string) Config {
+	c := testConfig(t, log, "killed", part, settings)
+	c.Limits.InFlightBytes, c.Limits.BatchBytes = 16<<10, 8<<10
+	c.Restart.Budget = 100
+	return c
 }
 
-// TestKilledSource asserts that every line of a growing file is in the log
-// once, whenever the plugin dies, and when the answer to a commit is lost.
+// newRandom is a source of numbers whose seed the test tells.
+func newRandom(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+func kill(pid int) {
+	if pid > 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+func writeLines(t testing.TB, path string, from, to int) (lines []string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i := from; i < to; i++ {
+		lines = append(lines, fmt.Sprintf("line %d", i))
+		if _, err := fmt.Fprintln(f, lines[len(lines)-1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return lines
+}
+
+func valuesOf(records []recordbatch.Record) []string {
+	var out []string
+	for _, r := range records {
+		out = append(out, string(r.Value))
+	}
+	return out
+}
+
+// sameMultiset compares what was stored with what should be, in any order.
+func sameMultiset(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	counts := map[string]int{}
+	for _, w := range want {
+		counts[w]++
+	}
+	for _, g := range got {
+		counts[g]--
+	}
+	wrong := 0
+	for value, n := range counts {
+		if n != 0 {
+			wrong++
+			if wrong <= 5 {
+				t.Errorf("%s: %q is there %+d times too often", what, value, -n)
+			}
+		}
+	}
+	if wrong > 0 || len(got) != len(want) {
+		t.Errorf("%s: %d values differ; got %d, want %d", what, wrong, len(got), len(want))
+	}
+}
+
+// TestKilledSource asserts that each line of a file is in the log once, though
+// the plugin is killed and answers of the log are lost at random moments.
 func TestKilledSource(t *testing.T) {
+	t.Parallel()
+	random := newRandom(t)
+	path := filepath.Join(t.TempDir(), "lines")
+	want := writeLines(t, path, 0, 30_000)
 	log := newMemLog()
-	path := filepath.Join(t.TempDir(), "lines.txt")
-	file, err := os.Create(path)
-	if err != nil {
+	s := newSource(t, killConfig(t, log, "file", fmt.Sprintf(`{"path": %q, "format": "text", "follow": false, "max_line": "1KiB"}`, path)))
+	var killers sync.WaitGroup
+	log.onCommit = func() (lost bool) { // called with the log's lock held, which guards random
+		switch random.IntN(8) {
+		case 0:
+			pid, delay := s.Status().PID, time.Duration(random.Int64N(int64(4*time.Millisecond)))
+			killers.Add(1)
+			time.AfterFunc(delay, func() { defer killers.Done(); kill(pid) })
+		case 1:
+			return true
+		}
+		return false
+	}
+	if err := s.Run(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	c := testConfig(t, log, "lines", "file", fmt.Sprintf(`{"path": %q, "format": "text", "poll_interval": "1ms"}`, path))
-	c.Restart.Budget = 1000
-	s, err := NewSource(SourceConfig{Config: c, Topic: "in", Partitions: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := running(t, s.Run)
-	var want []string
-	last := 0
-	for round := range kills {
-		for range 200 {
-			line := fmt.Sprintf("line %d", len(want))
-			want = append(want, line)
-			fmt.Fprintln(file, line)
-		}
-		if round%2 == 1 {
-			eventually(t, "progress", func() bool { return len(log.all("in")) > len(want)-200 })
-		}
-		if round == kills/2 {
-			log.mu.Lock()
-			log.loseAnswers = 2
-			log.mu.Unlock()
-		}
-		last = killNext(t, s.Status, last)
-	}
-	eventually(t, "all lines", func() bool { return len(log.all("in")) >= len(want) })
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, r := range log.all("in") {
-		got = append(got, string(r.Value))
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("%d lines in the log, %d in the file; some are lost or doubled", len(got), len(want))
-	}
-	if starts := s.Status().Starts; starts < kills {
-		t.Errorf("%d starts after %d kills", starts, kills)
+	killers.Wait()
+	sameMultiset(t, "the log", valuesOf(log.all("in")), want)
+	st := s.Status()
+	if st.Starts < 4 || st.State != Stopped {
+		t.Errorf("the status is %+v: want stopped after some starts", st)
 	}
 }
 
-// TestKilledSink asserts that every record is one row of a table without a key,
-// whenever the plugin dies.
+// TestPositionHandedOver asserts that a new instance goes on where the last
+// one stood, and that it fences one that still runs.
+func TestPositionHandedOver(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lines")
+	log := newMemLog()
+	config := testConfig(t, log, "moved", "file", fmt.Sprintf(`{"path": %q, "format": "text", "poll_interval": "5ms"}`, path))
+	want := writeLines(t, path, 0, 100)
+	first := newSource(t, config)
+	stop := running(t, first.Run)
+	eventually(t, "the first lines", func() bool { return len(log.all("in")) == len(want) })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	want = append(want, writeLines(t, path, 100, 200)...)
+	second := newSource(t, config)
+	stopSecond := running(t, second.Run)
+	eventually(t, "the lines after a stop", func() bool { return len(log.all("in")) == len(want) })
+	third := newSource(t, config)
+	stopThird := running(t, third.Run)
+	eventually(t, "the third instance", func() bool { return third.Status().State == Running })
+	want = append(want, writeLines(t, path, 200, 300)...)
+	eventually(t, "the second to be fenced", func() bool { return second.Status().State == Failed })
+	eventually(t, "the last lines", func() bool { return len(log.all("in")) == len(want) })
+	if err := stopSecond(); !errors.Is(err, ErrFenced) {
+		t.Errorf("the second instance ended with %v, want %v", err, ErrFenced)
+	}
+	if err := stopThird(); err != nil {
+		t.Error(err)
+	}
+	sameMultiset(t, "the log", valuesOf(log.all("in")), want)
+}
+
+// TestSourceDeadLetters asserts that input which is no record is stored with
+// its reason and counted.
+func TestSourceDeadLetters(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lines")
+	if err := os.WriteFile(path, []byte("{\"a\": 1}\nno json\n{\"a\": 2}\n[\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := newMemLog()
+	s := newSource(t, testConfig(t, log, "letters", "file", fmt.Sprintf(`{"path": %q, "follow": false}`, path)))
+	if err := s.Run(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	sameMultiset(t, "the log", valuesOf(log.all("in")), []string{`{"a": 1}`, `{"a": 2}`})
+	letters := log.all("dead")
+	sameMultiset(t, "the dead letters", valuesOf(letters), []string{"no json", "["})
+	if st := s.Status(); st.Records != 2 || st.DeadLetters != 2 {
+		t.Errorf("the status counts %d records and %d dead letters, want 2 and 2", st.Records, st.DeadLetters)
+	}
+	headers := map[string]string{}
+	decoded, err := letters[0].Headers.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range decoded {
+		headers[h.Key] = string(h.Value)
+	}
+	if headers[HeaderErrorStage] != "source" || headers[HeaderErrorConnector] != "letters" || headers[HeaderErrorMessage] == "" || headers[HeaderErrorOrigin] != path+":2" {
+		t.Errorf("the headers are %q", headers)
+	}
+}
+
+// TestKilledSink asserts that each record is a row once, and each record that
+// the target refuses a dead letter once, though the plugin is killed at random
+// moments.
 func TestKilledSink(t *testing.T) {
+	t.Parallel()
+	const total, partitions = 6000, 2
+	random := newRandom(t)
 	log := newMemLog()
-	log.create("out", 2)
-	path := filepath.Join(t.TempDir(), "rows.sqlite")
-	c := testConfig(t, log, "rows", "sqlite", fmt.Sprintf(`{"path": %q, "table": "rows", "mode": "insert"}`, path))
-	c.Restart.Budget = 1000
-	s, err := NewSink(SinkConfig{Config: c, Topics: []string{"out"}})
+	log.create("rows", partitions)
+	var rows, letters []string
+	for i := range total {
+		value := fmt.Sprintf(`{"id": %d}`, i)
+		if i%97 == 5 {
+			value = fmt.Sprintf("no json %d", i)
+			letters = append(letters, value)
+		} else {
+			rows = append(rows, fmt.Sprint(i))
+		}
+		log.produce(logclient.TopicPartition{Topic: "rows", Partition: int32(i % partitions)}, recordbatch.Record{Value: []byte(value)})
+	}
+	path := filepath.Join(t.TempDir(), "out.db")
+	c := killConfig(t, log, "sqlite", fmt.Sprintf(`{"path": %q, "table": "rows", "mode": "insert"}`, path))
+	s, err := NewSink(SinkConfig{Config: c, Topics: []string{"rows"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop := running(t, s.Run)
-	n, last := 0, 0
-	for range kills {
-		for range 200 {
-			log.produce(logclient.TopicPartition{Topic: "out", Partition: int32(n % 2)}, recordbatch.Record{Value: fmt.Appendf(nil, `{"n": %d}`, n)})
-			n++
+	kills := 0
+	eventually(t, "all records in the target", func() bool {
+		st := s.Status()
+		if st.PID != 0 && kills < 12 && random.IntN(30) == 0 {
+			kills++
+			kill(st.PID)
 		}
-		last = killNext(t, s.Status, last)
-	}
-	eventually(t, "all rows", func() bool { return len(rows(t, path)) >= n })
+		return kills >= 4 && !slices.ContainsFunc([]int32{0, 1}, func(p int32) bool {
+			return st.Positions[logclient.TopicPartition{Topic: "rows", Partition: p}] < total/partitions
+		})
+	})
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	got := rows(t, path)
-	slices.Sort(got)
-	for i := range n {
-		if len(got) != n || got[i] != i {
-			t.Fatalf("%d rows for %d records, or not the same", len(got), n)
-		}
+	sameMultiset(t, "the table", storedIDs(t, path), rows)
+	sameMultiset(t, "the dead letters", valuesOf(log.all("dead")), letters)
+	if s.Status().Starts < 4 {
+		t.Errorf("the plugin was started %d times after %d kills", s.Status().Starts, kills)
 	}
 }
 
-// rows reads the column of numbers, nil while there is no table.
-func rows(t *testing.T, path string) []int {
+func storedIDs(t *testing.T, path string) (ids []string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	found, err := db.QueryContext(t.Context(), "SELECT n FROM rows")
+	r, err := db.Query(`SELECT id FROM rows`)
 	if err != nil {
-		return nil // not there, or locked: asked again
+		t.Fatal(err)
 	}
-	defer found.Close()
-	var all []int
-	for found.Next() {
-		var n int
-		if err := found.Scan(&n); err != nil {
+	defer r.Close()
+	for r.Next() {
+		var id string
+		if err := r.Scan(&id); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, n)
+		ids = append(ids, id)
 	}
-	return all
-}
-
-// TestGreedySource asserts that a plugin that sends without credit makes no
-// transaction larger, nor the host hold more.
-func TestGreedySource(t *testing.T) {
-	log := newMemLog()
-	log.forget = true
-	c := testConfig(t, log, "greedy", "greedy", `{}`)
-	c.Limits.InFlightBytes = 1 << 20
-	s, err := NewSource(SourceConfig{Config: c, Topic: "in"})
-	if err != nil {
+	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
-	stop := running(t, s.Run)
-	passed := func() (largest, total int64) {
-		log.mu.Lock()
-		defer log.mu.Unlock()
-		return log.largest, log.total
-	}
-	eventually(t, "16 MiB to pass", func() bool { _, total := passed(); return total > 16<<20 })
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
-	if largest, _ := passed(); largest > c.Limits.InFlightBytes {
-		t.Errorf("a transaction of %d bytes, %d may be in flight", largest, c.Limits.InFlightBytes)
-	}
-}
-
-// TestDeadLettersOfASource asserts that a bad line goes to the dead letters with
-// its reason and place, and that the rest goes on.
-func TestDeadLettersOfASource(t *testing.T) {
-	log := newMemLog()
-	path := filepath.Join(t.TempDir(), "in.jsonl")
-	if err := os.WriteFile(path, []byte("{\"n\": 1}\nno JSON\n{\"n\": 2}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := NewSource(SourceConfig{Config: testConfig(t, log, "in", "file", fmt.Sprintf(`{"path": %q, "follow": false}`, path)), Topic: "in"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := log.all("in"); len(got) != 2 || !bytes.Contains(got[1].Value, []byte("2")) {
-		t.Errorf("records %v", got)
-	}
-	letters := log.all("dead")
-	if len(letters) != 1 || string(letters[0].Value) != "no JSON" {
-		t.Fatalf("dead letters %v", letters)
-	}
-	headers := map[string]string{}
-	hs, err := letters[0].Headers.Decode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range hs {
-		headers[h.Key] = string(h.Value)
-	}
-	if headers[HeaderErrorStage] != "source" || headers[HeaderErrorOrigin] == "" || headers[HeaderErrorMessage] == "" || headers[HeaderErrorConnector] != "in" {
-		t.Errorf("headers %v", headers)
-	}
+	return ids
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/levada/levada/runtime/logclient"
 )
 
+// memLogBytes bounds what a memLog takes in the life of a test.
+const memLogBytes = 64 << 20
+
 // memLog is a log in memory with transactions and fencing: what the host needs
 // of the seam. A transaction's records become visible at its commit.
 type memLog struct {
@@ -18,12 +21,10 @@ type memLog struct {
 	topics map[string][]*memPartition
 	owners map[string]*memWriter // by transactional id
 	woken  []chan struct{}
-	// loseAnswers makes so many next commits fail after they took effect.
-	loseAnswers int
-	// forget keeps no records, only how many bytes one transaction had at most
-	// and all had together.
-	forget         bool
-	largest, total int64
+	bytes  int64 // appended
+	// onCommit is called after a transaction with records beside the host's own
+	// was committed; it returns whether the answer gets lost.
+	onCommit func() (lost bool)
 }
 
 type memPartition struct{ records []recordbatch.Record }
@@ -84,6 +85,13 @@ func (l *memLog) wakeAll() {
 		default:
 		}
 	}
+}
+
+// taken is how many bytes were appended.
+func (l *memLog) taken() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bytes
 }
 
 // all returns the records of a topic, partition after partition.
@@ -148,8 +156,6 @@ type memWriter struct {
 	log  *memLog
 	id   string
 	open []memAppend
-	// bytes of the open transaction.
-	bytes int64
 }
 
 type memAppend struct {
@@ -158,9 +164,12 @@ type memAppend struct {
 }
 
 func (w *memWriter) Append(tp logclient.TopicPartition, b recordbatch.Batch) error {
-	w.bytes += int64(len(b))
-	if w.log.forget {
-		return nil
+	w.log.mu.Lock()
+	w.log.bytes += int64(len(b))
+	full := w.log.bytes > memLogBytes
+	w.log.mu.Unlock()
+	if full {
+		return fmt.Errorf("the log of the test is full: more than %d bytes", memLogBytes)
 	}
 	a := memAppend{tp: tp}
 	err := eachRaw(b, func(r *recordbatch.Record) error {
@@ -177,12 +186,10 @@ func (w *memWriter) Commit([]logclient.Position) *logclient.Pending[logclient.Co
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	appends := w.open
-	bytes := w.bytes
-	w.open, w.bytes = nil, 0
+	w.open = nil
 	if w.log.owners[w.id] != w {
 		return logclient.Resolved(logclient.CommitResult{}, logclient.ErrFenced)
 	}
-	w.log.largest, w.log.total = max(w.log.largest, bytes), w.log.total+bytes
 	for _, a := range appends {
 		p := w.log.partition(a.tp)
 		if p == nil {
@@ -194,15 +201,14 @@ func (w *memWriter) Commit([]logclient.Position) *logclient.Pending[logclient.Co
 		}
 	}
 	w.log.wakeAll()
-	if w.log.loseAnswers > 0 && len(appends) > 1 {
-		w.log.loseAnswers--
+	if len(appends) > 1 && w.log.onCommit != nil && w.log.onCommit() {
 		return logclient.Resolved(logclient.CommitResult{}, logclient.ErrUnreachable)
 	}
 	return logclient.Resolved(logclient.CommitResult{}, nil)
 }
 
 func (w *memWriter) Abort() *logclient.Pending[struct{}] {
-	w.open, w.bytes = nil, 0
+	w.open = nil
 	return logclient.Resolved(struct{}{}, nil)
 }
 

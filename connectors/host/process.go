@@ -152,6 +152,14 @@ func (p *process) kill() {
 	p.runner.close()
 }
 
+// lastWords kills the process and adds to an error what it printed last: an
+// event may arrive before the lines that were printed before it.
+func (p *process) lastWords(e *Error) *Error {
+	p.kill()
+	e.Output = p.output.tail()
+	return e
+}
+
 // explain adds to an error of a stream how the process ended and what it
 // printed last.
 func (p *process) explain(c *Config, stage string, err error) *Error {
@@ -165,7 +173,5 @@ func (p *process) explain(c *Config, stage string, err error) *Error {
 	if how := p.runner.exit(); how != "" {
 		err = fmt.Errorf("the plugin %s", how)
 	}
-	e := c.fail(stage, err)
-	e.Output = p.output.tail()
-	return e
+	return p.lastWords(c.fail(stage, err))
 }

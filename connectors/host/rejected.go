@@ -41,8 +41,7 @@ func (r *sinkSession) rejected(ctx context.Context, rejections []*proto.Rejectio
 		r.letters.committed()
 	}
 	r.sink.status.update(func(s *Status) { s.DeadLetters += int64(letters) })
-	r.send(&proto.SinkCommand{Command: &proto.SinkCommand_RejectionsStored{RejectionsStored: &proto.RejectionsStored{}}})
-	return nil
+	return r.send(&proto.SinkCommand{Command: &proto.SinkCommand_RejectionsStored{RejectionsStored: &proto.RejectionsStored{}}})
 }
 
 // letter treats one rejected record as OnError says.

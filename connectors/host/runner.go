@@ -36,6 +36,7 @@ type processRunner struct {
 	mu     sync.Mutex // guards what follows
 	pid    int        // 0: not started
 	killed bool       // by Kill; a process not started yet will not be
+	ended  bool       // by Kill, while it ran
 }
 
 func newRunner(command Command) *processRunner {
@@ -131,10 +132,14 @@ func (r *processRunner) Kill(context.Context) error {
 	}
 	select {
 	case <-r.done:
+		return nil
 	default:
-		killGroup(pid)
-		<-r.done
 	}
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	killGroup(pid)
+	<-r.done
 	return nil
 }
 
@@ -189,7 +194,7 @@ func (r *processRunner) exit() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		if r.killed && status.Signal() == syscall.SIGKILL {
+		if r.ended && status.Signal() == syscall.SIGKILL {
 			return ""
 		}
 		return fmt.Sprintf("was ended by signal %v", status.Signal())

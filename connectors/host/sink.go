@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/levada/levada/connectors/proto"
@@ -137,27 +138,51 @@ func (r *sinkSession) run(ctx context.Context) error {
 	if err != nil {
 		return r.process.explain(&r.config.Config, "open", err)
 	}
+	// Send blocks when a plugin does not read. Its own goroutine bears that; it
+	// ends with the stream.
 	r.outgoing = make(chan *proto.SinkCommand, maxOutgoing)
-	defer deliver(streamCtx, stream.Send, r.outgoing)()
+	var sender sync.WaitGroup
+	defer sender.Wait()
 	defer cancel()
+	sender.Go(func() {
+		for {
+			select {
+			case c := <-r.outgoing:
+				_ = stream.Send(c) // a broken stream says so when it is read
+			case <-streamCtx.Done():
+				return
+			}
+		}
+	})
 	open := &proto.OpenSink{Connector: r.config.Name, ConfigJson: r.config.Settings, Epoch: r.claim.epoch}
 	for _, tp := range r.partitions {
 		open.Partitions = append(open.Partitions, &proto.TopicPartition{Topic: tp.Topic, Partition: tp.Partition})
 	}
-	r.send(&proto.SinkCommand{Command: &proto.SinkCommand_Open{Open: open}})
+	if err := r.send(&proto.SinkCommand{Command: &proto.SinkCommand_Open{Open: open}}); err != nil {
+		return err
+	}
 	return r.loop(ctx, receive(streamCtx, stream.Recv))
 }
 
-// send queues a command. The credit bounds the queue: every message counts as
-// messageOverhead bytes at least.
-func (r *sinkSession) send(c *proto.SinkCommand) { r.outgoing <- c }
+// send queues a command. The credit bounds the messages in the queue, each
+// counts as messageOverhead bytes at least; only answers to rejections without
+// end, which the plugin does not read, can fill it.
+func (r *sinkSession) send(c *proto.SinkCommand) error {
+	select {
+	case r.outgoing <- c:
+		return nil
+	default:
+		return r.config.fail("write", fmt.Errorf("the plugin %s does not read what it is sent: %d commands wait", r.config.Command.Path, len(r.outgoing)))
+	}
+}
 
 // loop reads the log while the plugin takes more, and takes its events.
 func (r *sinkSession) loop(ctx context.Context, events <-chan event[*proto.SinkEvent]) error {
-	w := newWatch(r.config.Limits, "write", ctx.Done())
+	w := newWatch(r.config.Limits)
 	defer w.timer.Stop()
+	quit := ctx.Done()
 	for {
-		wake, due, stopTimer, err := r.feed(!w.stopping())
+		wake, due, stopTimer, err := r.feed(quit != nil)
 		if err != nil {
 			return err
 		}
@@ -168,12 +193,16 @@ func (r *sinkSession) loop(ctx context.Context, events <-chan event[*proto.SinkE
 				stopTimer()
 				return err
 			}
-			w.heard()
+			w.heard("write")
 		case <-wake:
 		case <-due:
-		case <-w.quit:
-			r.send(&proto.SinkCommand{Command: &proto.SinkCommand_Stop{Stop: &proto.Stop{}}})
-			w.stop()
+		case <-quit:
+			quit = nil
+			w.stopping()
+			if err := r.send(&proto.SinkCommand{Command: &proto.SinkCommand_Stop{Stop: &proto.Stop{}}}); err != nil {
+				stopTimer()
+				return err
+			}
 		case <-w.timer.C:
 			stopTimer()
 			return w.late(&r.config.Config, r.process)
@@ -196,7 +225,9 @@ func (r *sinkSession) feed(more bool) (wake <-chan struct{}, due <-chan time.Tim
 			return nil, nil, stop, r.config.refuse("read", "check the log", err)
 		}
 		for _, m := range messages {
-			r.send(&proto.SinkCommand{Command: &proto.SinkCommand_Write{Write: m}})
+			if err := r.send(&proto.SinkCommand{Command: &proto.SinkCommand_Write{Write: m}}); err != nil {
+				return nil, nil, stop, err
+			}
 		}
 		if len(poll.Batches) > 0 {
 			continue
@@ -235,16 +266,11 @@ func (r *sinkSession) handle(ctx context.Context, e event[*proto.SinkEvent], sta
 	case *proto.SinkEvent_Opened:
 		return false, r.opened(ctx, m.Opened)
 	case *proto.SinkEvent_Durable:
-		if r.reader == nil {
-			return true, r.config.refuse("open", "mend the connector", errors.New("the plugin said what is durable before it had opened"))
-		}
-		r.durable(m.Durable)
+		return false, r.durable(m.Durable)
 	case *proto.SinkEvent_Rejected:
 		return false, r.rejected(ctx, m.Rejected.Rejections)
 	case *proto.SinkEvent_Error:
-		e := r.config.reported(stage, m.Error)
-		e.Output = r.process.output.tail()
-		return true, e
+		return true, r.process.lastWords(r.config.reported(stage, m.Error))
 	}
 	return false, nil
 }
@@ -276,6 +302,7 @@ func (r *sinkSession) opened(ctx context.Context, o *proto.SinkOpened) error {
 		if err := r.checkPosition(tp, next, earliest[tp].Offset, latest[tp].Offset); err != nil {
 			return err
 		}
+		r.flight.begin(tp, next)
 		positions = append(positions, logclient.Position{TopicPartition: tp, Offset: next, LeaderEpoch: -1})
 	}
 	r.reader, err = r.config.Log.NewReader(logclient.ReaderConfig{Positions: positions, MaxPollBytes: maxPollBytes})
@@ -300,8 +327,16 @@ func (r *sinkSession) checkPosition(tp logclient.TopicPartition, next, earliest,
 	return nil
 }
 
-// durable learns what the target holds.
-func (r *sinkSession) durable(d *proto.Durable) {
+// durable learns what the target holds: of what it was sent.
+func (r *sinkSession) durable(d *proto.Durable) error {
+	for _, p := range d.Positions {
+		tp := logclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}
+		if sent := r.flight.end(tp); p.NextOffset > sent {
+			return r.config.refuse("write", "mend the connector: it must tell what it has stored, no more",
+				fmt.Errorf("the plugin %s says that %s/%d is durable up to offset %d, but it was sent nothing from offset %d on",
+					r.config.Command.Path, p.Topic, p.Partition, p.NextOffset, sent))
+		}
+	}
 	r.progress = true
 	records := int64(0)
 	for _, p := range d.Positions {
@@ -315,4 +350,5 @@ func (r *sinkSession) durable(d *proto.Durable) {
 			s.Positions[logclient.TopicPartition{Topic: p.Topic, Partition: p.Partition}] = p.NextOffset
 		}
 	})
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/levada/levada/connectors/proto"
@@ -52,19 +53,21 @@ func (s *Source) Run(ctx context.Context) error {
 
 // sourceSession is one life of the plugin. It belongs to one goroutine.
 type sourceSession struct {
-	source   *Source
-	config   *SourceConfig
-	claim    *claim
-	process  *process
-	outgoing chan *proto.SourceCommand
+	source  *Source
+	config  *SourceConfig
+	claim   *claim
+	process *process
+	inbox   *inbox
+	courier *courier
 
 	out, letters *outbox
 	position     []byte    // after what is collected
 	collected    int64     // bytes of the open transaction, as the credit counts
+	faulty       int64     // inputs of the open transaction that became no record
 	pending      bool      // something is to be committed
 	lastCommit   time.Time // of the last transaction
 	progress     bool
-	done         bool // the source has no more
+	done         bool // the source has no more, or is to stop
 }
 
 func (s *Source) session(ctx context.Context) (progress bool, err error) {
@@ -77,7 +80,7 @@ func (s *Source) session(ctx context.Context) (progress bool, err error) {
 		return false, err
 	}
 	defer cl.release()
-	r := &sourceSession{source: s, config: c, claim: cl, position: cl.state.Position}
+	r := &sourceSession{source: s, config: c, claim: cl, inbox: newInbox(&c.Config), courier: newCourier(), position: cl.state.Position}
 	if err := r.openOutboxes(ctx); err != nil {
 		return false, err
 	}
@@ -126,83 +129,61 @@ func (r *sourceSession) run(ctx context.Context) error {
 	if err != nil {
 		return r.process.explain(&r.config.Config, "open", err)
 	}
-	r.outgoing = make(chan *proto.SourceCommand, maxUnread)
-	defer deliver(streamCtx, stream.Send, r.outgoing)()
-	defer cancel()
-	r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Open{Open: &proto.OpenSource{
+	open := &proto.OpenSource{
 		Connector: r.config.Name, ConfigJson: r.config.Settings,
 		HasPosition: r.position != nil, Position: r.position, Epoch: r.claim.epoch,
 		CreditBytes: r.config.Limits.InFlightBytes, MaxBatchBytes: r.config.Limits.BatchBytes,
-	}}})
-	return r.loop(ctx, receive(streamCtx, stream.Recv))
-}
-
-// maxUnread is how many commands a plugin may leave unread; there are two for
-// a commit.
-const maxUnread = 64
-
-// send queues a command. A plugin that does not read what it is told is ended:
-// its stream then says so.
-func (r *sourceSession) send(c *proto.SourceCommand) {
-	select {
-	case r.outgoing <- c:
-	default:
-		r.config.Logger.Warn("the plugin does not read what it is told, and is killed")
-		r.process.kill()
 	}
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel()
+	helpers.Go(func() { r.inbox.fill(streamCtx, stream.Recv) })
+	helpers.Go(func() { r.courier.run(streamCtx, open, stream.Send) })
+	return r.loop(ctx)
 }
 
-// loop takes events and commits until the stream ends.
-func (r *sourceSession) loop(ctx context.Context, events <-chan event[*proto.SourceEvent]) error {
-	w := newWatch(r.config.Limits, "read", ctx.Done())
+// loop takes events and commits, until the stream ends. A plugin that always
+// has an event ready puts off neither a commit nor the end.
+func (r *sourceSession) loop(ctx context.Context) error {
+	w := newWatch(r.config.Limits)
 	defer w.timer.Stop()
+	quit := ctx.Done() // nil once the plugin was told to stop; nil as well for a ctx without end
 	for {
-		// These two do not wait behind what a busy plugin sends.
+		due, stopTimer := r.commitDue()
+		ended, err := false, error(nil)
 		select {
-		case <-w.quit:
-			r.stop(w)
+		case <-r.inbox.ready:
+			ended, err = r.handleNext(ctx, &w)
+		case <-due:
+			err = r.commit(ctx)
+			w.again()
+		case <-quit:
+			r.done = true
 		case <-w.timer.C:
-			return w.late(&r.config.Config, r.process)
-		default:
+			err = w.late(&r.config.Config, r.process)
 		}
-		// What is ready is taken before a commit is begun.
-		var e event[*proto.SourceEvent]
-		select {
-		case e = <-events:
-		default:
-			due, stopTimer := r.commitDue()
-			select {
-			case e = <-events:
-				stopTimer()
-			case <-due:
-				if err := r.commit(ctx); err != nil {
-					return err
-				}
-				w.patient()
-				continue
-			case <-w.quit:
-				stopTimer()
-				r.stop(w)
-				continue
-			case <-w.timer.C:
-				stopTimer()
-				return w.late(&r.config.Config, r.process)
-			}
-		}
-		w.heard()
-		if ended, err := r.handle(ctx, e, w.stage); ended || err != nil {
+		stopTimer()
+		if ended || err != nil {
 			return err
 		}
-		if r.done && !w.stopping() {
-			r.stop(w)
+		if r.done && w.stage != "stop" {
+			r.courier.stopPlugin()
+			quit = nil
+			w.stopping()
 		}
 	}
 }
 
-// stop tells the plugin to end.
-func (r *sourceSession) stop(w *watch) {
-	r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Stop{Stop: &proto.Stop{}}})
-	w.stop()
+// handleNext takes one event of the inbox.
+func (r *sourceSession) handleNext(ctx context.Context, w *watch) (ended bool, err error) {
+	e, ok := r.inbox.pop()
+	if !ok {
+		return false, nil
+	}
+	w.heard("read")
+	ended, err = r.handle(ctx, e, w.stage)
+	w.again() // handle may have committed
+	return ended, err
 }
 
 // commitDue returns a channel that fires when the open transaction is to be
@@ -223,6 +204,9 @@ func (r *sourceSession) handle(ctx context.Context, e event[*proto.SourceEvent],
 	case errors.Is(e.err, io.EOF):
 		return true, r.process.explain(&r.config.Config, stage, errors.New("the plugin ended the stream without a reason"))
 	case e.err != nil:
+		if broken, ok := errors.AsType[*Error](e.err); ok { // of the inbox
+			return true, r.process.lastWords(broken)
+		}
 		return true, r.process.explain(&r.config.Config, stage, e.err)
 	}
 	switch m := e.message.Event.(type) {
@@ -233,23 +217,15 @@ func (r *sourceSession) handle(ctx context.Context, e event[*proto.SourceEvent],
 	case *proto.SourceEvent_Done:
 		r.done = true
 	case *proto.SourceEvent_Error:
-		e := r.config.reported(stage, m.Error)
-		e.Output = r.process.output.tail()
 		// What was sent before the error is good.
-		return true, errors.Join(r.commit(ctx), e)
+		return true, errors.Join(r.commit(ctx), r.process.lastWords(r.config.reported(stage, m.Error)))
 	}
 	return false, nil
 }
 
-// take checks a batch and collects it. At half of the credit it commits, and
-// takes nothing meanwhile: whoever sends without credit waits in the windows of
-// HTTP/2.
+// take checks a batch and collects it.
 func (r *sourceSession) take(ctx context.Context, b *proto.SourceBatch) error {
-	size := batchSize(b)
-	if size > r.config.Limits.BatchBytes+maxBatchSlack {
-		return r.config.refuse("read", "mend the connector: it must respect the size it is opened with", fmt.Errorf("the plugin sent a batch of %d bytes, at most %d are allowed", size, r.config.Limits.BatchBytes))
-	}
-	r.collected += size
+	r.collected += batchSize(b)
 	if b.Position == nil {
 		return r.config.refuse("read", "mend the connector", errors.New("the plugin sent a batch without a position"))
 	}
@@ -269,32 +245,14 @@ func (r *sourceSession) take(ctx context.Context, b *proto.SourceBatch) error {
 	return nil
 }
 
-// maxBatchSlack forgives what a batch's own header takes.
-const maxBatchSlack = 1 << 10
-
-// batchSize is what a batch takes of the credit; docs/format/plugin-protocol.md.
-func batchSize(b *proto.SourceBatch) int64 {
-	n := int64(len(b.Records))
-	for _, e := range b.Errors {
-		n += int64(len(e.Key)+len(e.Value)+len(e.Reason)+len(e.Origin)) + 64
-	}
-	return n
-}
-
 func (r *sourceSession) addRecords(records []byte) error {
 	for len(records) > 0 {
 		batch, rest, err := recordbatch.Split(records)
 		if err == nil {
-			err = batch.Validate()
-		}
-		if err == nil && (batch.Codec() != 0 || batch.IsControl() || batch.IsTransactional()) {
-			// Compressed records would cost less credit than memory.
-			err = fmt.Errorf("%w: compressed, transactional or control batches are not taken", recordbatch.ErrCorrupt)
+			err = checkPlain(batch)
 		}
 		if err == nil {
-			err = eachRaw(batch, func(rec *recordbatch.Record) error {
-				return r.out.add(rec.Timestamp, rec.Key, rec.Value, rec.Headers)
-			})
+			err = eachRaw(batch, r.addRecord)
 		}
 		if errors.Is(err, recordbatch.ErrCorrupt) {
 			return r.config.refuse("read", "mend the connector", fmt.Errorf("the plugin sent records that are none: %w", err))
@@ -307,8 +265,32 @@ func (r *sourceSession) addRecords(records []byte) error {
 	return nil
 }
 
+// checkPlain refuses batches that no source has a reason to send. Compressed
+// ones would escape the credit: a few bytes could stand for any number.
+func checkPlain(b recordbatch.Batch) error {
+	if err := b.Validate(); err != nil {
+		return err
+	}
+	if b.Codec() != recordbatch.CodecNone {
+		return fmt.Errorf("%w: the batch is compressed, which the plugin protocol does not allow", recordbatch.ErrCorrupt)
+	}
+	if b.IsControl() || b.IsTransactional() {
+		return fmt.Errorf("%w: the batch claims to be part of a transaction, which only the host makes", recordbatch.ErrCorrupt)
+	}
+	return nil
+}
+
+// addRecord collects a record. Its headers go into the log as they are, so
+// they are read first: nobody could read them there.
+func (r *sourceSession) addRecord(rec *recordbatch.Record) error {
+	if _, err := rec.Headers.Decode(); err != nil {
+		return fmt.Errorf("headers: %w", err)
+	}
+	return r.out.add(rec.Timestamp, rec.Key, rec.Value, rec.Headers)
+}
+
 func (r *sourceSession) addLetter(now int64, e *proto.ErrorRecord) error {
-	r.source.status.update(func(s *Status) { s.DeadLetters++ })
+	r.faulty++
 	switch r.config.OnError {
 	case OnErrorFail:
 		return r.config.refuse("read", "correct the input, or set on_error to dead_letter or skip", fmt.Errorf("%s: %s", e.Origin, e.Reason))
@@ -352,9 +334,9 @@ func (r *sourceSession) commit(ctx context.Context) error {
 	if r.letters != nil {
 		r.letters.committed()
 	}
-	r.source.status.update(func(s *Status) { s.Records += records; s.Position = r.position })
-	r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Credit{Credit: &proto.Credit{Bytes: r.collected}}})
-	r.send(&proto.SourceCommand{Command: &proto.SourceCommand_Committed{Committed: &proto.Committed{Position: r.position}}})
-	r.collected, r.pending, r.progress, r.lastCommit = 0, false, true, time.Now()
+	r.source.status.update(func(s *Status) { s.Records += records; s.DeadLetters += r.faulty; s.Position = r.position })
+	r.inbox.grant(r.collected)
+	r.courier.paid(r.collected, r.position)
+	r.collected, r.faulty, r.pending, r.progress, r.lastCommit = 0, 0, false, true, time.Now()
 	return nil
 }

@@ -57,6 +57,50 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// watch is how long the plugin may be silent.
+type watch struct {
+	limits Limits
+	timer  *time.Timer
+	limit  time.Duration
+	stage  string
+}
+
+// newWatch begins with the time to open.
+func newWatch(l Limits) watch {
+	return watch{limits: l, timer: time.NewTimer(l.Open), limit: l.Open, stage: "open"}
+}
+
+// heard notes a sign of life; stage is what the plugin does from now on.
+func (w *watch) heard(stage string) {
+	if w.stage != "stop" {
+		w.stage, w.limit = stage, w.limits.Hang
+		w.timer.Reset(w.limit)
+	}
+}
+
+// again begins anew after the host was busy: that was no silence of the
+// plugin. The time for an orderly end is not made longer.
+func (w *watch) again() {
+	if w.stage != "stop" {
+		w.timer.Reset(w.limit)
+	}
+}
+
+// late kills a plugin whose time is over.
+func (w *watch) late(c *Config, p *process) error {
+	err := fmt.Errorf("the plugin hangs: it said nothing for %v, and was killed", w.limit)
+	if w.stage == "stop" {
+		err = fmt.Errorf("the plugin did not end within %v after it was told to, and was killed", w.limit)
+	}
+	return p.lastWords(c.fail(w.stage, err))
+}
+
+// stopping notes that the plugin was told to stop.
+func (w *watch) stopping() {
+	w.stage, w.limit = "stop", w.limits.Stop
+	w.timer.Reset(w.limit)
+}
+
 // event is what a stream of the plugin brings: a message or its end.
 type event[E any] struct {
 	message E
@@ -83,22 +127,4 @@ func receive[E any](ctx context.Context, recv func() (E, error)) <-chan event[E]
 		}
 	}()
 	return events
-}
-
-// deliver sends what is queued until the stream's context ends, for which done
-// waits. Send blocks when a plugin does not read: this goroutine bears that.
-func deliver[C any](ctx context.Context, send func(C) error, queue <-chan C) (done func()) {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case c := <-queue:
-				_ = send(c) // a broken stream says so when it is read
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() { <-ended }
 }
