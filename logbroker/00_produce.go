@@ -104,10 +104,10 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		return
 	case err == nil && len(rest) > 0:
 		err = fmt.Errorf("%w: more than one batch for a partition", kerr.InvalidRecord)
-	case err == nil && len(batch) > b.batchLimit(t):
-		err = kerr.MessageTooLarge
 	case err == nil:
-		err = batch.Validate()
+		if err = b.checkSize(t, batch); err == nil {
+			err = batch.Validate()
+		}
 	}
 	if err != nil {
 		fail(err)
@@ -139,12 +139,16 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 	})
 }
 
-// batchLimit is the topic's max.message.bytes.
-func (b *Broker) batchLimit(t *topic) int {
+// checkSize refuses a batch above the topic's max.message.bytes.
+func (b *Broker) checkSize(t *topic, batch recordbatch.Batch) error {
+	limit := b.cfg.Limits.BatchBytes
 	if n, err := strconv.Atoi((*t.configs.Load())["max.message.bytes"]); err == nil {
-		return n
+		limit = n
 	}
-	return b.cfg.Limits.BatchBytes
+	if len(batch) <= limit {
+		return nil
+	}
+	return fmt.Errorf("%w: a batch of %d bytes, topic %s takes %d: raise its max.message.bytes, or make the records smaller", kerr.MessageTooLarge, len(batch), t.name, limit)
 }
 
 // append writes a batch, whose CRC was checked, to the page cache. A

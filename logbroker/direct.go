@@ -18,8 +18,8 @@ func (b *Broker) Append(topic string, partition int32, batch recordbatch.Batch) 
 	if err != nil {
 		return -1, err
 	}
-	if len(batch) > b.batchLimit(p.topic) {
-		return -1, fmt.Errorf("%w: batch of %d bytes", kerr.MessageTooLarge, len(batch))
+	if err := b.checkSize(p.topic, batch); err != nil {
+		return -1, err
 	}
 	result, err := b.append(p, batch, true)
 	if err != nil {

@@ -178,6 +178,9 @@ func (c *Config) logError(stage string, err error) error {
 	if errors.Is(err, logclient.ErrFenced) {
 		return c.refuse(stage, "let one of them run", fmt.Errorf("%w (%w)", ErrFenced, err))
 	}
+	if errors.Is(err, logclient.ErrTooLarge) {
+		return c.refuse(stage, "raise max.message.bytes of the topic, or make the record smaller", err)
+	}
 	if errors.Is(err, context.Canceled) {
 		return err
 	}

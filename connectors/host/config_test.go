@@ -1,9 +1,14 @@
 package host
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/levada/levada/runtime/logclient"
 )
 
 // TestConfigFaults asserts that all faults of a configuration are told at
@@ -34,5 +39,28 @@ func TestConfigFaults(t *testing.T) {
 	}
 	if _, err := NewSource(SourceConfig{Config: good, Topic: "t"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLogErrors asserts which failures of the log are tried again.
+func TestLogErrors(t *testing.T) {
+	c := Config{Name: "n"}
+	for _, tt := range []struct {
+		err       error
+		retryable bool
+		mend      string
+	}{
+		{errors.New("the disk is slow"), true, ""},
+		{fmt.Errorf("append: %w", logclient.ErrUnreachable), true, ""},
+		{fmt.Errorf("append: %w", logclient.ErrFenced), false, "let one of them run"},
+		{fmt.Errorf("%w: %w", logclient.ErrAborted, logclient.ErrTooLarge), false, "max.message.bytes"},
+	} {
+		e, ok := errors.AsType[*Error](c.logError("write", tt.err))
+		if !ok || !errors.Is(e, tt.err) || e.Retryable != tt.retryable || !strings.Contains(e.Mend, tt.mend) {
+			t.Errorf("%v became %+v", tt.err, e)
+		}
+	}
+	if err := c.logError("write", context.Canceled); err != context.Canceled {
+		t.Errorf("the end of the run became %v", err)
 	}
 }

@@ -232,6 +232,8 @@ var (
 	ErrUnstable = errors.New("logclient: committed offset is not stable")
 	// ErrUnreachable: no broker answered.
 	ErrUnreachable = errors.New("logclient: no broker can be reached")
+	// ErrTooLarge: a batch is larger than its topic takes. It would be again.
+	ErrTooLarge = errors.New("logclient: batch is larger than the topic takes")
 	// ErrOffsetGone: the offset is not in the log.
 	ErrOffsetGone = errors.New("logclient: offset is not in the log")
 )

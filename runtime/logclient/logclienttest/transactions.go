@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/levada/levada/runtime/logclient"
@@ -18,6 +19,7 @@ var transactionTests = []subtest{
 	{name: "FenceStopsTheHolder", run: testFence},
 	{name: "NewerWriterFencesTheOlder", run: testNewerWriter},
 	{name: "UnknownTopicAborts", run: testUnknownTopic},
+	{name: "TooLargeIsTold", run: testTooLarge},
 	{name: "SilentTransactionIsAborted", run: testTransactionTimeout},
 	{name: "CloseDropsTheOpenTransaction", run: testCloseOpen},
 }
@@ -168,6 +170,24 @@ func testUnknownTopic(f *fixture) {
 	f.append(w, one, "kept")
 	f.commit(w)
 	f.reader(false, at(one, 0)).want(one, f.end(one), "kept")
+}
+
+func testTooLarge(f *fixture) {
+	one := tp(f.name("t"), 0)
+	wait(f, f.admin.CreateTopics([]logclient.TopicSpec{{Name: one.Topic, Partitions: 1, ReplicationFactor: -1, Configs: map[string]string{"max.message.bytes": "1000"}}}))
+	w := f.writer(f.name("w"))
+	f.append(w, one, "dropped")
+	err := w.Append(one, batch(strings.Repeat("x", 1000)))
+	if err == nil {
+		_, err = result(f, w.Commit(nil))
+	}
+	if !errors.Is(err, logclient.ErrTooLarge) {
+		f.Errorf("append of a batch above the topic's limit: %v, want ErrTooLarge", err)
+	}
+	wait(f, w.Abort())
+	f.append(w, one, strings.Repeat("y", 900))
+	f.commit(w)
+	f.reader(false, at(one, 0)).want(one, f.end(one), strings.Repeat("y", 900))
 }
 
 func testTransactionTimeout(f *fixture) {

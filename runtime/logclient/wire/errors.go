@@ -31,6 +31,8 @@ var sentinels = []struct {
 	{kerr.TopicAlreadyExists, logclient.ErrTopicExists},
 	{kerr.UnstableOffsetCommit, logclient.ErrUnstable},
 	{kerr.OffsetOutOfRange, logclient.ErrOffsetGone},
+	{kerr.MessageTooLarge, logclient.ErrTooLarge},
+	{kerr.RecordListTooLarge, logclient.ErrTooLarge},
 	{kerr.CoordinatorNotAvailable, logclient.ErrUnreachable},
 	{kerr.CoordinatorLoadInProgress, logclient.ErrUnreachable},
 	{kerr.NotCoordinator, logclient.ErrUnreachable},
