@@ -228,3 +228,18 @@ func TestSplit(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadersThatDoNotDecode(t *testing.T) {
+	good := EncodeHeaders(nil, []Header{{"h", []byte{1}}, {"null", nil}})
+	if hs, err := good.Decode(); err != nil || len(hs) != 2 || hs[1].Value != nil {
+		t.Fatal(hs, err)
+	}
+	for n := 1; n < len(good); n++ {
+		if hs, err := good[:n].Decode(); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut after %d bytes: %v %v", n, hs, err)
+		}
+	}
+	if hs, err := append(good[:len(good):len(good)], 0).Decode(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("one byte too many: %v %v", hs, err)
+	}
+}

@@ -25,7 +25,8 @@ type Header struct {
 	Value []byte
 }
 
-// Decode lists the headers; keys are copied, values are views.
+// Decode lists the headers; keys are copied, values are views. Bytes after
+// the last header are ErrCorrupt: what is written back would lose them.
 func (h Headers) Decode() ([]Header, error) {
 	if len(h) == 0 {
 		return nil, nil
@@ -44,6 +45,9 @@ func (h Headers) Decode() ([]Header, error) {
 			return nil, err
 		}
 		out = append(out, Header{Key: string(k), Value: v})
+	}
+	if len(p) > 0 {
+		return nil, fmt.Errorf("%w: %d bytes after the last header", ErrCorrupt, len(p))
 	}
 	return out, nil
 }
