@@ -54,11 +54,18 @@ func (c *PageCache) read(s *segment, position int64, n int) {
 	if c == nil || position >= cold {
 		return
 	}
-	end := position + int64(n)
-	if end < s.size.Load() {
+	from, end := position-position%extent, position+int64(n)
+	if end < cold {
 		end -= end % extent
+	} else {
+		// All that is cold from here on is held again. Noting it once bounds
+		// the spans: every other is a whole extent, or the end of what was written.
+		end = cold
+		if !s.cold.CompareAndSwap(cold, from) {
+			return // another read has noted it
+		}
 	}
-	c.add(span{s, position - position%extent, min(end, cold)})
+	c.add(span{s, from, end})
 }
 
 // add takes a span in and lets the oldest go.

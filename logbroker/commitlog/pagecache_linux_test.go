@@ -127,6 +127,31 @@ func TestPageCacheWithoutFiles(t *testing.T) {
 	}
 }
 
+// TestPageCacheNotesOnce reads the same few records of an old log again and
+// again, as a consumer that polls does: what the cache knows must not grow.
+func TestPageCacheNotesOnce(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	cfg.Cache = NewPageCache(1 << 30)
+	l := mustOpen(t, cfg)
+	mustAppend(t, l, source{}, "a")
+	mustAppend(t, l, source{}, "b")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, cfg)
+	for range 100 {
+		if n := len(readValues(t, l, 0, l.End(), 1)); n != 2 {
+			t.Fatalf("read %d of 2 records", n)
+		}
+	}
+	if n := len(cfg.Cache.spans); n != 1 {
+		t.Errorf("%d spans for one small segment, want 1", n)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // BenchmarkPageCache appends 4 GiB, synced ten times a second, and reports the
 // CPU of a byte. docs/decisions/0005-page-cache.md has figures.
 func BenchmarkPageCache(b *testing.B) {
