@@ -129,15 +129,8 @@ func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
 		f.brokers = server.address
 	}
 	if f.records == 0 {
-		f.records = trialRecords
-		trial, err := a.round(c.Context(), name, f, server)
-		if err != nil {
+		if err := a.chooseRecords(c, name, f, server); err != nil {
 			return err
-		}
-		const million = 1_000_000
-		f.records = (int64(trial.RecordsPerSecond*benchSeconds*benchMargin)/million + 1) * million
-		if err := clearRound(f.dir); err != nil {
-			return environmentError(err)
 		}
 	}
 	result, err := a.round(c.Context(), name, f, server)
@@ -145,6 +138,35 @@ func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
 		return err
 	}
 	return a.print(c.OutOrStdout(), result, result.table())
+}
+
+// chooseRecords sets the records to what takes benchSeconds here, found by a
+// short run; fewer if the disk does not hold them.
+func (a *app) chooseRecords(c *cobra.Command, name string, f *benchFlags, server *benchServer) error {
+	f.records = trialRecords
+	trial, err := a.round(c.Context(), name, f, server)
+	if err != nil {
+		return err
+	}
+	if err := clearRound(f.dir); err != nil {
+		return environmentError(err)
+	}
+	cfg, err := f.config(a, name)
+	if err != nil {
+		return err
+	}
+	room, err := freeSpace(f.dir)
+	if err != nil {
+		return environmentError(err)
+	}
+	const million = 1_000_000
+	f.records = (int64(trial.RecordsPerSecond*benchSeconds*benchMargin)/million + 1) * million
+	// A longer run takes at most as much for each record as the trial.
+	if fits := int64(float64(room)/float64(cfg.DiskBytes())*trialRecords/million) * million; fits < f.records {
+		fmt.Fprintf(c.ErrOrStderr(), "levada: %d records take %d s here, and the disk of %s has room for %d: these are measured (--dir uses another disk)\n", f.records, benchSeconds, f.dir, fits)
+		f.records = max(fits, trialRecords)
+	}
+	return nil
 }
 
 // round preloads the input, measures, and verifies the output.
@@ -170,20 +192,23 @@ func (a *app) round(ctx context.Context, name string, f *benchFlags, server *ben
 	return result, nil
 }
 
-// checkSpace refuses a round that would fill the disk: input and output, with
-// their framing, and room to spare.
+// spareBytes of the disk are left alone.
+const spareBytes = 2 << 30
+
+// freeSpace is what a round may put on the disk of dir, in bytes.
+func freeSpace(dir string) (int64, error) {
+	usage, err := vfs.Default.GetDiskUsage(dir)
+	return int64(usage.AvailBytes) - spareBytes, err
+}
+
+// checkSpace refuses a round that would fill the disk.
 func checkSpace(c workload.Config) error {
-	usage, err := vfs.Default.GetDiskUsage(c.Dir)
+	room, err := freeSpace(c.Dir)
 	if err != nil {
 		return environmentError(err)
 	}
-	const recordOverhead, spare = 16, 2 << 30
-	need := 2*(c.Input.InputBytes()+c.Input.Lines()*recordOverhead) + spare
-	if c.Input.Workload == workload.WordCount {
-		need += 2 * c.Input.Records * (workload.KeySize + recordOverhead) // the repartitioned words, and a count for each
-	}
-	if int64(usage.AvailBytes) < need {
-		return environmentError(fmt.Errorf("%d records need %d MiB in %s, which has %d MiB free: set --records or --dir", c.Input.Records, need>>20, c.Dir, usage.AvailBytes>>20))
+	if need := c.DiskBytes(); room < need {
+		return environmentError(fmt.Errorf("%d records need %d MiB in %s, which has %d MiB to spare: set --records or --dir", c.Input.Records, need>>20, c.Dir, max(room, 0)>>20))
 	}
 	return nil
 }
