@@ -33,10 +33,11 @@ type benchFlags struct {
 	profile       string
 }
 
-// Without --records a short run finds how many records take benchSeconds here,
-// with a margin for what a longer run does better.
+// Without --records runs grow until one takes benchSeconds here. A longer run
+// does better than the one before: its length is set with a margin for that.
 const (
 	trialRecords = 16_000_000
+	trialMargin  = 1.5 // after the first run, of a few seconds
 	benchSeconds = 20
 	benchMargin  = 1.1
 )
@@ -52,7 +53,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1), ValidArgs: workload.Names,
 		RunE: func(c *cobra.Command, args []string) error { return a.bench(c, args[0], f) },
 	}
-	c.Flags().Int64Var(&f.records, "records", 0, "input records, words for wordcount (default: as many as take 20 s here, found by a short run)")
+	c.Flags().Int64Var(&f.records, "records", 0, "input records, words for wordcount (default: as many as take 20 s here, found by shorter runs)")
 	c.Flags().Int64Var(&f.keys, "keys", 100_000, "distinct keys")
 	c.Flags().Int32Var(&f.partitions, "partitions", 4, "partitions of the topics")
 	c.Flags().IntVar(&f.workers, "workers", 2, "workers")
@@ -128,45 +129,61 @@ func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
 		defer server.stop()
 		f.brokers = server.address
 	}
-	if f.records == 0 {
-		if err := a.chooseRecords(c, name, f, server); err != nil {
-			return err
-		}
+	var result benchResult
+	var err error
+	if f.records > 0 {
+		result, err = a.round(c.Context(), name, f, server)
+	} else {
+		result, err = a.longEnough(c, name, f, server)
 	}
-	result, err := a.round(c.Context(), name, f, server)
 	if err != nil {
 		return err
 	}
 	return a.print(c.OutOrStdout(), result, result.table())
 }
 
-// chooseRecords sets the records to what takes benchSeconds here, found by a
-// short run; fewer if the disk does not hold them.
-func (a *app) chooseRecords(c *cobra.Command, name string, f *benchFlags, server *benchServer) error {
+// longEnough repeats the round with more records until it takes benchSeconds,
+// or as long as the disk allows.
+func (a *app) longEnough(c *cobra.Command, name string, f *benchFlags, server *benchServer) (benchResult, error) {
 	f.records = trialRecords
-	trial, err := a.round(c.Context(), name, f, server)
-	if err != nil {
-		return err
+	full := false // the disk holds no more than this round
+	for margin := trialMargin; ; margin = benchMargin {
+		result, err := a.round(c.Context(), name, f, server)
+		if err != nil || full || float64(f.records) >= result.RecordsPerSecond*benchSeconds {
+			return result, err
+		}
+		if err := clearRound(f.dir); err != nil {
+			return result, environmentError(err)
+		}
+		room, err := roomFor(a, name, f)
+		if err != nil {
+			return result, err
+		}
+		const million = 1_000_000
+		wanted := (int64(result.RecordsPerSecond*benchSeconds*margin)/million + 1) * million
+		if full = room < wanted; full {
+			fmt.Fprintf(c.ErrOrStderr(), "levada: %d records would take %d s here, and the disk of %s has room for %d (--dir uses another)\n", wanted, benchSeconds, f.dir, room)
+		}
+		if wanted = min(wanted, room); wanted <= f.records {
+			return result, nil
+		}
+		f.records = wanted
 	}
-	if err := clearRound(f.dir); err != nil {
-		return environmentError(err)
-	}
+}
+
+// roomFor is how many records the disk holds, in whole millions. The more there
+// are the less each takes, so it is at least as many.
+func roomFor(a *app, name string, f *benchFlags) (int64, error) {
 	cfg, err := f.config(a, name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	room, err := freeSpace(f.dir)
 	if err != nil {
-		return environmentError(err)
+		return 0, environmentError(err)
 	}
 	const million = 1_000_000
-	f.records = (int64(trial.RecordsPerSecond*benchSeconds*benchMargin)/million + 1) * million
-	// A longer run takes at most as much for each record as the trial.
-	if fits := int64(float64(room)/float64(cfg.DiskBytes())*trialRecords/million) * million; fits < f.records {
-		fmt.Fprintf(c.ErrOrStderr(), "levada: %d records take %d s here, and the disk of %s has room for %d: these are measured (--dir uses another disk)\n", f.records, benchSeconds, f.dir, fits)
-		f.records = max(fits, trialRecords)
-	}
-	return nil
+	return int64(float64(room)/float64(cfg.DiskBytes())*float64(f.records)/million) * million, nil
 }
 
 // round preloads the input, measures, and verifies the output.
