@@ -180,6 +180,10 @@ func (c *checker) fieldType(n *document.Node) *row.Type {
 	if n.Unset {
 		return row.Of(row.Any)
 	}
+	if strings.HasPrefix(n.Value, "[") || strings.HasPrefix(n.Value, "{") {
+		c.fault(n.Span, "type", fmt.Sprintf("unknown type %q", n.Value), "a list is [string], an object { a: int }, without quotes; `list?` and `object?` may be null")
+		return row.Of(row.Any)
+	}
 	help := diagnostic.Nearest(strings.TrimSuffix(n.Value, "?"), row.TypeNames())
 	if alias, ok := typeAliases[strings.ToLower(strings.TrimSuffix(n.Value, "?"))]; ok {
 		help = alias

@@ -42,7 +42,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().StringVar(&f.data, "data", "data", "directory for state, and for the log if it is embedded")
 	c.Flags().StringVarP(&f.brokers, "brokers", "b", "", "brokers, HOST:PORT,… (default: a broker in this process)")
 	c.Flags().IntVar(&f.workers, "workers", 0, "workers (default: the file's)")
-	c.Flags().BoolVar(&f.untilEnd, "until-end", false, "end when the sources have ended and everything is processed")
+	c.Flags().BoolVar(&f.untilEnd, "until-end", false, "end when the sources have ended (one with follow: true does not) and everything is processed")
 	c.Flags().IntVar(&f.top, "top", 0, "at the end print so many of the largest values of the last output topic")
 	c.Flags().BoolVar(&f.leave, "leave", false, "give the partitions to other processes at once when this one stops, instead of keeping its place")
 	return c

@@ -113,8 +113,7 @@ type pipeline struct {
 	process *launch.Process
 	sources []*host.Source
 	sinks   []*host.Sink
-	// reading counts the sources that have not ended.
-	reading atomic.Int32
+	ended   []atomic.Bool // by source
 }
 
 // open makes all parts; nothing runs yet.
@@ -170,10 +169,10 @@ func (p *pipeline) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := []func(context.Context) error{}
-	p.reading.Store(int32(len(p.sources)))
-	for _, s := range p.sources {
+	p.ended = make([]atomic.Bool, len(p.sources))
+	for i, s := range p.sources {
 		parts = append(parts, func(ctx context.Context) error {
-			defer p.reading.Add(-1)
+			defer p.ended[i].Store(true)
 			return s.Run(ctx)
 		})
 	}
@@ -187,6 +186,9 @@ func (p *pipeline) run(ctx context.Context) error {
 		defer cancel()
 		return p.untilEnd(ctx)
 	})
+	if p.UntilEnd {
+		parts = append(parts, p.sayWaiting)
+	}
 	if p.Progress != nil {
 		parts = append(parts, p.report)
 	}
@@ -205,7 +207,7 @@ func (p *pipeline) run(ctx context.Context) error {
 
 // untilEnd processes all there is and waits until the sinks have it.
 func (p *pipeline) untilEnd(ctx context.Context) error {
-	if err := p.process.RunToEnd(ctx, func() bool { return p.reading.Load() > 0 }, nil); err != nil || ctx.Err() != nil {
+	if err := p.process.RunToEnd(ctx, func() bool { return len(p.reading()) > 0 }, nil); err != nil || ctx.Err() != nil {
 		return err
 	}
 	tick := time.NewTicker(drainPoll)

@@ -325,3 +325,39 @@ func TestStopsWhenTold(t *testing.T) {
 		t.Errorf("results: %q", got)
 	}
 }
+
+// TestSaysWhyItWaits: a run that is to end and cannot says which source it
+// waits for, once.
+func TestSaysWhyItWaits(t *testing.T) {
+	p := newPlace(t)
+	p.write(t, "book.txt", "to be\n")
+	plan := p.load(t, strings.ReplaceAll(wordCount, "follow: false", "follow: true"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	said := make(chan string, 8)
+	logger := slog.New(slog.NewTextHandler(lineWriter(said), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Pipeline(ctx, plan, Options{Log: p.Log, Dir: p.dir, Command: command, UntilEnd: true, LeaveOnClose: true, Logger: logger})
+	}()
+	select {
+	case line := <-said:
+		if !strings.Contains(line, "words-book") || !strings.Contains(line, "follow: false") {
+			t.Errorf("said %q", line)
+		}
+	case err := <-ended:
+		t.Fatalf("ended: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// lineWriter hands on what is written.
+type lineWriter chan<- string
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
+}
