@@ -1,11 +1,9 @@
 package logbroker
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
-	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -88,8 +86,8 @@ func (p *produce) finish() {
 // producePartition appends the batch of one partition.
 func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPartition, t *topic, p kmsg.ProduceRequestTopicPartition, req *kmsg.ProduceRequest) {
 	fail := func(err error) {
-		rp.ErrorCode = produceCode(err)
-		text := err.Error()
+		rp.ErrorCode = errorCode(err)
+		text := errorMessage(err)
 		rp.ErrorMessage = &text
 	}
 	part, err := b.topics.partition(t, p.Partition)
@@ -170,32 +168,4 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (c
 	}
 	defer e.gate.RUnlock()
 	return p.log.Append(batch, nil)
-}
-
-// produceCode is the error code of a failed append.
-func produceCode(err error) int16 {
-	var ke *kerr.Error
-	switch {
-	case errors.As(err, &ke):
-		return ke.Code
-	case errors.Is(err, commitlog.ErrOutOfOrderSequence):
-		return kerr.OutOfOrderSequenceNumber.Code
-	case errors.Is(err, commitlog.ErrInvalidProducerEpoch):
-		return kerr.InvalidProducerEpoch.Code
-	case errors.Is(err, commitlog.ErrInvalidTxnState):
-		return kerr.InvalidTxnState.Code
-	case errors.Is(err, commitlog.ErrConcurrentTransactions):
-		return kerr.ConcurrentTransactions.Code
-	case errors.Is(err, recordbatch.ErrCorrupt):
-		return kerr.CorruptMessage.Code
-	case errors.Is(err, commitlog.ErrInvalidBatch):
-		return kerr.InvalidRecord.Code
-	case errors.Is(err, commitlog.ErrOffsetOutOfRange):
-		return kerr.OffsetOutOfRange.Code
-	case errors.Is(err, commitlog.ErrClosed):
-		return kerr.UnknownTopicOrPartition.Code
-	case errors.Is(err, syscall.ENOSPC):
-		return kerr.KafkaStorageError.Code
-	}
-	return kerr.KafkaStorageError.Code
 }

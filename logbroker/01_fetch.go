@@ -104,7 +104,7 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 	res, err := f.b.readFrom(part, p.FetchOffset, f.committed, maxBytes, first, nil)
 	rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
 	if err != nil {
-		rp.ErrorCode = produceCode(err)
+		rp.ErrorCode = errorCode(err)
 		return 0
 	}
 	if len(res.Batches) > 0 {

@@ -56,7 +56,7 @@ func (b *Broker) askedTopic(t kmsg.MetadataRequestTopic, create bool) kmsg.Metad
 	}
 	if b.topics.byName(*t.Topic) == nil && create {
 		if _, err := b.topics.create(*t.Topic, b.cfg.DefaultPartitions, map[string]string{}, false); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-			out.ErrorCode = produceCode(err)
+			out.ErrorCode = errorCode(err)
 			return out
 		}
 	}

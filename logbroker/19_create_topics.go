@@ -26,8 +26,8 @@ func (b *Broker) handleCreateTopics(r *request) {
 				err = b.createTopic(&rt, t, req.ValidateOnly)
 			}
 			if err != nil {
-				rt.ErrorCode = produceCode(err)
-				text := err.Error()
+				rt.ErrorCode = errorCode(err)
+				text := errorMessage(err)
 				rt.ErrorMessage = &text
 			}
 			resp.Topics = append(resp.Topics, rt)

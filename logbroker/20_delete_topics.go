@@ -30,8 +30,8 @@ func (b *Broker) handleDeleteTopics(r *request) {
 				rt.Topic, rt.TopicID = &found.name, found.id
 				if err := b.topics.delete(found); err != nil {
 					b.log.Error("topic was not deleted", "topic", found.name, "error", err)
-					rt.ErrorCode = produceCode(err)
-					text := kerr.ErrorForCode(rt.ErrorCode).Error()
+					rt.ErrorCode = errorCode(err)
+					text := errorMessage(kerr.ErrorForCode(rt.ErrorCode))
 					rt.ErrorMessage = &text
 				}
 			}

@@ -19,7 +19,7 @@ func (b *Broker) handleDeleteRecords(r *request) {
 				rp.Partition, rp.LowWatermark = p.Partition, -1
 				start, err := b.deleteRecords(t.Topic, p.Partition, p.Offset)
 				if err != nil {
-					rp.ErrorCode = produceCode(err)
+					rp.ErrorCode = errorCode(err)
 				} else {
 					rp.LowWatermark = start
 				}

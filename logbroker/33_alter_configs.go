@@ -41,6 +41,6 @@ func alterError(err error) (code int16, message *string) {
 	if err == nil {
 		return 0, nil
 	}
-	text := err.Error()
-	return produceCode(err), &text
+	text := errorMessage(err)
+	return errorCode(err), &text
 }

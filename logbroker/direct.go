@@ -34,7 +34,7 @@ func withCode(err error) error {
 	if code := (*kerr.Error)(nil); errors.As(err, &code) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", kerr.ErrorForCode(produceCode(err)), err)
+	return fmt.Errorf("%w: %w", kerr.ErrorForCode(errorCode(err)), err)
 }
 
 // Fetch reads whole batches from the one that holds the offset on, up to the

@@ -217,11 +217,11 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 	defer s.edit.Unlock()
 	switch {
 	case s.byName(name) != nil:
-		return meta.Topic{}, kerr.TopicAlreadyExists
+		return meta.Topic{}, fmt.Errorf("%w: it exists already", kerr.TopicAlreadyExists)
 	case partitions < 1:
-		return meta.Topic{}, kerr.InvalidPartitions
+		return meta.Topic{}, fmt.Errorf("%w: %d partitions, at least 1 is needed", kerr.InvalidPartitions, partitions)
 	case s.now.Load().count+int(partitions) > s.b.cfg.Limits.Partitions:
-		return meta.Topic{}, kerr.PolicyViolation
+		return meta.Topic{}, fmt.Errorf("%w: %d partitions more, and this broker has at most %d", kerr.PolicyViolation, partitions, s.b.cfg.Limits.Partitions)
 	}
 	id, err := s.b.newTopicID()
 	if err != nil {
@@ -305,16 +305,18 @@ func (s *topicSet) removeDirs(row meta.Topic) error {
 	return s.b.meta.Commit(batch, false)
 }
 
+var errTopicName = fmt.Errorf("%w: a name has 1 to %d letters, digits, dots, underscores and hyphens, and is neither . nor ..", kerr.InvalidTopicException, maxTopicName)
+
 // checkTopicName keeps a name from leaving the data directory and to what
 // Kafka allows.
 func checkTopicName(name string) error {
 	if name == "" || name == "." || name == ".." || len(name) > maxTopicName {
-		return kerr.InvalidTopicException
+		return errTopicName
 	}
 	for i := range len(name) {
 		c := name[i]
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
-			return kerr.InvalidTopicException
+			return errTopicName
 		}
 	}
 	return nil

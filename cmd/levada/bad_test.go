@@ -133,3 +133,27 @@ func TestUnreadableFile(t *testing.T) {
 		t.Errorf("exit %d\n%s", out.code, out.stderr)
 	}
 }
+
+// TestBadTopics: what cannot be done for one topic is said in the broker's
+// words, once, and the others are done and shown.
+func TestBadTopics(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "there", "-b", s.address)
+	for _, c := range []struct {
+		args           []string
+		stdout, stderr string
+	}{
+		{[]string{"create", "there", "new", "a b"}, "new", `"a b": INVALID_TOPIC_EXCEPTION: a name has 1 to 249 letters, digits, dots, underscores and hyphens, and is neither . nor ..` + "\n" + `topic "there": TOPIC_ALREADY_EXISTS: it exists already`},
+		{[]string{"create", "none", "-p", "0"}, "", `topic "none": INVALID_PARTITIONS: 0 partitions`},
+		{[]string{"create", "none", "-c", "cleanup.policy=shred"}, "", `topic "none": INVALID_CONFIG: "shred" is no value of cleanup.policy`},
+		{[]string{"delete", "none", "new"}, "new", `topic "none": UNKNOWN_TOPIC_OR_PARTITION`},
+	} {
+		out := levada(t, "", append([]string{"topic", "-b", s.address}, c.args...)...)
+		if out.code != exitInput || !strings.Contains(out.stderr, c.stderr) || strings.Count(out.stderr, "INVALID_TOPIC") > 1 {
+			t.Errorf("%v: exit %d\n%s", c.args, out.code, out.stderr)
+		}
+		if c.stdout == "" && out.stdout != "" || !strings.Contains(out.stdout, c.stdout) {
+			t.Errorf("%v: printed %q, want %q", c.args, out.stdout, c.stdout)
+		}
+	}
+}

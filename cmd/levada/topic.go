@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func (a *app) topicCommand() *cobra.Command {
@@ -51,15 +54,16 @@ func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 				Topic      string `json:"topic"`
 				Partitions int32  `json:"partitions"`
 			}
-			var rows []row
+			rows, faults := []row{}, []error{}
 			for _, r := range created.Sorted() {
 				if r.Err != nil {
-					return wrongInput(fmt.Errorf("topic %q: %w", r.Topic, withMessage(r.Err, r.ErrMessage)))
+					faults = append(faults, explained("topic "+strconv.Quote(r.Topic), r.Err, r.ErrMessage))
+					continue
 				}
 				rows = append(rows, row{r.Topic, r.NumPartitions})
 				t.rows = append(t.rows, []string{r.Topic, strconv.Itoa(int(r.NumPartitions))})
 			}
-			return a.print(c.OutOrStdout(), map[string]any{"created": rows}, t)
+			return a.printDone(c, map[string]any{"created": rows}, t, faults)
 		},
 	}
 	c.Flags().Int32VarP(&partitions, "partitions", "p", 4, "number of partitions")
@@ -67,12 +71,33 @@ func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 	return c
 }
 
-func withMessage(err error, message string) error {
-	if message == "" || strings.Contains(err.Error(), message) {
-		return err
+// printDone prints what was done, if anything was, and returns what was not.
+func (a *app) printDone(c *cobra.Command, done map[string]any, t table, faults []error) error {
+	var err error
+	if len(t.rows) > 0 {
+		err = a.print(c.OutOrStdout(), done, t)
 	}
-	return fmt.Errorf("%w (%s)", err, message)
+	return wrongInput(errors.Join(append(faults, err)...))
 }
+
+// explained is an error of the broker with its own words for it, which begin
+// with the name of the thing or are without it.
+func explained(thing string, err error, message string) error {
+	var known *kerr.Error
+	message = strings.TrimPrefix(message, thing+": ")
+	if message == "" || !errors.As(err, &known) {
+		return fmt.Errorf("%s: %w", thing, err)
+	}
+	return &explainedError{known, fmt.Sprintf("%s: %s: %s", thing, known.Message, message)}
+}
+
+type explainedError struct {
+	known *kerr.Error
+	text  string
+}
+
+func (e *explainedError) Error() string { return e.text }
+func (e *explainedError) Unwrap() error { return e.known }
 
 func (a *app) topicListCommand(cl *cluster) *cobra.Command {
 	var internal bool
@@ -101,7 +126,7 @@ func (a *app) topicListCommand(cl *cluster) *cobra.Command {
 			}
 			rows := []row{}
 			for _, d := range topics.Sorted() {
-				rows = append(rows, row{d.Topic, d.ID.String(), len(d.Partitions), d.Partitions.NumReplicas()})
+				rows = append(rows, row{d.Topic, topicID(d.ID), len(d.Partitions), d.Partitions.NumReplicas()})
 				t.rows = append(t.rows, []string{d.Topic, strconv.Itoa(len(d.Partitions)), strconv.Itoa(d.Partitions.NumReplicas())})
 			}
 			return a.print(c.OutOrStdout(), map[string]any{"topics": rows}, t)
@@ -110,6 +135,9 @@ func (a *app) topicListCommand(cl *cluster) *cobra.Command {
 	c.Flags().BoolVar(&internal, "internal", false, "list internal topics too")
 	return c
 }
+
+// topicID is Kafka's text form of a topic id.
+func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 type partitionRow struct {
 	Partition   int32 `json:"partition"`
@@ -166,7 +194,7 @@ func describeTopic(ctx context.Context, admin *kadm.Client, name string) (topicD
 	if !ok || d.Err != nil {
 		return topicDetail{}, inputError(fmt.Errorf("topic %q does not exist (see: levada topic list)", name))
 	}
-	out := topicDetail{Topic: name, ID: d.ID.String(), Configs: map[string]string{}}
+	out := topicDetail{Topic: name, ID: topicID(d.ID), Configs: map[string]string{}}
 	starts, err := admin.ListStartOffsets(ctx, name)
 	if err != nil {
 		return out, err
@@ -239,13 +267,16 @@ func (a *app) topicDeleteCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			t := table{header: []string{"DELETED"}}
+			rows, faults := []string{}, []error{}
 			for _, r := range deleted.Sorted() {
 				if r.Err != nil {
-					return wrongInput(fmt.Errorf("topic %q: %w", r.Topic, r.Err))
+					faults = append(faults, explained("topic "+strconv.Quote(r.Topic), r.Err, r.ErrMessage))
+					continue
 				}
+				rows = append(rows, r.Topic)
 				t.rows = append(t.rows, []string{r.Topic})
 			}
-			return a.print(c.OutOrStdout(), map[string]any{"deleted": names}, t)
+			return a.printDone(c, map[string]any{"deleted": rows}, t, faults)
 		},
 	}
 }

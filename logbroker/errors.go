@@ -1,0 +1,53 @@
+package logbroker
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+// errorCode is the error code that a client is told.
+func errorCode(err error) int16 {
+	var ke *kerr.Error
+	switch {
+	case errors.As(err, &ke):
+		return ke.Code
+	case errors.Is(err, commitlog.ErrOutOfOrderSequence):
+		return kerr.OutOfOrderSequenceNumber.Code
+	case errors.Is(err, commitlog.ErrInvalidProducerEpoch):
+		return kerr.InvalidProducerEpoch.Code
+	case errors.Is(err, commitlog.ErrInvalidTxnState):
+		return kerr.InvalidTxnState.Code
+	case errors.Is(err, commitlog.ErrConcurrentTransactions):
+		return kerr.ConcurrentTransactions.Code
+	case errors.Is(err, recordbatch.ErrCorrupt):
+		return kerr.CorruptMessage.Code
+	case errors.Is(err, commitlog.ErrInvalidBatch):
+		return kerr.InvalidRecord.Code
+	case errors.Is(err, commitlog.ErrOffsetOutOfRange):
+		return kerr.OffsetOutOfRange.Code
+	case errors.Is(err, commitlog.ErrClosed):
+		return kerr.UnknownTopicOrPartition.Code
+	case errors.Is(err, syscall.ENOSPC):
+		return kerr.KafkaStorageError.Code
+	}
+	return kerr.KafkaStorageError.Code
+}
+
+// errorMessage is what an error says beside its code, which the client knows.
+func errorMessage(err error) string {
+	text := err.Error()
+	var known *kerr.Error
+	if !errors.As(err, &known) {
+		return text
+	}
+	if more := strings.Replace(text, known.Error()+": ", "", 1); more != text {
+		return more
+	}
+	return strings.Replace(text, known.Error(), known.Description, 1)
+}
