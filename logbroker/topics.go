@@ -305,7 +305,7 @@ func (s *topicSet) removeDirs(row meta.Topic) error {
 	return s.b.meta.Commit(batch, false)
 }
 
-var errTopicName = fmt.Errorf("%w: a name has 1 to %d letters, digits, dots, underscores and hyphens, and is neither . nor ..", kerr.InvalidTopicException, maxTopicName)
+var errTopicName = fmt.Errorf(`%w: a name has 1 to %d letters, digits, dots, underscores and hyphens, and is not "." or ".."`, kerr.InvalidTopicException, maxTopicName)
 
 // checkTopicName keeps a name from leaving the data directory and to what
 // Kafka allows.

@@ -143,7 +143,7 @@ func TestBadTopics(t *testing.T) {
 		args           []string
 		stdout, stderr string
 	}{
-		{[]string{"create", "there", "new", "a b"}, "new", `"a b": INVALID_TOPIC_EXCEPTION: a name has 1 to 249 letters, digits, dots, underscores and hyphens, and is neither . nor ..` + "\n" + `topic "there": TOPIC_ALREADY_EXISTS: it exists already`},
+		{[]string{"create", "there", "new", "a b"}, "new", `"a b": INVALID_TOPIC_EXCEPTION: a name has 1 to 249 letters, digits, dots, underscores and hyphens, and is not "." or ".."` + "\n" + `topic "there": TOPIC_ALREADY_EXISTS: it exists already`},
 		{[]string{"create", "none", "-p", "0"}, "", `topic "none": INVALID_PARTITIONS: 0 partitions`},
 		{[]string{"create", "none", "-c", "cleanup.policy=shred"}, "", `topic "none": INVALID_CONFIG: "shred" is no value of cleanup.policy`},
 		{[]string{"delete", "none", "new"}, "new", `topic "none": UNKNOWN_TOPIC_OR_PARTITION`},
