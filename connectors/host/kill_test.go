@@ -214,11 +214,11 @@ func TestKilledSink(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := running(t, s.Run)
-	kills := 0
+	kills, killed := 0, 0
 	eventually(t, "all records in the target", func() bool {
 		st := s.Status()
-		if st.PID != 0 && kills < 12 && random.IntN(30) == 0 {
-			kills++
+		if st.PID != 0 && st.PID != killed && kills < 12 && random.IntN(30) == 0 {
+			kills, killed = kills+1, st.PID
 			kill(st.PID)
 		}
 		return kills >= 4 && !slices.ContainsFunc([]int32{0, 1}, func(p int32) bool {
