@@ -39,25 +39,23 @@ func (b *Builder) Append(timestampMs int64, key, value []byte, headers Headers) 
 		b.baseTime, b.maxTime = timestampMs, timestampMs
 	}
 	b.maxTime = max(b.maxTime, timestampMs)
-	tsDelta, offDelta := timestampMs-b.baseTime, int64(b.count)
-	hl := len(headers)
-	if hl == 0 {
-		hl = 1
-	}
-	size := 1 + varintLen(tsDelta) + varintLen(offDelta) + bytesLen(key) + bytesLen(value) + hl
-	p := binary.AppendVarint(b.buf, int64(size))
+	b.buf = appendRecord(b.buf, timestampMs-b.baseTime, int64(b.count), key, value, headers)
+	b.count++
+}
+
+// appendRecord appends the encoded form of a record.
+func appendRecord(p []byte, timeDelta, offsetDelta int64, key, value []byte, headers Headers) []byte {
+	size := 1 + varintLen(timeDelta) + varintLen(offsetDelta) + bytesLen(key) + bytesLen(value) + max(len(headers), 1)
+	p = binary.AppendVarint(p, int64(size))
 	p = append(p, 0)
-	p = binary.AppendVarint(p, tsDelta)
-	p = binary.AppendVarint(p, offDelta)
+	p = binary.AppendVarint(p, timeDelta)
+	p = binary.AppendVarint(p, offsetDelta)
 	p = appendBytes(p, key)
 	p = appendBytes(p, value)
 	if len(headers) == 0 {
-		p = append(p, 0)
-	} else {
-		p = append(p, headers...)
+		return append(p, 0)
 	}
-	b.buf = p
-	b.count++
+	return append(p, headers...)
 }
 
 // Batch finishes the header and returns the bytes, which belong to the caller

@@ -13,7 +13,7 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// compress is the other side's part: Levada itself writes no compressed batch.
+// compress is what other clients write.
 func compress(t testing.TB, c Codec, p []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
