@@ -182,7 +182,8 @@ func (l *Log) roomFor(b recordbatch.Batch) (*segment, error) {
 	seg := l.active()
 	size := seg.size.Load()
 	relative := b.LastOffset() - seg.base
-	if size == 0 || (size+int64(len(b)) <= l.cfg.SegmentBytes && relative <= math.MaxInt32) {
+	limits := l.limits.Load()
+	if size == 0 || (size+int64(len(b)) <= limits.sizeBytes && relative <= math.MaxInt32 && !seg.aged(b, limits.ageMs)) {
 		return seg, nil
 	}
 	if err := l.roll(); err != nil {

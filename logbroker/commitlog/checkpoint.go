@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	checkpointHeader = "levada checkpoint 1"
+	checkpointHeader = "levada checkpoint 2"
 	maxCheckpoint    = 64 << 20
 	keptSnapshots    = 2
 )
@@ -27,6 +27,7 @@ type checkpoint struct {
 type checkpointSegment struct {
 	base, sizeBytes             int64
 	maxTimestamp, maxTimeOffset int64
+	compactedTo                 int64
 	sums                        indexSums
 }
 
@@ -34,7 +35,7 @@ func (c checkpoint) encode() []byte {
 	var p bytes.Buffer
 	fmt.Fprintf(&p, "%s\nend %d\n", checkpointHeader, c.end)
 	for _, s := range c.segments {
-		fmt.Fprintf(&p, "segment %d %d %d %d %08x %08x\n", s.base, s.sizeBytes, s.maxTimestamp, s.maxTimeOffset, s.sums.offsets, s.sums.times)
+		fmt.Fprintf(&p, "segment %d %d %d %d %d %08x %08x\n", s.base, s.sizeBytes, s.maxTimestamp, s.maxTimeOffset, s.compactedTo, s.sums.offsets, s.sums.times)
 	}
 	fmt.Fprintf(&p, "crc %08x\n", crc32.Checksum(p.Bytes(), castagnoli))
 	return p.Bytes()
@@ -60,7 +61,7 @@ func decodeCheckpoint(p []byte) (checkpoint, error) {
 	last := int64(-1)
 	for _, line := range lines[2:] {
 		var s checkpointSegment
-		_, err := fmt.Sscanf(line, "segment %d %d %d %d %x %x", &s.base, &s.sizeBytes, &s.maxTimestamp, &s.maxTimeOffset, &s.sums.offsets, &s.sums.times)
+		_, err := fmt.Sscanf(line, "segment %d %d %d %d %d %x %x", &s.base, &s.sizeBytes, &s.maxTimestamp, &s.maxTimeOffset, &s.compactedTo, &s.sums.offsets, &s.sums.times)
 		if err != nil || s.base <= last || s.sizeBytes < 0 || s.base > c.end {
 			return checkpoint{}, errCheckpoint
 		}
@@ -81,7 +82,7 @@ func (l *Log) saveCheckpoint() error {
 			return err
 		}
 		ts, offset := s.newestTimestamp()
-		c.segments = append(c.segments, checkpointSegment{s.base, s.size.Load(), ts, offset, s.sums})
+		c.segments = append(c.segments, checkpointSegment{s.base, s.size.Load(), ts, offset, s.compactedTo.Load(), s.sums})
 	}
 	l.mu.RLock()
 	snapshot := l.state.encodeSnapshot(end)

@@ -26,6 +26,9 @@ type Config struct {
 	// SegmentBytes is the size past which a segment is sealed. A batch larger
 	// than that gets a segment of its own. Default 128 MiB, at most 1 GiB.
 	SegmentBytes int64
+	// SegmentAge is how much younger than the first batch of a segment the next
+	// one may be; past it the segment is sealed. 0: any.
+	SegmentAge time.Duration
 	// IndexIntervalBytes is the spacing of index entries. Default 4096.
 	IndexIntervalBytes int
 	// LogStart is the first offset that may be read, as the caller recorded it.

@@ -17,15 +17,19 @@ const (
 	indexSuffix     = ".index"
 	timeIndexSuffix = ".timeindex"
 	snapshotSuffix  = ".snapshot"
-	cutSuffix       = ".cut" // a copy that is not finished
+	sealSuffix      = ".seal"
+	cutSuffix       = ".cut"     // a copy that is not finished
+	compactSuffix   = ".compact" // a compacted segment that is not in its place
 	checkpointFile  = "levada-checkpoint"
 	markFile        = "levada-synced"
+	swapFile        = "levada-swap"
 )
 
 func offsetName(offset int64, suffix string) string { return fmt.Sprintf("%020d%s", offset, suffix) }
 func logName(base int64) string                     { return offsetName(base, logSuffix) }
 func indexName(base int64) string                   { return offsetName(base, indexSuffix) }
 func timeIndexName(base int64) string               { return offsetName(base, timeIndexSuffix) }
+func sealName(base int64) string                    { return offsetName(base, sealSuffix) }
 func snapshotName(end int64) string                 { return offsetName(end, snapshotSuffix) }
 
 func sumsOf(offsets, times []byte) indexSums {
@@ -54,7 +58,7 @@ func (d *directory) list() (listing, error) {
 	}
 	var l listing
 	for _, name := range names {
-		if strings.HasSuffix(name, cutSuffix) {
+		if strings.HasSuffix(name, cutSuffix) || strings.HasSuffix(name, compactSuffix) {
 			l.leftovers = append(l.leftovers, name)
 		}
 		digits, suffix, ok := strings.Cut(name, ".")

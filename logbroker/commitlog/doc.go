@@ -12,8 +12,8 @@
 //   - A torn tail is cut at the last whole batch. Damage below what is known
 //     to have been synced is reported as a *DamageError and left as it is.
 //
-// It leaves out replication, retention, compaction and any waiting: callers
-// decide when to sync and how far readers may see.
+// It leaves out replication and any waiting: callers decide when to sync, to
+// delete and to compact, and how far readers may see.
 //
 // docs/format/segment.md describes the files.
 package commitlog

@@ -32,6 +32,7 @@ type Log struct {
 	mu    sync.RWMutex
 	state *state
 
+	limits         atomic.Pointer[segmentLimits]
 	segments       atomic.Pointer[[]*segment] // ascending, the last is active; replaced, never changed
 	start          atomic.Int64
 	end            atomic.Int64
@@ -44,6 +45,9 @@ type Log struct {
 	awake  awakeList
 	damage damageList
 	saved  int64 // end of the log as the checkpoint has it; under appends
+	// swapping: the checkpoint is older than the last swap, whose decision is
+	// still there; under appends.
+	swapping bool
 }
 
 // Start is the first offset that may be read.
@@ -171,7 +175,7 @@ func (l *Log) DeleteTo(offset int64) error {
 }
 
 func (d *directory) removeSegment(base int64) error {
-	return errors.Join(d.remove(logName(base)), d.remove(indexName(base)), d.remove(timeIndexName(base)))
+	return errors.Join(d.remove(logName(base)), d.remove(indexName(base)), d.remove(timeIndexName(base)), d.remove(sealName(base)))
 }
 
 // Close syncs, writes the checkpoint that lets the next start read nothing,

@@ -25,33 +25,53 @@ func (l *Log) Read(offset, end int64, maxBytes int, minOneBatch bool, dst []byte
 		return dst, ErrClosed
 	}
 	end = min(end, logEnd)
-	seg := l.segmentOf(offset)
-	if offset >= end || seg == nil {
-		return dst, nil
+	var closed *segment
+	for {
+		seg := l.segmentOf(offset)
+		if offset >= end || seg == nil {
+			return dst, nil
+		}
+		out, err := l.readSegment(&segmentRead{seg: seg, offset: offset, end: end, maxBytes: max(maxBytes, 0), minOne: minOneBatch}, dst)
+		switch {
+		case errors.Is(err, errGap):
+			offset = seg.end.Load()
+		case errors.Is(err, ErrClosed) && !l.closed.Load():
+			if offset < l.start.Load() {
+				return dst, fmt.Errorf("%w: %d was deleted", ErrOffsetOutOfRange, offset)
+			}
+			if seg == closed {
+				return dst, err
+			}
+			closed = seg // compaction has put another in its place
+		default:
+			return out, err
+		}
 	}
-	l.wake(seg)
-	r := segmentRead{seg: seg, offset: offset, end: end, maxBytes: max(maxBytes, 0), minOne: minOneBatch}
+}
+
+// readSegment reads from one segment; on an error it returns dst as it is.
+func (l *Log) readSegment(r *segmentRead, dst []byte) ([]byte, error) {
+	l.wake(r.seg)
 	out, err := r.run(&l.hints, dst)
 	if errors.Is(err, recordbatch.ErrCorrupt) {
 		// The index may be wrong, or the batches are.
-		l.hints.drop(seg)
-		seg.forgetIndex()
+		l.hints.drop(r.seg)
+		r.seg.forgetIndex()
 		out, err = r.run(&l.hints, dst)
 	}
-	switch {
-	case errors.Is(err, recordbatch.ErrCorrupt):
-		err = &DamageError{Path: seg.path(), Position: r.position, Offset: offset, Reason: err}
+	if errors.Is(err, recordbatch.ErrCorrupt) {
+		err = &DamageError{Path: r.seg.path(), Position: r.position, Offset: r.offset, Reason: err}
 		l.damage.add(err)
-	case errors.Is(err, ErrClosed) && !l.closed.Load():
-		// DeleteTo removed the segment under the read.
-		err = fmt.Errorf("%w: %d was deleted", ErrOffsetOutOfRange, offset)
 	}
 	if err != nil {
 		return dst, err
 	}
-	l.cfg.Cache.read(seg, r.position, len(out)-len(dst))
+	l.cfg.Cache.read(r.seg, r.position, len(out)-len(dst))
 	return out, nil
 }
+
+// errGap says that compaction has left nothing from an offset on in a segment.
+var errGap = errors.New("the rest of the segment was compacted away")
 
 // segmentRead is one Read.
 type segmentRead struct {
@@ -85,6 +105,9 @@ func (r *segmentRead) run(h *hints, dst []byte) ([]byte, error) {
 		}
 		r.position += int64(skipped)
 		if first == 0 {
+			if skipped == 0 {
+				return dst[:kept], fmt.Errorf("%w: %d bytes at %d are no batch", recordbatch.ErrCorrupt, len(chunk), r.position)
+			}
 			want = max(want, recordbatch.HeaderSize) // all skipped: read on
 			continue
 		}
@@ -99,6 +122,9 @@ func (r *segmentRead) run(h *hints, dst []byte) ([]byte, error) {
 			continue
 		}
 		return r.take(h, dst, kept, skipped)
+	}
+	if r.seg.compactedTo.Load() >= 0 {
+		return dst[:kept], errGap
 	}
 	return dst[:kept], fmt.Errorf("%w: offset %d is not in its segment", recordbatch.ErrCorrupt, r.offset)
 }
@@ -124,7 +150,7 @@ func (r *segmentRead) skip(chunk []byte) (skipped, first int, err error) {
 	for len(chunk)-skipped >= recordbatch.HeaderSize {
 		b := recordbatch.Batch(chunk[skipped:])
 		n := int64(int32(binary.BigEndian.Uint32(b[8:]))) + recordbatch.LogOverhead
-		if n < recordbatch.HeaderSize || b[16] != recordbatch.Magic || b.LastOffsetDelta() < 0 || b.BaseOffset() > r.offset {
+		if n < recordbatch.HeaderSize || b[16] != recordbatch.Magic || b.LastOffsetDelta() < 0 || b.BaseOffset() > r.offset && r.seg.compactedTo.Load() < 0 {
 			return 0, 0, fmt.Errorf("%w: no batch at byte %d", recordbatch.ErrCorrupt, r.position+int64(skipped))
 		}
 		if b.NextOffset() > r.offset {
@@ -144,7 +170,7 @@ func (r *segmentRead) take(h *hints, dst []byte, kept, skipped int) ([]byte, err
 		if errors.Is(err, recordbatch.ErrShort) {
 			break
 		}
-		if err == nil && next >= 0 && b.BaseOffset() != next {
+		if err == nil && next >= 0 && !r.seg.follows(b, next) {
 			err = fmt.Errorf("%w: offset %d after %d", recordbatch.ErrCorrupt, b.BaseOffset(), next-1)
 		}
 		if err != nil {
@@ -246,6 +272,13 @@ func (l *Log) wake(seg *segment) {
 			l.log.Warn("segment did not close", "segment", oldest.path(), "error", err)
 		}
 	}
+}
+
+// drop forgets a segment that is no longer read.
+func (a *awakeList) drop(seg *segment) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.list = slices.DeleteFunc(a.list, func(s *segment) bool { return s == seg })
 }
 
 const maxDamage = 16

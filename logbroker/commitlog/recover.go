@@ -43,6 +43,7 @@ type recovery struct {
 	fromByte int64
 	end      int64 // of what was read so far
 	created  bool  // the log is new
+	swap     *swap // a decision that was made and may not be carried out
 	changed  bool  // there is more, or less, than the checkpoint says
 	notes    damageList
 }
@@ -69,6 +70,16 @@ func (r *recovery) run() (*Log, error) {
 // survey lists the segments, drops what an interruption or a DeleteTo left,
 // and checks that none is missing at the front.
 func (r *recovery) survey() error {
+	var err error
+	if r.swap, err = r.dir.readSwap(); err != nil {
+		return err
+	}
+	if r.swap != nil {
+		if err := r.dir.carryOut(*r.swap); err != nil {
+			return err
+		}
+		r.changed = true
+	}
 	have, err := r.dir.list()
 	if err != nil {
 		return err
@@ -123,6 +134,7 @@ func (r *recovery) trustCheckpoint() error {
 		return nil
 	}
 	r.mark = max(r.mark, c.end)
+	r.swap.amend(&c)
 	first := slices.IndexFunc(c.segments, func(s checkpointSegment) bool { return s.base >= r.segments[0].base })
 	if first < 0 {
 		return nil // all it knows was deleted since
@@ -163,6 +175,7 @@ func (r *recovery) adopt(known []checkpointSegment, end int64) error {
 		s.size.Store(k.sizeBytes)
 		s.end.Store(segEnd)
 		s.sums, s.maxTimestamp, s.maxTimeOffset = k.sums, k.maxTimestamp, k.maxTimeOffset
+		s.compactedTo.Store(k.compactedTo)
 		r.from, r.fromByte = i, k.sizeBytes
 	}
 	r.end = end
@@ -207,6 +220,12 @@ func (r *recovery) readSegment(s *segment, at int64, last bool) error {
 	if err != nil {
 		return err
 	}
+	end := int64(-1) // as the seal says
+	if at == 0 && !last {
+		if end, err = r.checkSeal(s, limit); err != nil {
+			return err
+		}
+	}
 	var index *sparseIndex
 	if at == 0 {
 		index = newIndex(s.base, s.interval)
@@ -222,7 +241,7 @@ func (r *recovery) readSegment(s *segment, at int64, last bool) error {
 			break
 		}
 		if err == nil {
-			err = r.accept(b)
+			err = r.accept(s, b)
 		}
 		if err != nil {
 			if err := r.endOfBatches(s, position, limit, last, err); err != nil {
@@ -235,11 +254,28 @@ func (r *recovery) readSegment(s *segment, at int64, last bool) error {
 		s.size.Store(w.at)
 		r.changed = true
 	}
+	if s.compactedTo.Load() >= 0 {
+		r.end = max(r.end, end)
+	}
 	s.end.Store(r.end)
 	s.lookup.Lock()
 	s.index = index
 	s.lookup.Unlock()
 	return nil
+}
+
+// checkSeal compares a segment that is read from its start with its seal, if it
+// has one, and returns the end of its offsets, otherwise -1.
+func (r *recovery) checkSeal(s *segment, sizeBytes int64) (end int64, err error) {
+	known, ok, err := r.dir.readSeal(s.base)
+	if err != nil || !ok {
+		return -1, err
+	}
+	if err := known.verify(s, sizeBytes); err != nil {
+		return -1, err
+	}
+	s.compactedTo.Store(known.compactedTo)
+	return known.end, nil
 }
 
 // checkEnd reads the batches after the last index entry: the index must lead to
@@ -264,8 +300,8 @@ func (r *recovery) checkEnd(s *segment, index *sparseIndex, end int64) error {
 }
 
 // accept checks a batch and takes it into the state.
-func (r *recovery) accept(b recordbatch.Batch) error {
-	if b.BaseOffset() != r.end {
+func (r *recovery) accept(s *segment, b recordbatch.Batch) error {
+	if !s.follows(b, r.end) {
 		return fmt.Errorf("%w: the batch says offset %d", recordbatch.ErrCorrupt, b.BaseOffset())
 	}
 	// The leader epoch is outside the CRC, as the offset is.
@@ -422,12 +458,16 @@ func (r *recovery) settleSegment(s *segment, last bool) error {
 func (r *recovery) finish() (*Log, error) {
 	l := &Log{cfg: r.cfg, dir: r.dir, log: r.cfg.Logger, state: r.state}
 	l.damage.errs = r.notes.errs
+	l.SetSegmentLimits(r.cfg.SegmentBytes, r.cfg.SegmentAge)
 	l.segments.Store(&r.segments)
 	l.start.Store(r.cfg.LogStart)
 	l.end.Store(r.end)
 	l.syncedEnd.Store(r.end)
 	l.state.aborted.dropBelow(r.cfg.LogStart)
 	l.firstUndecided.Store(l.state.txns.firstUndecided())
+	if err := r.segments[len(r.segments)-1].findFirstTimestamp(); err != nil {
+		return nil, err
+	}
 	mark, err := openMark(r.dir)
 	if err != nil {
 		return nil, fmt.Errorf("commitlog: %w", err)
@@ -438,6 +478,11 @@ func (r *recovery) finish() (*Log, error) {
 	if r.changed {
 		if err := l.saveCheckpoint(); err != nil {
 			r.log.Warn("checkpoint was not written; the next start reads more", "dir", r.dir.path, "error", err)
+			l.swapping = r.swap != nil
+		} else if r.swap != nil {
+			if err := l.dir.forgetSwap(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, s := range r.segments {

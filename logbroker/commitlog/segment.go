@@ -24,6 +24,14 @@ type segment struct {
 	size atomic.Int64 // bytes of whole batches
 	end  atomic.Int64 // offset after the last batch
 
+	// firstTimestamp is the newest of the first batch, of the active segment;
+	// under appends.
+	firstTimestamp int64
+	hasSeal        atomic.Bool // its seal is known to be there
+	// compactedTo is how far compaction has been over the segment, -1 if never.
+	// Otherwise its offsets have gaps.
+	compactedTo atomic.Int64
+
 	cold  atomic.Int64 // bytes that the page cache may have let go
 	noted int64        // bytes that the PageCache knows as written; under syncing
 
@@ -48,7 +56,13 @@ type indexSums struct{ offsets, times uint32 }
 func newSegment(dir *directory, base int64, interval int) *segment {
 	s := &segment{dir: dir, base: base, interval: interval, maxTimestamp: noTimestamp, maxTimeOffset: -1}
 	s.end.Store(base)
+	s.compactedTo.Store(-1)
 	return s
+}
+
+// follows tells whether a batch may come where expected is the next offset.
+func (s *segment) follows(b recordbatch.Batch, expected int64) bool {
+	return b.BaseOffset() == expected || b.BaseOffset() > expected && s.compactedTo.Load() >= 0
 }
 
 func (s *segment) path() string { return s.dir.join(logName(s.base)) }
@@ -119,6 +133,9 @@ func (s *segment) ReadAt(p []byte, position int64) (int, error) {
 func (s *segment) extend(b recordbatch.Batch, position int64) {
 	s.lookup.Lock()
 	defer s.lookup.Unlock()
+	if position == 0 {
+		s.firstTimestamp = b.MaxTimestamp()
+	}
 	s.index.add(b, position)
 	s.size.Store(position + int64(len(b)))
 	s.end.Store(b.NextOffset())
@@ -219,7 +236,7 @@ func (s *segment) buildIndex() (*sparseIndex, error) {
 		if errors.Is(err, io.EOF) {
 			return x, nil
 		}
-		if err == nil && b.BaseOffset() != expected {
+		if err == nil && !s.follows(b, expected) {
 			err = fmt.Errorf("offset %d", b.BaseOffset())
 		}
 		if err != nil {

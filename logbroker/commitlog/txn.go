@@ -109,6 +109,13 @@ func (a *abortedIndex) overlapping(from, to int64) []AbortedTxn {
 	return out
 }
 
+// drop forgets the transaction of a producer that ends with its marker at last.
+func (a *abortedIndex) drop(producerID, last int64) {
+	a.txns = slices.DeleteFunc(a.txns, func(t AbortedTxn) bool { return t.ProducerID == producerID && t.LastOffset == last })
+	a.reach = a.reach[:len(a.txns)]
+	a.measure(0)
+}
+
 // dropBelow forgets the transactions that end below start.
 func (a *abortedIndex) dropBelow(start int64) {
 	a.txns = slices.DeleteFunc(a.txns, func(t AbortedTxn) bool { return t.LastOffset < start })

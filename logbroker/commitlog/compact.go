@@ -1,0 +1,327 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// Compaction says when and what Compact removes. The rules are Kafka's.
+type Compaction struct {
+	// MinDirtyRatio is the share of the log, 0 to 1, that must not have been
+	// compacted before it is worth it.
+	MinDirtyRatio float64
+	// MinLag keeps records for at least so long. MaxLag compacts whatever the
+	// share, once the oldest record not seen is older; 0: never.
+	MinLag, MaxLag time.Duration
+	// DeleteRetention is how long tombstones and the markers of transactions
+	// stay after they were first seen.
+	DeleteRetention time.Duration
+}
+
+// CompactStats says what a Compact did. The zero value: nothing was worth it.
+type CompactStats struct {
+	To                      int64 // compacted below this offset
+	Records                 int64 // removed
+	BytesBefore, BytesAfter int64 // of the segments looked at
+}
+
+// Compactor is the memory of compaction, for one log at a time.
+type Compactor struct {
+	keys   *keyMap
+	filter recordbatch.Filter
+	reader recordbatch.Reader
+	buf    []byte
+	// Stop, if given, is asked after each batch; when it says yes Compact returns
+	// ErrClosed, and the log is as it was.
+	Stop func() bool
+}
+
+// NewCompactor makes a Compactor whose key map has about so many bytes: 24 a
+// key, rounded down to a power of two. A log with more keys is compacted in
+// several rounds.
+func NewCompactor(memoryBytes int64) *Compactor { return &Compactor{keys: newKeyMap(memoryBytes)} }
+
+// ErrCompactorMemory says that not even one batch of keys has room.
+var ErrCompactorMemory = errors.New("commitlog: the keys of one batch do not fit into the memory of compaction; give it more")
+
+// Compact keeps of each key the newest record, in the sealed segments below
+// what is decided. Offsets do not change; readers go on meanwhile. A crash at
+// any moment leaves the old segments or the new ones. Errors: ErrFailed,
+// ErrClosed, ErrCompactorMemory, a *DamageError, or that of the file system,
+// after which the log is as it was.
+func (l *Log) Compact(c *Compactor, cfg Compaction) (CompactStats, error) {
+	if err := l.settleSwap(); err != nil {
+		return CompactStats{}, err
+	}
+	run := compactRun{log: l, Compactor: c, cfg: cfg, nowMs: l.cfg.Now().UnixMilli(), seen: map[int64]bool{}}
+	if !run.plan() {
+		return CompactStats{}, nil
+	}
+	run.learn()
+	if err := run.mapKeys(); err != nil {
+		return CompactStats{}, err
+	}
+	for _, group := range run.groups() {
+		if err := run.rewrite(group); err != nil {
+			return run.stats, err
+		}
+	}
+	run.stats.To = run.to
+	return run.stats, nil
+}
+
+// compactRun is one Compact.
+type compactRun struct {
+	*Compactor
+	log   *Log
+	cfg   Compaction
+	nowMs int64
+
+	segments []*segment // to be rewritten
+	from, to int64      // what was not compacted before, and is looked at now
+
+	aborted map[int64][]AbortedTxn // by producer id
+	last    map[int64]int64        // last offset of each producer's last batch
+	seen    map[int64]bool         // producers with data since their last marker
+	stats   CompactStats
+}
+
+// plan finds what can be compacted and tells whether it is worth it.
+func (r *compactRun) plan() bool {
+	l := r.log
+	l.appends.Lock()
+	segs := *l.segments.Load()
+	r.to = min(segs[len(segs)-1].base, l.saved, l.LastStable())
+	l.appends.Unlock()
+	segs = segs[:len(segs)-1]
+	r.from = -1
+	var dirty, total int64
+	for _, s := range segs {
+		newest, _ := s.newestTimestamp()
+		if s.base >= r.to || s.compactedTo.Load() < s.end.Load() && r.cfg.MinLag > 0 && newest > r.nowMs-r.cfg.MinLag.Milliseconds() {
+			r.to = min(r.to, s.base)
+			break
+		}
+		r.segments = append(r.segments, s)
+		total += s.size.Load()
+		if to := s.compactedTo.Load(); to < s.end.Load() {
+			if r.from < 0 {
+				r.from = max(to, s.base)
+			}
+			dirty += s.size.Load()
+		}
+	}
+	if r.from < 0 || r.from >= r.to || total == 0 {
+		return false
+	}
+	return float64(dirty) >= r.cfg.MinDirtyRatio*float64(total) || r.overdue()
+}
+
+// overdue tells whether the oldest record not seen is older than MaxLag.
+func (r *compactRun) overdue() bool {
+	if r.cfg.MaxLag <= 0 {
+		return false
+	}
+	overdue := false
+	err := r.eachBatch(r.log.segmentOf(r.from), func(b recordbatch.Batch) error {
+		if b.NextOffset() <= r.from || b.Count() == 0 {
+			return nil
+		}
+		overdue = b.MaxTimestamp() <= r.nowMs-r.cfg.MaxLag.Milliseconds()
+		return io.EOF
+	})
+	return overdue && errors.Is(err, io.EOF)
+}
+
+// learn takes what the log knows of transactions and producers.
+func (r *compactRun) learn() {
+	l := r.log
+	r.aborted, r.last = map[int64][]AbortedTxn{}, map[int64]int64{}
+	for _, t := range l.Aborted(0, r.to) {
+		r.aborted[t.ProducerID] = append(r.aborted[t.ProducerID], t)
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for id, p := range l.state.producers {
+		r.last[id] = -1
+		if p.known > 0 {
+			m := p.batches[p.known-1]
+			r.last[id] = m.baseOffset + int64(m.lastDelta)
+		}
+	}
+}
+
+// isAborted tells whether a batch of data belongs to an aborted transaction.
+func (r *compactRun) isAborted(b recordbatch.Batch) bool {
+	if !b.IsTransactional() || b.IsControl() {
+		return false
+	}
+	return slices.ContainsFunc(r.aborted[b.ProducerID()], func(t AbortedTxn) bool {
+		return b.BaseOffset() >= t.FirstOffset && b.BaseOffset() <= t.LastOffset
+	})
+}
+
+func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) error {
+	w := newWalker(s, 0, s.size.Load())
+	expected := s.base
+	for {
+		b, position, err := w.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && !s.follows(b, expected) {
+			err = fmt.Errorf("%w: offset %d", recordbatch.ErrCorrupt, b.BaseOffset())
+		}
+		if err == nil {
+			err = b.Validate()
+		}
+		if err != nil {
+			return &DamageError{Path: s.path(), Position: position, Offset: expected, Reason: err}
+		}
+		if r.Stop != nil && r.Stop() {
+			return ErrClosed
+		}
+		expected = b.NextOffset()
+		if err := fn(b); err != nil {
+			return err
+		}
+	}
+}
+
+// mapKeys finds the newest offset of each key in what was not compacted
+// before, as far as the memory goes.
+func (r *compactRun) mapKeys() error {
+	r.keys.reset()
+	full := errors.New("full")
+	for _, s := range r.segments {
+		if s.end.Load() <= r.from {
+			continue
+		}
+		err := r.eachBatch(s, func(b recordbatch.Batch) error {
+			if b.NextOffset() <= r.from || b.BaseOffset() >= r.to || b.IsControl() || r.isAborted(b) {
+				return nil
+			}
+			fits, err := r.mapBatch(b)
+			if err == nil && !fits {
+				// Its keys that are in the map are right: their records stay.
+				r.to, err = b.BaseOffset(), full
+			}
+			return err
+		})
+		if errors.Is(err, full) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.to <= r.from {
+		return ErrCompactorMemory
+	}
+	r.segments = slices.DeleteFunc(r.segments, func(s *segment) bool { return s.base >= r.to })
+	return nil
+}
+
+func (r *compactRun) mapBatch(b recordbatch.Batch) (fits bool, err error) {
+	if err := r.reader.Reset(b); err != nil {
+		return false, err
+	}
+	var rec recordbatch.Record
+	for {
+		ok, err := r.reader.Next(&rec)
+		if !ok || err != nil {
+			return true, err
+		}
+		if rec.Key != nil && rec.Offset < r.to && !r.keys.put(rec.Key, rec.Offset) {
+			return false, nil
+		}
+	}
+}
+
+// groups cuts the segments into such that make one segment each.
+func (r *compactRun) groups() [][]*segment {
+	var out [][]*segment
+	var size int64
+	for _, s := range r.segments {
+		n := len(out)
+		if n == 0 || size+s.size.Load() > r.log.limits.Load().sizeBytes || s.end.Load()-out[n-1][0].base > math.MaxInt32 {
+			out, size = append(out, nil), 0
+			n++
+		}
+		out[n-1] = append(out[n-1], s)
+		size += s.size.Load()
+	}
+	return out
+}
+
+// keeps tells whether a record stays. horizon is when tombstones of its batch
+// may go, if that was set.
+func (r *compactRun) keeps(rec *recordbatch.Record, horizonMs int64, set bool) bool {
+	if rec.Offset >= r.to {
+		return true
+	}
+	if rec.Key == nil || rec.Offset < r.keys.get(rec.Key) {
+		return false
+	}
+	return rec.Value != nil || !set || r.nowMs < horizonMs
+}
+
+// filterBatch appends to dst what stays of a batch.
+func (r *compactRun) filterBatch(dst []byte, b recordbatch.Batch) (out []byte, err error) {
+	if b.BaseOffset() >= r.to {
+		return append(dst, b...), nil
+	}
+	horizon, set := b.DeleteHorizon()
+	set = set && b.Count() > 0
+	last, known := r.last[b.ProducerID()]
+	// The last batch of a producer carries its sequence, and where it has
+	// none its last marker the epoch.
+	lastOfProducer := known && (b.LastOffset() == last || last < 0 && b.IsControl())
+	discard, empty := false, false
+	if b.IsControl() {
+		empty = !r.seen[b.ProducerID()] // no data of its transaction is left
+		delete(r.seen, b.ProducerID())
+		discard = empty && set && horizon <= r.nowMs && !lastOfProducer
+		if discard {
+			r.forgetAborted(b)
+		}
+	} else {
+		if b.IsTransactional() {
+			r.seen[b.ProducerID()] = true
+		}
+		discard = r.isAborted(b)
+	}
+	tombstones := false
+	keep := func(rec *recordbatch.Record) bool {
+		stays := !discard && (b.IsControl() || r.keeps(rec, horizon, set))
+		tombstones = tombstones || stays && rec.Value == nil
+		return stays
+	}
+	before := len(dst)
+	out, kept, err := r.filter.Append(dst, b, recordbatch.NoHorizon, keep)
+	if err == nil && kept > 0 && !set && (empty || tombstones && b.BaseOffset() < r.to) {
+		out, kept, err = r.filter.Append(out[:before], b, r.nowMs+r.cfg.DeleteRetention.Milliseconds(), keep)
+	}
+	if err != nil {
+		return dst, err
+	}
+	r.stats.Records += int64(b.Count()) - int64(kept)
+	if kept == 0 && !lastOfProducer {
+		out = out[:before]
+	}
+	return out, nil
+}
+
+// forgetAborted drops the transaction whose marker goes: nothing is left of it.
+func (r *compactRun) forgetAborted(marker recordbatch.Batch) {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.aborted.drop(marker.ProducerID(), marker.LastOffset())
+}
