@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/levada/levada/runtime/logclient"
@@ -166,6 +170,25 @@ func (s *setup) repartition(ctx context.Context) error {
 	}
 }
 
+// createForAnyTime creates topics that take records of any time: they carry that
+// of the input, whose topic has taken it. A cluster that does not know the
+// config (before KIP-937) has no such bound, and is asked again without.
+func (s *setup) createForAnyTime(ctx context.Context, specs []logclient.TopicSpec) error {
+	lax := slices.Clone(specs)
+	for i := range lax {
+		lax[i].Configs = maps.Clone(lax[i].Configs)
+		if lax[i].Configs == nil {
+			lax[i].Configs = map[string]string{}
+		}
+		lax[i].Configs["message.timestamp.after.max.ms"] = strconv.FormatInt(math.MaxInt64, 10)
+	}
+	_, err := s.admin.CreateTopics(lax).Wait(ctx)
+	if errors.Is(err, logclient.ErrInvalidConfig) {
+		_, err = s.admin.CreateTopics(specs).Wait(ctx)
+	}
+	return err
+}
+
 func repartitionSpec(name string, partitions int32) logclient.TopicSpec {
 	// Kept until the runtime deletes what is committed, whatever the event time.
 	return logclient.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: -1, Configs: map[string]string{
@@ -243,7 +266,7 @@ func (s *setup) create(ctx context.Context, specs []logclient.TopicSpec) error {
 		}
 	}
 	if len(missing) > 0 {
-		if _, err := s.admin.CreateTopics(missing).Wait(ctx); err != nil {
+		if err := s.createForAnyTime(ctx, missing); err != nil {
 			return fmt.Errorf("create internal topics: %w", err)
 		}
 		if err := s.describe(ctx, names); err != nil {
@@ -322,7 +345,7 @@ func (s *setup) deadLetters(ctx context.Context) error {
 		return nil
 	}
 	spec := logclient.TopicSpec{Name: name, Partitions: 1, ReplicationFactor: -1}
-	if _, err := s.admin.CreateTopics([]logclient.TopicSpec{spec}).Wait(ctx); err != nil {
+	if err := s.createForAnyTime(ctx, []logclient.TopicSpec{spec}); err != nil {
 		return fmt.Errorf("create dead-letter topic %q: %w", name, err)
 	}
 	return s.describe(ctx, []string{name})

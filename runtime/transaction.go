@@ -161,8 +161,8 @@ func (w *worker) recover(now time.Time, err error) (time.Time, error) {
 		w.log.Warn("replaying the transaction without a record", "err", err)
 		w.beginAbort()
 		return now, nil
-	case errors.Is(err, logclient.ErrTooLarge):
-		return time.Time{}, err // it would be too large again
+	case errors.Is(err, logclient.ErrTooLarge), errors.Is(err, logclient.ErrRefused):
+		return time.Time{}, err // the batch would be the same again
 	case errors.Is(err, logclient.ErrFenced), errors.Is(err, logclient.ErrUnreachable):
 		return w.leave(now, err)
 	case errors.Is(err, logclient.ErrAborted):

@@ -181,6 +181,9 @@ func (c *Config) logError(stage string, err error) error {
 	if errors.Is(err, logclient.ErrTooLarge) {
 		return c.refuse(stage, "raise max.message.bytes of the topic, or make the record smaller", err)
 	}
+	if errors.Is(err, logclient.ErrRefused) {
+		return c.refuse(stage, "change what the topic's configs say of timestamps and keys, or the records", err)
+	}
 	if errors.Is(err, context.Canceled) {
 		return err
 	}

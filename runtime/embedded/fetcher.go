@@ -196,7 +196,7 @@ func (f *fetcher) read(p *partition, maxBytes int) (got int, unread bool, err er
 			return 0, false, fmt.Errorf("%w: %w", kerr.CorruptMessage, err)
 		}
 		next := batch.NextOffset()
-		hidden := aborted.Hides(batch) && f.committed || batch.IsControl()
+		hidden := aborted.Hides(batch) && f.committed || batch.IsControl() || batch.Count() == 0
 		if next <= p.position {
 			continue
 		}

@@ -65,7 +65,9 @@ func newBench(t *testing.T, plan *topology.Topology, change func(*runtime.Config
 
 func (b *bench) create(topic string, partitions int32) {
 	b.t.Helper()
-	if _, err := b.log.Admin().CreateTopics([]logclient.TopicSpec{{Name: topic, Partitions: partitions, ReplicationFactor: -1}}).Result(); err != nil {
+	// launch.Write stamps with the clock on the wall, which the broker's is far behind.
+	configs := map[string]string{"message.timestamp.after.max.ms": "9223372036854775807"}
+	if _, err := b.log.Admin().CreateTopics([]logclient.TopicSpec{{Name: topic, Partitions: partitions, ReplicationFactor: -1, Configs: configs}}).Result(); err != nil {
 		b.t.Fatal(err)
 	}
 }

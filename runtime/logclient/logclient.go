@@ -234,6 +234,11 @@ var (
 	ErrUnreachable = errors.New("logclient: no broker can be reached")
 	// ErrTooLarge: a batch is larger than its topic takes. It would be again.
 	ErrTooLarge = errors.New("logclient: batch is larger than the topic takes")
+	// ErrRefused: a topic does not take a batch as it is, for a timestamp or a
+	// null key. It would not the next time.
+	ErrRefused = errors.New("logclient: the topic does not take the batch")
+	// ErrInvalidConfig: a topic cannot have a config, or not that value.
+	ErrInvalidConfig = errors.New("logclient: invalid config")
 	// ErrOffsetGone: the offset is not in the log.
 	ErrOffsetGone = errors.New("logclient: offset is not in the log")
 )

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/runtime/logclient"
 )
 
@@ -20,6 +21,7 @@ var transactionTests = []subtest{
 	{name: "NewerWriterFencesTheOlder", run: testNewerWriter},
 	{name: "UnknownTopicAborts", run: testUnknownTopic},
 	{name: "TooLargeIsTold", run: testTooLarge},
+	{name: "RefusedIsTold", run: testRefused},
 	{name: "SilentTransactionIsAborted", run: testTransactionTimeout},
 	{name: "CloseDropsTheOpenTransaction", run: testCloseOpen},
 }
@@ -188,6 +190,30 @@ func testTooLarge(f *fixture) {
 	f.append(w, one, strings.Repeat("y", 900))
 	f.commit(w)
 	f.reader(false, at(one, 0)).want(one, f.end(one), strings.Repeat("y", 900))
+}
+
+// testRefused writes a record without a key to a compacted topic.
+func testRefused(f *fixture) {
+	one := tp(f.name("t"), 0)
+	wait(f, f.admin.CreateTopics([]logclient.TopicSpec{{Name: one.Topic, Partitions: 1, ReplicationFactor: -1, Configs: map[string]string{"cleanup.policy": "compact"}}}))
+	w := f.writer(f.name("w"))
+	var b recordbatch.Builder
+	b.Append(time.Now().UnixMilli(), nil, []byte("unkeyed"), nil)
+	err := w.Append(one, b.Batch())
+	if err == nil {
+		_, err = result(f, w.Commit(nil))
+	}
+	if !errors.Is(err, logclient.ErrRefused) {
+		f.Errorf("append without a key to a compacted topic: %v, want ErrRefused", err)
+	}
+	wait(f, w.Abort())
+	b.Reset(nil)
+	b.Append(time.Now().UnixMilli(), []byte("key"), []byte("keyed"), nil)
+	if err := w.Append(one, b.Batch()); err != nil {
+		f.Fatal(err)
+	}
+	f.commit(w)
+	f.reader(false, at(one, 0)).want(one, f.end(one), "keyed")
 }
 
 func testTransactionTimeout(f *fixture) {
