@@ -1,8 +1,8 @@
 package logbroker
 
 import (
+	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -89,6 +89,9 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		rp.ErrorCode = errorCode(err)
 		text := errorMessage(err)
 		rp.ErrorMessage = &text
+		if faults := (*recordFaults)(nil); errors.As(err, &faults) {
+			rp.ErrorRecords = faults.list
+		}
 	}
 	part, err := b.topics.partition(t, p.Partition)
 	if err != nil {
@@ -103,16 +106,16 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 	case err == nil && len(rest) > 0:
 		err = fmt.Errorf("%w: more than one batch for a partition", kerr.InvalidRecord)
 	case err == nil:
-		if err = b.checkSize(t, batch); err == nil {
-			err = batch.Validate()
-		}
+		err = batch.Validate()
+	}
+	if err == nil && (batch.IsControl() || batch.Count() < 1 || batch.LastOffsetDelta() != batch.Count()-1) {
+		err = kerr.InvalidRecord
+	}
+	if err == nil {
+		batch, err = b.accept(t, batch)
 	}
 	if err != nil {
 		fail(err)
-		return
-	}
-	if batch.IsControl() || batch.Count() < 1 || batch.LastOffsetDelta() != batch.Count()-1 {
-		fail(kerr.InvalidRecord)
 		return
 	}
 	result, err := b.append(part, batch, req.Version >= implicitVersion)
@@ -135,18 +138,6 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		}
 		pr.finish()
 	})
-}
-
-// checkSize refuses a batch above the topic's max.message.bytes.
-func (b *Broker) checkSize(t *topic, batch recordbatch.Batch) error {
-	limit := b.cfg.Limits.BatchBytes
-	if n, err := strconv.Atoi((*t.configs.Load())["max.message.bytes"]); err == nil {
-		limit = n
-	}
-	if len(batch) <= limit {
-		return nil
-	}
-	return fmt.Errorf("%w: a batch of %d bytes, topic %s takes %d: raise its max.message.bytes, or make the records smaller", kerr.MessageTooLarge, len(batch), t.name, limit)
 }
 
 // append writes a batch, whose CRC was checked, to the page cache. A

@@ -53,6 +53,11 @@ type Config struct {
 	// IndexIntervalBytes is the spacing of index entries. Default 4096.
 	IndexIntervalBytes int
 
+	// RetentionInterval is the time between two looks for what is too old or too
+	// much, CompactionInterval for what is to be compacted. Defaults: 5 min and
+	// 15 s, as Kafka's. A Synchronous broker looks only in Clean.
+	RetentionInterval, CompactionInterval time.Duration
+
 	// ClusterID names the cluster. Default: taken at random at the first start
 	// and kept in the data directory.
 	ClusterID string
@@ -104,6 +109,9 @@ type Limits struct {
 	// was written or read longest ago is let go, and read from the disk when it
 	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
 	CacheBytes int64
+	// CompactionBytes is the memory for the keys of the log that is being
+	// compacted, 24 bytes a key. Default 64 MiB.
+	CompactionBytes int64
 	// FreeBytes is the free disk space below which produces are refused, so
 	// that the broker's own database never meets a full disk. Default 64 MiB.
 	FreeBytes uint64
@@ -139,6 +147,8 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&c.SegmentBytes, 128<<20)
 	orDefault(&c.IndexIntervalBytes, 4096)
 	orDefault(&c.DefaultPartitions, 1)
+	orDefault(&c.RetentionInterval, 5*time.Minute)
+	orDefault(&c.CompactionInterval, 15*time.Second)
 	l := &c.Limits
 	orDefault(&l.ProduceBytes, 100<<20)
 	orDefault(&l.RequestBytes, 4<<20)
@@ -149,6 +159,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.Partitions, 20000)
 	orDefault(&l.Transactions, 100000)
 	orDefault(&l.CacheBytes, 1<<30)
+	orDefault(&l.CompactionBytes, 64<<20)
 	orDefault(&l.FreeBytes, 64<<20)
 	return c, errors.Join(faults...)
 }

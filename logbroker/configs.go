@@ -37,8 +37,8 @@ func ratio(s string) bool {
 	return err == nil && f >= 0 && f <= 1
 }
 
-// topicConfigs are the configs that a topic can have. They are stored and
-// answered; segment.bytes and max.message.bytes are acted on.
+// topicConfigs are the configs that a topic can have. All are stored and
+// answered; policy is what is acted on.
 var topicConfigs = []topicConfig{
 	{"cleanup.policy", kmsg.ConfigTypeList, "delete", oneOf("", "delete", "compact", "compact,delete", "delete,compact")},
 	{"compression.type", kmsg.ConfigTypeString, "producer", oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")},
@@ -141,7 +141,7 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 	if err := s.b.commitNew(batch); err != nil {
 		return kerr.KafkaStorageError
 	}
-	t.configs.Store(&configs)
+	t.setConfigs(s.b, configs)
 	return nil
 }
 

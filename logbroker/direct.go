@@ -18,8 +18,8 @@ func (b *Broker) Append(topic string, partition int32, batch recordbatch.Batch) 
 	if err != nil {
 		return -1, err
 	}
-	if err := b.checkSize(p.topic, batch); err != nil {
-		return -1, err
+	if batch, err = b.accept(p.topic, batch); err != nil {
+		return -1, withCode(err)
 	}
 	result, err := b.append(p, batch, true)
 	if err != nil {

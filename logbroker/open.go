@@ -46,6 +46,7 @@ func Open(cfg Config) (*Broker, error) {
 	b.run.listener, b.run.conns = map[net.Listener]struct{}{}, map[net.Conn]struct{}{}
 	b.timers.wake = b.wake
 	b.space.b = b
+	b.cleaner = cleaner{b: b, damaged: map[*partition]bool{}}
 	b.topics.init(b)
 	b.txns.init(b)
 	shapes := requestShapes()
@@ -66,6 +67,8 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	if !cfg.Synchronous {
 		b.run.work.Go(b.tickLoop)
+		first := b.now().Add(cfg.CompactionInterval)
+		b.cleaner.schedule(first, first)
 	}
 	return b, nil
 }

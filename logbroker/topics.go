@@ -25,6 +25,7 @@ type topic struct {
 	id         meta.TopicID
 	partitions []*partition
 	configs    atomic.Pointer[map[string]string] // replaced, never changed
+	policy     atomic.Pointer[policy]            // what they say
 }
 
 // topicSet are all topics. Readers take the maps without a lock.
@@ -148,7 +149,6 @@ func (s *topicSet) open(st start) error {
 // storage error, the others work.
 func (s *topicSet) openTopic(row meta.Topic, starts map[meta.Partition]int64, st start) *topic {
 	t := &topic{name: row.Name, id: row.ID}
-	t.configs.Store(&row.Configs)
 	for i := range row.Partitions {
 		p := &partition{broker: s.b, topic: t, index: i}
 		dir := s.dir(row.Name, i)
@@ -163,6 +163,7 @@ func (s *topicSet) openTopic(row meta.Topic, starts map[meta.Partition]int64, st
 		}
 		t.partitions = append(t.partitions, p)
 	}
+	t.setConfigs(s.b, row.Configs)
 	return t
 }
 
@@ -180,9 +181,6 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 		Suspect:            st.unclean,
 		SuspectDisk:        st.suspectDisk,
 		Cleanly:            !st.unclean,
-	}
-	if n, err := strconv.ParseInt(row.Configs["segment.bytes"], 10, 64); err == nil {
-		cfg.SegmentBytes = n
 	}
 	return cfg
 }

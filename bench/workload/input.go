@@ -20,10 +20,10 @@ const (
 	vocabulary   = 100_000
 )
 
-// firstTimestampMs is the time of the first record, 2026-01-01; records follow
+// firstTimestampMs is the time of the first record, 2020-01-01; records follow
 // at recordsPerMs, so that event time is part of the seed.
 const (
-	firstTimestampMs = 1_767_225_600_000
+	firstTimestampMs = 1_577_836_800_000
 	recordsPerMs     = 100
 )
 
