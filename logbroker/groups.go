@@ -31,6 +31,7 @@ func groupHandlers() []handler {
 		{kmsg.DescribeGroups, 0, 6, (*Broker).handleDescribeGroups},
 		{kmsg.ListGroups, 0, 5, (*Broker).handleListGroups},
 		{kmsg.DeleteGroups, 0, 2, (*Broker).handleDeleteGroups},
+		{kmsg.OffsetDelete, 0, 0, (*Broker).handleOffsetDelete},
 	}
 }
 

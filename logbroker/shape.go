@@ -56,6 +56,11 @@ func requestShapes() map[int16]shape {
 		int16(kmsg.AlterConfigs):            {2, "{b s {s S}} b"},
 		int16(kmsg.DeleteGroups):            {2, "[s]"},
 		int16(kmsg.IncrementalAlterConfigs): {1, "{b s {s b S}} b"},
+		int16(kmsg.DescribeLogDirs):         {2, "{s [i]}"},
+		int16(kmsg.OffsetDelete):            {math.MaxInt16, "s {s {i}}"},
+		int16(kmsg.DescribeProducers):       {0, "{s [i]}"},
+		int16(kmsg.DescribeTransactions):    {0, "[s]"},
+		int16(kmsg.ListTransactions):        {0, "[s] [l] l1+ S2+"},
 		int16(kmsg.DescribeCluster):         {0, "b b1+ b2+"},
 	}
 }

@@ -39,6 +39,10 @@ func requestTable() []handler {
 		handler{kmsg.TxnOffsetCommit, 0, 5, (*Broker).handleTxnOffsetCommit},
 		handler{kmsg.DescribeConfigs, 1, 4, (*Broker).handleDescribeConfigs},
 		handler{kmsg.AlterConfigs, 0, 2, (*Broker).handleAlterConfigs},
+		handler{kmsg.DescribeLogDirs, 1, 4, (*Broker).handleDescribeLogDirs},
+		handler{kmsg.DescribeProducers, 0, 0, (*Broker).handleDescribeProducers},
+		handler{kmsg.DescribeTransactions, 0, 0, (*Broker).handleDescribeTransactions},
+		handler{kmsg.ListTransactions, 0, 2, (*Broker).handleListTransactions},
 		handler{kmsg.IncrementalAlterConfigs, 0, 1, (*Broker).handleIncrementalAlterConfigs},
 		handler{kmsg.DescribeCluster, 0, 2, (*Broker).handleDescribeCluster},
 	)

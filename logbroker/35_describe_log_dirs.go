@@ -1,0 +1,43 @@
+package logbroker
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handleDescribeLogDirs answers DescribeLogDirs, versions 1 to 4: the size of
+// partitions, and from version 4 that of the disk (KIP-827). Topics that are
+// null are all.
+func (b *Broker) handleDescribeLogDirs(r *request) {
+	req := r.msg.(*kmsg.DescribeLogDirsRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
+	dir := kmsg.NewDescribeLogDirsResponseDir()
+	dir.Dir, dir.TotalBytes, dir.UsableBytes = b.cfg.Dir, -1, -1
+	if usage, err := b.cfg.FS.GetDiskUsage(b.cfg.Dir); err == nil {
+		dir.TotalBytes, dir.UsableBytes = int64(usage.TotalBytes), int64(usage.AvailBytes)
+	}
+	for _, t := range b.topics.sorted() {
+		rt := kmsg.NewDescribeLogDirsResponseDirTopic()
+		rt.Topic = t.name
+		for _, p := range t.partitions {
+			if p.log == nil || !asked(req.Topics, t.name, p.index) {
+				continue
+			}
+			rp := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
+			rp.Partition, rp.Size = p.index, p.log.SizeBytes()
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		if len(rt.Partitions) > 0 {
+			dir.Topics = append(dir.Topics, rt)
+		}
+	}
+	resp.Dirs = append(resp.Dirs, dir)
+	r.respond(resp)
+}
+
+func asked(topics []kmsg.DescribeLogDirsRequestTopic, name string, index int32) bool {
+	return topics == nil || slices.ContainsFunc(topics, func(t kmsg.DescribeLogDirsRequestTopic) bool {
+		return t.Topic == name && slices.Contains(t.Partitions, index)
+	})
+}

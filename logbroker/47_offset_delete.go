@@ -1,0 +1,89 @@
+package logbroker
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
+)
+
+// handleOffsetDelete answers OffsetDelete, version 0 (KIP-496). What a member
+// subscribes to stays.
+func (b *Broker) handleOffsetDelete(r *request) {
+	req := r.msg.(*kmsg.OffsetDeleteRequest)
+	b.spawn(func() { r.respond(b.deleteOffsets(req)) })
+}
+
+func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse {
+	resp := req.ResponseKind().(*kmsg.OffsetDeleteResponse)
+	g := b.coordinator()
+	g.persist.Lock()
+	defer g.persist.Unlock()
+	offsets, err := b.meta.Offsets(req.Group)
+	if err != nil {
+		resp.ErrorCode = kerr.UnknownServerError.Code
+		return resp
+	}
+	g.mu.Lock()
+	gr := g.find(req.Group, false)
+	members, subscribed := 0, map[string]bool{}
+	if gr != nil {
+		members = len(gr.Members)
+		subscribed = subscriptions(gr)
+	}
+	g.mu.Unlock()
+	switch {
+	case gr == nil && len(offsets) == 0:
+		resp.ErrorCode = kerr.GroupIDNotFound.Code
+		return resp
+	case members > 0 && subscribed == nil:
+		resp.ErrorCode = kerr.NonEmptyGroup.Code
+		return resp
+	}
+	batch := b.meta.NewBatch()
+	for _, t := range req.Topics {
+		rt := kmsg.NewOffsetDeleteResponseTopic()
+		rt.Topic = t.Topic
+		topic := b.topics.byName(t.Topic)
+		for _, p := range t.Partitions {
+			rp := kmsg.NewOffsetDeleteResponseTopicPartition()
+			rp.Partition = p.Partition
+			switch {
+			case topic == nil || p.Partition < 0 || int(p.Partition) >= len(topic.partitions):
+				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
+			case subscribed[t.Topic]:
+				rp.ErrorCode = kerr.GroupSubscribedToTopic.Code
+			default:
+				batch.DeleteOffset(req.Group, t.Topic, p.Partition)
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	if b.commit(batch) != nil {
+		resp.ErrorCode, resp.Topics = kerr.CoordinatorNotAvailable.Code, nil
+	}
+	return resp
+}
+
+// subscriptions are the topics that members of a consumer group read; nil if
+// that cannot be told.
+func subscriptions(gr *group.Group) map[string]bool {
+	out := map[string]bool{}
+	for _, m := range gr.Members {
+		if gr.ProtocolType != "consumer" || len(m.Protocols) == 0 {
+			return nil
+		}
+		i := max(slices.IndexFunc(m.Protocols, func(p group.Protocol) bool { return p.Name == gr.Protocol }), 0)
+		var meta kmsg.ConsumerMemberMetadata
+		if meta.ReadFrom(m.Protocols[i].Metadata) != nil {
+			return nil
+		}
+		for _, t := range meta.Topics {
+			out[t] = true
+		}
+	}
+	return out
+}

@@ -1,0 +1,67 @@
+package logbroker
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/txn"
+)
+
+// txnStates are the states that clients may filter by. The last two are
+// Kafka's own, which no id here is ever in.
+var txnStates = []string{
+	txn.Empty.String(), txn.Ongoing.String(), txn.PrepareCommit.String(), txn.PrepareAbort.String(),
+	txn.CompleteCommit.String(), txn.CompleteAbort.String(), "Dead", "PrepareEpochFence",
+}
+
+// handleListTransactions answers ListTransactions, versions 0 to 2: 1 filters by
+// duration (KIP-994), 2 by a pattern of the whole id (KIP-1152).
+func (b *Broker) handleListTransactions(r *request) {
+	req := r.msg.(*kmsg.ListTransactionsRequest)
+	resp := req.ResponseKind().(*kmsg.ListTransactionsResponse)
+	pattern := regexp.MustCompile("")
+	if p := req.TransactionalIDPattern; req.Version >= 2 && p != nil && *p != "" {
+		var err error
+		if pattern, err = regexp.Compile("^(?:" + *p + ")$"); err != nil {
+			resp.ErrorCode = kerr.InvalidRegularExpression.Code
+			r.respond(resp)
+			return
+		}
+	}
+	for _, name := range req.StateFilters {
+		if !slices.Contains(txnStates, name) {
+			resp.UnknownStateFilters = append(resp.UnknownStateFilters, name)
+		}
+	}
+	now := b.now()
+	for _, e := range b.txns.all() {
+		s := e.look()
+		switch {
+		case !pattern.MatchString(e.id),
+			len(req.StateFilters) > 0 && !slices.Contains(req.StateFilters, s.Phase.String()),
+			len(req.ProducerIDFilters) > 0 && !slices.Contains(req.ProducerIDFilters, s.Producer.ID),
+			req.Version >= 1 && req.DurationFilterMillis >= 0 && (s.Started.IsZero() || now.Sub(s.Started).Milliseconds() <= req.DurationFilterMillis):
+			continue
+		}
+		rs := kmsg.NewListTransactionsResponseTransactionState()
+		rs.TransactionalID, rs.ProducerID, rs.TransactionState = e.id, s.Producer.ID, s.Phase.String()
+		resp.TransactionStates = append(resp.TransactionStates, rs)
+	}
+	r.respond(resp)
+}
+
+// all lists the transactional ids in order.
+func (t *transactions) all() []*txnEntry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	out := make([]*txnEntry, 0, len(t.byID))
+	for _, e := range t.byID {
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b *txnEntry) int { return cmp.Compare(a.id, b.id) })
+	return out
+}
