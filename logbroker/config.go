@@ -110,7 +110,7 @@ type Limits struct {
 	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
 	CacheBytes int64
 	// CompactionBytes is the memory for the keys of the log that is being
-	// compacted, 24 bytes a key. Default 64 MiB.
+	// compacted, 24 bytes a key. Default 16 MiB.
 	CompactionBytes int64
 	// FreeBytes is the free disk space below which produces are refused, so
 	// that the broker's own database never meets a full disk. Default 64 MiB.
@@ -159,7 +159,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.Partitions, 20000)
 	orDefault(&l.Transactions, 100000)
 	orDefault(&l.CacheBytes, 1<<30)
-	orDefault(&l.CompactionBytes, 64<<20)
+	orDefault(&l.CompactionBytes, 16<<20)
 	orDefault(&l.FreeBytes, 64<<20)
 	return c, errors.Join(faults...)
 }
