@@ -37,7 +37,10 @@ func (c *cleaner) schedule(at time.Time, nextRetention time.Time) {
 func (b *Broker) Clean() { b.cleaner.run(true) }
 
 func (c *cleaner) run(expire bool) {
-	var compactor *commitlog.Compactor // made when there is something to do; its memory is not kept
+	// One for all logs; its memory is taken when there is something to do, and not
+	// kept.
+	compactor := commitlog.NewCompactor(c.b.cfg.Limits.CompactionBytes)
+	compactor.Stop = c.b.run.closed.Load
 	c.b.topics.each(func(p *partition) {
 		if p.log == nil || p.gone.Load() || c.b.run.closed.Load() || c.b.failure() != nil {
 			return
@@ -47,10 +50,6 @@ func (c *cleaner) run(expire bool) {
 			c.note(p, "retention", c.retain(p, rules))
 		}
 		if rules.compacted && !c.damaged[p] {
-			if compactor == nil {
-				compactor = commitlog.NewCompactor(c.b.cfg.Limits.CompactionBytes)
-				compactor.Stop = c.b.run.closed.Load
-			}
 			c.note(p, "compaction", c.compact(p, compactor, rules))
 		}
 		c.note(p, "seal", c.seal(p))

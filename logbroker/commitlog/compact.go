@@ -33,7 +33,8 @@ type CompactStats struct {
 
 // Compactor is the memory of compaction, for one log at a time.
 type Compactor struct {
-	keys   *keyMap
+	memory int64
+	keys   *keyMap // nil until there is something to do
 	filter recordbatch.Filter
 	reader recordbatch.Reader
 	buf    []byte
@@ -45,7 +46,7 @@ type Compactor struct {
 // NewCompactor makes a Compactor whose key map has about so many bytes: 24 a
 // key, rounded down to a power of two. A log with more keys is compacted in
 // several rounds.
-func NewCompactor(memoryBytes int64) *Compactor { return &Compactor{keys: newKeyMap(memoryBytes)} }
+func NewCompactor(memoryBytes int64) *Compactor { return &Compactor{memory: memoryBytes} }
 
 // ErrCompactorMemory says that not even one batch of keys has room.
 var ErrCompactorMemory = errors.New("commitlog: the keys of one batch do not fit into the memory of compaction; give it more")
@@ -181,8 +182,11 @@ func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) err
 		if err == nil {
 			err = b.Validate()
 		}
-		if err != nil {
+		if errors.Is(err, recordbatch.ErrCorrupt) {
 			return &DamageError{Path: s.path(), Position: position, Offset: expected, Reason: err}
+		}
+		if err != nil {
+			return err
 		}
 		if r.Stop != nil && r.Stop() {
 			return ErrClosed
@@ -197,6 +201,9 @@ func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) err
 // mapKeys finds the newest offset of each key in what was not compacted
 // before, as far as the memory goes.
 func (r *compactRun) mapKeys() error {
+	if r.keys == nil {
+		r.keys = newKeyMap(r.memory)
+	}
 	r.keys.reset()
 	full := errors.New("full")
 	for _, s := range r.segments {

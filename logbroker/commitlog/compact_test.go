@@ -52,6 +52,7 @@ func newCompactSim(t *testing.T, seed uint64) *compactSim {
 	s.cfg.SegmentBytes = 1000 + int64(s.rng.IntN(8000))
 	s.compactor, s.retention = NewCompactor(0), time.Duration(s.rng.IntN(3))*20*time.Second
 	if s.rng.IntN(2) == 0 {
+		s.compactor.keys = newKeyMap(0)
 		s.compactor.keys.slots = make([]keySlot, 16) // 14 keys: several rounds
 	}
 	s.cfg.FS = s.mortal()
@@ -501,6 +502,48 @@ func TestProducersOutliveCompaction(t *testing.T) {
 	l = mustOpen(t, cfg)
 	if res, err := l.Append(batch(source{id: 9, sequence: 1}, "x"), nil); err != nil || !res.Duplicate || res.BaseOffset != 1 {
 		t.Errorf("the last batch again: %+v, %v", res, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCompactionThatCannotRead: a disk that fails is no damage, and the log is
+// as it was. Memory is only taken for work.
+func TestCompactionThatCannotRead(t *testing.T) {
+	broken := false
+	failed := errors.New("the disk does not answer")
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken && op.Kind == errorfs.OpFileReadAt {
+			return failed
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 1
+	l := mustOpen(t, cfg)
+	c := NewCompactor(1 << 20)
+	if stats, err := l.Compact(c, Compaction{}); err != nil || stats != (CompactStats{}) || c.keys != nil {
+		t.Fatalf("an empty log: %+v, %v, memory taken: %v", stats, err, c.keys != nil)
+	}
+	for range 3 {
+		var b recordbatch.Builder
+		b.Append(1, []byte("x"), []byte("v"), nil)
+		batch := b.Batch()
+		batch.SetCRC()
+		if _, err := l.Append(batch, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	broken = true
+	if _, err := l.Compact(c, Compaction{}); !errors.Is(err, failed) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("a disk that fails: %v", err)
+	}
+	broken = false
+	if stats, err := l.Compact(c, Compaction{}); err != nil || stats.Records != 1 {
+		t.Errorf("after it: %+v, %v", stats, err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
