@@ -12,11 +12,12 @@ const (
 	maxTimestamp   = -3
 	earliestLocal  = -4
 	latestTiered   = -5
+	pendingUpload  = -6
 )
 
-// handleListOffsets answers ListOffsets, versions 1 to 10: 2 has the isolation
+// handleListOffsets answers ListOffsets, versions 1 to 11: 2 has the isolation
 // level, 4 leader epochs, 7 the largest timestamp, 8 the local start, 9 the
-// tiered end, of which there is none.
+// tiered end, 11 what waits to be tiered, of which there is none.
 func (b *Broker) handleListOffsets(r *request) {
 	req := r.msg.(*kmsg.ListOffsetsRequest)
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
@@ -53,7 +54,7 @@ func (b *Broker) listOffset(rp *kmsg.ListOffsetsResponseTopicPartition, p *parti
 		rp.Offset = end
 	case timestamp == earliestOffset, timestamp == earliestLocal:
 		rp.Offset = p.log.Start()
-	case timestamp == latestTiered:
+	case timestamp == latestTiered, timestamp == pendingUpload:
 		return
 	case timestamp < maxTimestamp:
 		rp.ErrorCode = kerr.InvalidRequest.Code

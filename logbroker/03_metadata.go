@@ -12,7 +12,7 @@ import (
 func (b *Broker) handleMetadata(r *request) {
 	req := r.msg.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
-	host, port := b.advertised()
+	host, port := b.advertised(r.conn)
 	rb := kmsg.NewMetadataResponseBroker()
 	rb.NodeID, rb.Host, rb.Port = b.cfg.NodeID, host, port
 	resp.Brokers = append(resp.Brokers, rb)
@@ -72,7 +72,7 @@ func (b *Broker) topicMetadata(t *topic) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID = &t.name, t.id
 	out.AuthorizedOperations = -1 << 31
-	for _, p := range t.partitions {
+	for _, p := range t.parts() {
 		rp := kmsg.NewMetadataResponseTopicPartition()
 		rp.Partition, rp.Leader, rp.LeaderEpoch = p.index, b.cfg.NodeID, b.epoch
 		rp.Replicas, rp.ISR, rp.OfflineReplicas = []int32{b.cfg.NodeID}, []int32{b.cfg.NodeID}, []int32{}
@@ -85,8 +85,8 @@ func (b *Broker) topicMetadata(t *topic) kmsg.MetadataResponseTopic {
 	return out
 }
 
-// advertised is where clients are told to connect.
-func (b *Broker) advertised() (host string, port int32) {
+// advertised is where a client is told to connect.
+func (b *Broker) advertised(*Conn) (host string, port int32) {
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
 	return b.run.nodes.host, b.run.nodes.port

@@ -50,7 +50,7 @@ func (b *Broker) handleOffsetCommit(r *request) {
 				rp.ErrorCode = groupCode(refused)
 			case topic == nil:
 				rp.ErrorCode = unknown
-			case p.Partition < 0 || int(p.Partition) >= len(topic.partitions):
+			case p.Partition < 0 || int(p.Partition) >= len(topic.parts()):
 				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			case len(deref(p.Metadata)) > maxOffsetMetadata:
 				rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code

@@ -20,7 +20,7 @@ func (b *Broker) handleFindCoordinator(r *request) {
 	if req.Version < 4 {
 		keys = []string{req.CoordinatorKey}
 	}
-	host, port := b.advertised()
+	host, port := b.advertised(r.conn)
 	for _, key := range keys {
 		c := kmsg.NewFindCoordinatorResponseCoordinator()
 		c.Key, c.NodeID, c.Host, c.Port = key, b.cfg.NodeID, host, port

@@ -1,22 +1,33 @@
 package logbroker
 
 import (
+	"regexp"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// transactionVersion is the level of the feature transaction.version: 2 is
-// KIP-890, whose clients get a new epoch with every transaction.
-const transactionVersion = 2
+// clientSoftware is what a client may call itself (KIP-511).
+var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
-// handleApiVersions answers ApiVersions, versions 0 to 4. Finalized features are
+// handleApiVersions answers ApiVersions, versions 0 to 5. Finalized features are
 // told from version 3 on; supported ones only from 4, because Java clients
-// before 3.8 fail on a feature whose minimum is 0 (KAFKA-17011).
+// before 3.8 fail on a feature whose minimum is 0 (KAFKA-17011). Version 5 says
+// whom the client believes to be talking to (KIP-1242).
 func (b *Broker) handleApiVersions(r *request) {
 	req := r.msg.(*kmsg.ApiVersionsRequest)
-	r.respond(b.apiVersions(req.Version))
+	resp := b.apiVersions(req.Version)
+	switch {
+	case req.Version >= 3 && (!clientSoftware.MatchString(req.ClientSoftwareName) || !clientSoftware.MatchString(req.ClientSoftwareVersion)),
+		req.Version >= 5 && (req.ClusterID == nil) != (req.NodeID == -1):
+		resp = kmsg.NewPtrApiVersionsResponse()
+		resp.Version, resp.ErrorCode = req.Version, kerr.InvalidRequest.Code
+	case req.Version >= 5 && req.ClusterID != nil && (*req.ClusterID != b.cfg.ClusterID || req.NodeID != b.cfg.NodeID):
+		resp = kmsg.NewPtrApiVersionsResponse()
+		resp.Version, resp.ErrorCode = req.Version, kerr.RebootstrapRequired.Code
+	}
+	r.respond(resp)
 }
 
 func (b *Broker) apiVersions(version int16) *kmsg.ApiVersionsResponse {
@@ -36,14 +47,16 @@ func (b *Broker) apiVersions(version int16) *kmsg.ApiVersionsResponse {
 	if version < 3 {
 		return resp
 	}
-	s := kmsg.NewApiVersionsResponseSupportedFeature()
-	s.Name, s.MinVersion, s.MaxVersion = "transaction.version", 0, transactionVersion
-	if version >= 4 {
-		resp.SupportedFeatures = append(resp.SupportedFeatures, s)
+	for _, f := range features {
+		s := kmsg.NewApiVersionsResponseSupportedFeature()
+		s.Name, s.MinVersion, s.MaxVersion = f.name, 0, f.level
+		if version >= 4 {
+			resp.SupportedFeatures = append(resp.SupportedFeatures, s)
+		}
+		l := kmsg.NewApiVersionsResponseFinalizedFeature()
+		l.Name, l.MinVersionLevel, l.MaxVersionLevel = f.name, f.level, f.level
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, l)
 	}
-	f := kmsg.NewApiVersionsResponseFinalizedFeature()
-	f.Name, f.MinVersionLevel, f.MaxVersionLevel = "transaction.version", transactionVersion, transactionVersion
-	resp.FinalizedFeatures = append(resp.FinalizedFeatures, f)
 	resp.FinalizedFeaturesEpoch = int64(b.epoch)
 	return resp
 }

@@ -12,8 +12,9 @@ import (
 // the transaction by itself (KIP-890).
 const implicitOffsets = 5
 
-// handleTxnOffsetCommit answers TxnOffsetCommit, versions 0 to 5: 3 names the
-// member, so that one that lost its place is refused (KIP-447). The offsets are
+// handleTxnOffsetCommit answers TxnOffsetCommit, versions 0 to 6: 3 names the
+// member, so that one that lost its place is refused (KIP-447), 6 has topic
+// ids. The offsets are
 // pending, and durable before the answer, until the transaction ends.
 func (b *Broker) handleTxnOffsetCommit(r *request) {
 	req := r.msg.(*kmsg.TxnOffsetCommitRequest)
@@ -23,21 +24,23 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 		var offsets []meta.Offset
 		for _, t := range req.Topics {
 			rt := kmsg.NewTxnOffsetCommitResponseTopic()
-			rt.Topic = t.Topic
-			topic := b.topics.byName(t.Topic)
+			rt.Topic, rt.TopicID = t.Topic, t.TopicID
+			topic, unknown := b.offsetTopic(req.Version >= 6, t.Topic, t.TopicID)
 			for _, p := range t.Partitions {
 				rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
 				rp.Partition = p.Partition
 				switch {
 				case refused != nil:
 					rp.ErrorCode = groupCode(refused)
-				case topic == nil || p.Partition < 0 || int(p.Partition) >= len(topic.partitions):
+				case topic == nil:
+					rp.ErrorCode = unknown
+				case p.Partition < 0 || int(p.Partition) >= len(topic.parts()):
 					rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
 				case len(deref(p.Metadata)) > maxOffsetMetadata:
 					rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
 				default:
 					offsets = append(offsets, meta.Offset{
-						Topic: t.Topic, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
+						Topic: topic.name, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
 						Metadata: deref(p.Metadata), CommittedMs: b.now().UnixMilli(),
 					})
 				}

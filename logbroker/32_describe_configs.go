@@ -1,14 +1,16 @@
 package logbroker
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// handleDescribeConfigs answers DescribeConfigs, versions 1 to 4, of topics; a
-// broker has none that can be told or changed by this request.
+// handleDescribeConfigs answers DescribeConfigs, versions 1 to 4, of topics, of
+// consumer groups, and of the broker, whose configs cannot be changed.
 func (b *Broker) handleDescribeConfigs(r *request) {
 	req := r.msg.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -23,18 +25,39 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 				rr.ErrorCode = kerr.UnknownTopicOrPartition.Code
 				break
 			}
-			for _, c := range b.describeConfigs(*t.configs.Load()) {
-				if res.ConfigNames == nil || slices.Contains(res.ConfigNames, c.name) {
-					rr.Configs = append(rr.Configs, describedRow(c))
-				}
-			}
+			rr.Configs = chosenConfigs(res, b.describeConfigs(*t.configs.Load()))
+		case kmsg.ConfigResourceTypeGroupConfig:
+			rr.Configs = chosenConfigs(res, b.groupSettings.describe(res.ResourceName))
 		case kmsg.ConfigResourceTypeBroker:
+			switch res.ResourceName {
+			case strconv.Itoa(int(b.cfg.NodeID)):
+				rr.Configs = chosenConfigs(res, b.brokerConfigs())
+				for i := range rr.Configs {
+					rr.Configs[i].ReadOnly = true
+				}
+			case "": // what was changed for all brokers: nothing
+			default:
+				text := fmt.Sprintf("there is no broker %q; the only one is %d", res.ResourceName, b.cfg.NodeID)
+				rr.ErrorCode, rr.ErrorMessage = kerr.InvalidRequest.Code, &text
+			}
+		case kmsg.ConfigResourceTypeBrokerLogger, kmsg.ConfigResourceTypeClientMetrics:
 		default:
 			rr.ErrorCode = kerr.InvalidRequest.Code
 		}
 		resp.Resources = append(resp.Resources, rr)
 	}
 	r.respond(resp)
+}
+
+// chosenConfigs are the configs that were asked for; all, if none is named.
+func chosenConfigs(res kmsg.DescribeConfigsRequestResource, all []describedConfig) []kmsg.DescribeConfigsResponseResourceConfig {
+	out := []kmsg.DescribeConfigsResponseResourceConfig{}
+	for _, c := range all {
+		if res.ConfigNames == nil || slices.Contains(res.ConfigNames, c.name) {
+			out = append(out, describedRow(c))
+		}
+	}
+	return out
 }
 
 func describedRow(c describedConfig) kmsg.DescribeConfigsResponseResourceConfig {

@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -14,7 +16,7 @@ func (b *Broker) handleAlterConfigs(r *request) {
 		for _, res := range req.Resources {
 			rr := kmsg.NewAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
-			err := b.alterTopic(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+			err := b.alterResource(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
 				clear(configs)
 				for _, c := range res.Configs {
 					if c.Value != nil {
@@ -30,11 +32,16 @@ func (b *Broker) handleAlterConfigs(r *request) {
 	})
 }
 
-func (b *Broker) alterTopic(kind kmsg.ConfigResourceType, name string, validateOnly bool, change func(map[string]string) error) error {
-	if kind != kmsg.ConfigResourceTypeTopic {
-		return kerr.InvalidRequest
+func (b *Broker) alterResource(kind kmsg.ConfigResourceType, name string, validateOnly bool, change func(map[string]string) error) error {
+	switch kind {
+	case kmsg.ConfigResourceTypeTopic:
+		return b.topics.configure(name, validateOnly, change)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		return b.configureGroup(name, validateOnly, change)
+	case kmsg.ConfigResourceTypeBroker:
+		return fmt.Errorf("%w: the broker's configuration is given when it starts", kerr.InvalidRequest)
 	}
-	return b.topics.configure(name, validateOnly, change)
+	return fmt.Errorf("%w: resources of type %d have no configs", kerr.InvalidRequest, kind)
 }
 
 func alterError(err error) (code int16, message *string) {

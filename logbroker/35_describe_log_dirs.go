@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// handleDescribeLogDirs answers DescribeLogDirs, versions 1 to 4: the size of
+// handleDescribeLogDirs answers DescribeLogDirs, versions 1 to 5: the size of
 // partitions, and from version 4 that of the disk (KIP-827). Topics that are
 // null are all.
 func (b *Broker) handleDescribeLogDirs(r *request) {
@@ -20,7 +20,7 @@ func (b *Broker) handleDescribeLogDirs(r *request) {
 	for _, t := range b.topics.sorted() {
 		rt := kmsg.NewDescribeLogDirsResponseDirTopic()
 		rt.Topic = t.name
-		for _, p := range t.partitions {
+		for _, p := range t.parts() {
 			if p.log == nil || !asked(req.Topics, t.name, p.index) {
 				continue
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/levada/levada/logbroker/group"
 )
 
-// handleDeleteGroups answers DeleteGroups, versions 0 to 2. Only a group
+// handleDeleteGroups answers DeleteGroups, versions 0 to 3. Only a group
 // without members, and without pending offsets of a transaction, can go.
 func (b *Broker) handleDeleteGroups(r *request) {
 	req := r.msg.(*kmsg.DeleteGroupsRequest)
@@ -15,7 +15,8 @@ func (b *Broker) handleDeleteGroups(r *request) {
 	b.spawn(func() {
 		for _, id := range req.Groups {
 			rg := kmsg.NewDeleteGroupsResponseGroup()
-			rg.Group, rg.ErrorCode = id, groupCode(b.deleteGroup(id))
+			rg.Group = id
+			rg.ErrorCode, rg.ErrorMessage = alterError(b.deleteGroup(id))
 			resp.Groups = append(resp.Groups, rg)
 		}
 		r.respond(resp)

@@ -16,7 +16,7 @@ func (b *Broker) handleIncrementalAlterConfigs(r *request) {
 		for _, res := range req.Resources {
 			rr := kmsg.NewIncrementalAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
-			err := b.alterTopic(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+			err := b.alterResource(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
 				for _, c := range res.Configs {
 					if err := applyOp(configs, c); err != nil {
 						return err

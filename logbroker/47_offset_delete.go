@@ -51,7 +51,7 @@ func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDelete
 			rp := kmsg.NewOffsetDeleteResponseTopicPartition()
 			rp.Partition = p.Partition
 			switch {
-			case topic == nil || p.Partition < 0 || int(p.Partition) >= len(topic.partitions):
+			case topic == nil || p.Partition < 0 || int(p.Partition) >= len(topic.parts()):
 				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			case subscribed[t.Topic]:
 				rp.ErrorCode = kerr.GroupSubscribedToTopic.Code

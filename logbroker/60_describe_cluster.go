@@ -6,7 +6,7 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 func (b *Broker) handleDescribeCluster(r *request) {
 	req := r.msg.(*kmsg.DescribeClusterRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
-	host, port := b.advertised()
+	host, port := b.advertised(r.conn)
 	rb := kmsg.NewDescribeClusterResponseBroker()
 	rb.NodeID, rb.Host, rb.Port = b.cfg.NodeID, host, port
 	resp.ClusterID, resp.ControllerID, resp.EndpointType = b.cfg.ClusterID, b.cfg.NodeID, 1

@@ -33,14 +33,15 @@ type Broker struct {
 	handlers map[int16]served // not changed after Open
 	epoch    int32            // leader and coordinator epoch of this run
 
-	topics  topicSet
-	txns    transactions
-	pids    producerIDs
-	space   space
-	groups  groupCoordinator
-	timers  timers
-	cleaner cleaner
-	run     running
+	topics        topicSet
+	txns          transactions
+	pids          producerIDs
+	space         space
+	groups        groupCoordinator
+	groupSettings groupConfigs
+	timers        timers
+	cleaner       cleaner
+	run           running
 }
 
 // running is the life of the broker's goroutines.

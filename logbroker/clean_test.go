@@ -303,13 +303,13 @@ func TestCleaningGoesOnByItself(t *testing.T) {
 	done := make(chan struct{})
 	finish := sync.OnceFunc(func() { close(done) })
 	cancel := b.Watch("t", 0, false, func() {
-		if p := b.topics.byName("t").partitions[0]; p.log.Start() > 0 {
+		if p := b.topics.byName("t").parts()[0]; p.log.Start() > 0 {
 			finish()
 		}
 	})
 	defer cancel()
 	batch := w.keyed(w.now.Add(-time.Second), "k=v")
-	p := b.topics.byName("t").partitions[0]
+	p := b.topics.byName("t").parts()[0]
 	if _, err := b.append(p, batch, false); err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 		return err
 	}
 	batch := s.b.meta.NewBatch()
-	batch.PutTopic(meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.partitions)), Created: true, Configs: configs})
+	batch.PutTopic(meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.parts())), Created: true, Configs: configs})
 	if err := s.b.commitNew(batch); err != nil {
 		return kerr.KafkaStorageError
 	}

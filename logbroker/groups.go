@@ -30,7 +30,7 @@ func groupHandlers() []handler {
 		{kmsg.SyncGroup, 0, 5, (*Broker).handleSyncGroup},
 		{kmsg.DescribeGroups, 0, 6, (*Broker).handleDescribeGroups},
 		{kmsg.ListGroups, 0, 5, (*Broker).handleListGroups},
-		{kmsg.DeleteGroups, 0, 2, (*Broker).handleDeleteGroups},
+		{kmsg.DeleteGroups, 0, 3, (*Broker).handleDeleteGroups},
 		{kmsg.OffsetDelete, 0, 0, (*Broker).handleOffsetDelete},
 	}
 }

@@ -98,6 +98,9 @@ func (b *Broker) recover() error {
 			return err
 		}
 	}
+	if err := b.groupSettings.open(b.meta); err != nil {
+		return err
+	}
 	groups, err := openGroups(b)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func (t *topic) setConfigs(b *Broker, configs map[string]string) {
 	p := b.policyOf(configs)
 	t.configs.Store(&configs)
 	t.policy.Store(p)
-	for _, part := range t.partitions {
+	for _, part := range t.parts() {
 		if part.log != nil {
 			part.log.SetSegmentLimits(p.segmentBytes, p.segmentAge)
 		}

@@ -223,6 +223,7 @@ func TestRefusedRequests(t *testing.T) {
 func apiVersions(t *testing.T, conn net.Conn, version int16) *kmsg.ApiVersionsResponse {
 	t.Helper()
 	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "test", "1.0"
 	req.Version = min(version, 4)
 	frame := frameOf(req)
 	binary.BigEndian.PutUint16(frame[2:], uint16(version))

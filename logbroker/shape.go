@@ -19,7 +19,7 @@ const maxElements = 100_000
 //
 // In fields a letter is a type: b 1 byte, h 2, i 4, l 8, u 16, s or S a string
 // that may be null, y or Y bytes that may be null; [ ] is an array of one type,
-// { } one of structs. Versions follow: 3+ or 0-12; none are all.
+// { } one of structs, ( ) a struct that may be null. Versions follow: 3+ or 0-12; none are all.
 type shape struct {
 	flexible int16 // the first version with compact lengths and tags
 	fields   string
@@ -62,6 +62,18 @@ func requestShapes() map[int16]shape {
 		int16(kmsg.DescribeTransactions):    {0, "[s]"},
 		int16(kmsg.ListTransactions):        {0, "[s] [l] l1+ S2+"},
 		int16(kmsg.DescribeCluster):         {0, "b b1+ b2+"},
+		int16(kmsg.WriteTxnMarkers):         {1, "{l h b {s [i]} i b2+}"},
+		int16(kmsg.CreatePartitions):        {2, "{s i {[i]}} i b"},
+		int16(kmsg.ElectLeaders):            {2, "b1+ {s [i]} i"},
+
+		int16(kmsg.AlterPartitionAssignments):  {0, "i b1+ {s {i [i]}}"},
+		int16(kmsg.ListPartitionReassignments): {0, "i {s [i]}"},
+		int16(kmsg.DescribeQuorum):             {0, "{s {i}}"},
+		int16(kmsg.UpdateFeatures):             {0, "i {s h b0-0 b1+} b1+"},
+		int16(kmsg.GetTelemetrySubscriptions):  {0, "u"},
+		int16(kmsg.PushTelemetry):              {0, "u i b b y"},
+		int16(kmsg.ListConfigResources):        {0, "[b]1+"},
+		int16(kmsg.DescribeTopicPartitions):    {0, "{s} i (s i)"},
 	}
 }
 
@@ -74,7 +86,7 @@ const (
 
 // field is one parsed field of a shape.
 type field struct {
-	kind     byte // of a type, or '[' or '{'
+	kind     byte // of a type, or '[', '{' or '('
 	min, max int16
 	elem     []field
 }
@@ -90,14 +102,14 @@ func parseShape(text string) []field {
 }
 
 func parseFields(s string) (fields []field, rest string) {
-	for s != "" && s[0] != ']' && s[0] != '}' {
+	for s != "" && s[0] != ']' && s[0] != '}' && s[0] != ')' {
 		if s[0] == ' ' {
 			s = s[1:]
 			continue
 		}
 		f := field{kind: s[0], max: math.MaxInt16}
 		s = s[1:]
-		if f.kind == '[' || f.kind == '{' {
+		if f.kind == '[' || f.kind == '{' || f.kind == '(' {
 			f.elem, s = parseFields(s)
 			s = s[1:] // the bracket that closes
 		}
@@ -181,10 +193,29 @@ func (w *walker) walk(fields []field) {
 					w.tags(false)
 				}
 			}
+		case '(':
+			w.optional(f.elem)
 		}
 		if w.err != nil {
 			return
 		}
+	}
+}
+
+// optional walks over a struct behind a byte that is negative where it is null.
+func (w *walker) optional(fields []field) {
+	if len(w.rest) == 0 {
+		w.fail(errShort)
+		return
+	}
+	null := int8(w.rest[0]) < 0
+	w.skip(1)
+	if null {
+		return
+	}
+	w.walk(fields)
+	if w.flexible {
+		w.tags(false)
 	}
 }
 

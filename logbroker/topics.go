@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"sync"
@@ -19,14 +20,17 @@ import (
 
 const maxTopicName = 249
 
-// topic is one topic. Its partitions do not change.
+// topic is one topic. Its partitions only grow in number.
 type topic struct {
 	name       string
 	id         meta.TopicID
-	partitions []*partition
+	partitions atomic.Pointer[[]*partition]      // replaced, never changed
 	configs    atomic.Pointer[map[string]string] // replaced, never changed
 	policy     atomic.Pointer[policy]            // what they say
 }
+
+// parts are the partitions of the topic, by number.
+func (t *topic) parts() []*partition { return *t.partitions.Load() }
 
 // topicSet are all topics. Readers take the maps without a lock.
 type topicSet struct {
@@ -68,7 +72,7 @@ func (s *topicSet) sorted() []*topic {
 // each calls fn for every partition, in the order of names and numbers.
 func (s *topicSet) each(fn func(*partition)) {
 	for _, t := range s.sorted() {
-		for _, p := range t.partitions {
+		for _, p := range t.parts() {
 			fn(p)
 		}
 	}
@@ -76,10 +80,14 @@ func (s *topicSet) each(fn func(*partition)) {
 
 // partition finds an open partition, or says with Kafka's error why not.
 func (s *topicSet) partition(t *topic, index int32) (*partition, error) {
-	if t == nil || index < 0 || int(index) >= len(t.partitions) {
+	if t == nil {
 		return nil, kerr.UnknownTopicOrPartition
 	}
-	p := t.partitions[index]
+	parts := t.parts()
+	if index < 0 || int(index) >= len(parts) {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	p := parts[index]
 	if p.damage != nil {
 		return nil, kerr.KafkaStorageError
 	}
@@ -101,7 +109,7 @@ func (s *topicSet) publish(add, drop *topic) {
 	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}}
 	put := func(t *topic) {
 		next.byName[t.name], next.byID[t.id] = t, t
-		next.count += len(t.partitions)
+		next.count += len(t.parts())
 	}
 	for _, t := range old.byName {
 		if t != drop {
@@ -149,22 +157,28 @@ func (s *topicSet) open(st start) error {
 // storage error, the others work.
 func (s *topicSet) openTopic(row meta.Topic, starts map[meta.Partition]int64, st start) *topic {
 	t := &topic{name: row.Name, id: row.ID}
+	parts := make([]*partition, 0, row.Partitions)
 	for i := range row.Partitions {
-		p := &partition{broker: s.b, topic: t, index: i}
-		dir := s.dir(row.Name, i)
-		if _, err := s.b.gate.Stat(dir); err != nil {
-			p.damage = fmt.Errorf("directory %s is missing: restore it, or delete the topic: %w", dir, err)
-		} else {
-			p.log, p.damage = commitlog.Open(s.logConfig(row, i, starts, st))
-		}
-		if p.damage != nil {
-			s.b.log.Error("partition is damaged and stays offline", "topic", row.Name, "partition", i, "error", p.damage)
-			p.log = nil
-		}
-		t.partitions = append(t.partitions, p)
+		parts = append(parts, s.openPartition(t, row, i, starts, st))
 	}
+	t.partitions.Store(&parts)
 	t.setConfigs(s.b, row.Configs)
 	return t
+}
+
+func (s *topicSet) openPartition(t *topic, row meta.Topic, i int32, starts map[meta.Partition]int64, st start) *partition {
+	p := &partition{broker: s.b, topic: t, index: i}
+	dir := s.dir(row.Name, i)
+	if _, err := s.b.gate.Stat(dir); err != nil {
+		p.damage = fmt.Errorf("directory %s is missing: restore it, or delete the topic: %w", dir, err)
+	} else {
+		p.log, p.damage = commitlog.Open(s.logConfig(row, i, starts, st))
+	}
+	if p.damage != nil {
+		s.b.log.Error("partition is damaged and stays offline", "topic", row.Name, "partition", i, "error", p.damage)
+		p.log = nil
+	}
+	return p
 }
 
 func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]int64, st start) commitlog.Config {
@@ -245,6 +259,46 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 	return row, nil
 }
 
+// grow adds partitions to a topic, so that it has count of them. Its row says
+// that directories are to be made until they are, as for a new topic.
+func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
+	s.edit.Lock()
+	defer s.edit.Unlock()
+	t := s.byName(name)
+	if t == nil {
+		return kerr.UnknownTopicOrPartition
+	}
+	have := int32(len(t.parts()))
+	switch more := int(count) - int(have); {
+	case more == 0:
+		return fmt.Errorf("%w: the topic has %d partitions already", kerr.InvalidPartitions, have)
+	case more < 0:
+		return fmt.Errorf("%w: the topic has %d partitions, and their number cannot fall to %d", kerr.InvalidPartitions, have, count)
+	case s.now.Load().count+more > s.b.cfg.Limits.Partitions:
+		return fmt.Errorf("%w: %d partitions more, and this broker has at most %d", kerr.PolicyViolation, more, s.b.cfg.Limits.Partitions)
+	case validateOnly:
+		return nil
+	}
+	row := meta.Topic{Name: t.name, ID: t.id, Partitions: count, Configs: *t.configs.Load()}
+	batch := s.b.meta.NewBatch()
+	batch.PutTopic(row)
+	if err := s.b.commitNew(batch); err != nil {
+		return err
+	}
+	if err := s.makeDirs(row); err != nil {
+		s.b.log.Error("partitions were not added", "topic", name, "error", err)
+		return kerr.KafkaStorageError
+	}
+	parts := slices.Clone(t.parts())
+	for i := have; i < count; i++ {
+		parts = append(parts, s.openPartition(t, row, i, nil, start{}))
+	}
+	t.partitions.Store(&parts)
+	t.setConfigs(s.b, row.Configs)
+	s.publish(t, t)
+	return nil
+}
+
 // delete removes a topic, its offsets and its directories.
 func (s *topicSet) delete(t *topic) error {
 	s.edit.Lock()
@@ -252,14 +306,14 @@ func (s *topicSet) delete(t *topic) error {
 	if s.byName(t.name) != t {
 		return kerr.UnknownTopicOrPartition
 	}
-	row := meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.partitions))}
+	row := meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.parts()))}
 	batch := s.b.meta.NewBatch()
 	batch.DeleteTopic(row)
 	if err := s.b.commit(batch); err != nil {
 		return kerr.KafkaStorageError
 	}
 	s.publish(nil, t)
-	for _, p := range t.partitions {
+	for _, p := range t.parts() {
 		p.gone.Store(true)
 		if p.log == nil {
 			continue
@@ -269,7 +323,7 @@ func (s *topicSet) delete(t *topic) error {
 		}
 	}
 	err := s.removeDirs(row)
-	for _, p := range t.partitions {
+	for _, p := range t.parts() {
 		p.notify()
 	}
 	s.b.groups.topicDeleted(t.name)

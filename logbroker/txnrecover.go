@@ -48,10 +48,10 @@ func (t *transactions) finish(d meta.Decision) {
 	kept.Partitions = nil
 	for _, dp := range d.Partitions {
 		topic := t.b.topics.byID(dp.Topic)
-		if topic == nil || int(dp.Index) >= len(topic.partitions) {
+		if topic == nil || int(dp.Index) >= len(topic.parts()) {
 			continue // deleted, and its part of the transaction with it
 		}
-		p := topic.partitions[dp.Index]
+		p := topic.parts()[dp.Index]
 		if p.log == nil {
 			offline++
 			continue

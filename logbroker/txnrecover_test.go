@@ -165,9 +165,9 @@ func TestDecidedTransactionIsFinished(t *testing.T) {
 	if rows, err := w.meta.Decisions(); err != nil || len(rows) != 0 {
 		t.Fatalf("decisions left: %v, %v", rows, err)
 	}
-	end := w.topics.byName("t").partitions[0].log.End()
+	end := w.topics.byName("t").parts()[0].log.End()
 	w.restart()
-	if again := w.topics.byName("t").partitions[0].log.End(); again != end {
+	if again := w.topics.byName("t").parts()[0].log.End(); again != end {
 		t.Errorf("end %d after a restart, was %d: a marker was written twice", again, end)
 	}
 }
@@ -208,13 +208,13 @@ func TestDecisionWaitsForOfflinePartition(t *testing.T) {
 func TestOrphanIsAborted(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
-	log := w.topics.byName("t").partitions[0].log
+	log := w.topics.byName("t").parts()[0].log
 	if _, err := log.Append(oneRecord(99, 3, 0, true, "orphan"), commitlog.TxnCheck(nil)); err != nil {
 		t.Fatal(err)
 	}
 	w.restart()
 	w.pass(2 * time.Second)
-	p := w.topics.byName("t").partitions[0]
+	p := w.topics.byName("t").parts()[0]
 	if stable, end := w.lastStable(p), p.log.End(); stable != end {
 		t.Errorf("last stable offset %d, end %d", stable, end)
 	}

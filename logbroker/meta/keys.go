@@ -16,6 +16,7 @@ const (
 	kindGroup    = 'g'
 	kindOffset   = 'o'
 	kindPending  = 'p'
+	kindSetting  = 'c'
 )
 
 var errKey = errors.New("meta: corrupt key")

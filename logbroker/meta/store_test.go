@@ -61,6 +61,7 @@ func fillExamples(b *Batch) {
 	b.PutGroup("g", []byte("{}"))
 	b.PutOffset("g", exampleOf.offset)
 	b.PutPending(7, "g", exampleOf.offset)
+	b.PutSetting(Quotas, "user=ann", []byte("{}"))
 }
 
 // TestFormat shows the bytes of every kind of row: a change of them is a change

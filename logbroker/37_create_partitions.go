@@ -1,0 +1,51 @@
+package logbroker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handleCreatePartitions answers CreatePartitions, versions 0 to 3 (KIP-195):
+// topics get more partitions.
+func (b *Broker) handleCreatePartitions(r *request) {
+	req := r.msg.(*kmsg.CreatePartitionsRequest)
+	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
+	b.spawn(func() {
+		seen := map[string]int{}
+		for _, t := range req.Topics {
+			seen[t.Topic]++
+		}
+		for _, t := range req.Topics {
+			if seen[t.Topic] == 0 {
+				continue // was named twice, and answered once
+			}
+			rt := kmsg.NewCreatePartitionsResponseTopic()
+			rt.Topic = t.Topic
+			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
+			if seen[t.Topic] == 1 {
+				err = b.createPartitions(t, req.ValidateOnly)
+			}
+			seen[t.Topic] = 0
+			rt.ErrorCode, rt.ErrorMessage = alterError(err)
+			resp.Topics = append(resp.Topics, rt)
+		}
+		r.respond(resp)
+	})
+}
+
+func (b *Broker) createPartitions(t kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+	topic := b.topics.byName(t.Topic)
+	if topic != nil && t.Assignment != nil && int(t.Count) > len(topic.parts()) {
+		if more := int(t.Count) - len(topic.parts()); more != len(t.Assignment) {
+			return fmt.Errorf("%w: %d partitions more, and %d assignments", kerr.InvalidReplicaAssignment, more, len(t.Assignment))
+		}
+		for _, a := range t.Assignment {
+			if len(a.Replicas) != 1 || a.Replicas[0] != b.cfg.NodeID {
+				return fmt.Errorf("%w: replicas %v, but the only broker is %d", kerr.InvalidReplicaAssignment, a.Replicas, b.cfg.NodeID)
+			}
+		}
+	}
+	return b.topics.grow(t.Topic, t.Count, validateOnly)
+}

@@ -1,0 +1,96 @@
+package logbroker
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// maxDescribedPartitions bounds the partitions of one answer, as Kafka's
+// max.request.partition.size.limit.
+const maxDescribedPartitions = 2000
+
+// handleDescribeTopicPartitions answers DescribeTopicPartitions, version 0
+// (KIP-966): topics by name, in their order, a page at a time. No topics are
+// all. No array in the answer is null, which Java's admin client cannot read.
+func (b *Broker) handleDescribeTopicPartitions(r *request) {
+	req := r.msg.(*kmsg.DescribeTopicPartitionsRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
+	var names []string
+	for _, t := range req.Topics {
+		names = append(names, t.Topic)
+	}
+	all := len(names) == 0
+	if all {
+		for _, t := range b.topics.sorted() {
+			names = append(names, t.name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	first := int32(0)
+	if c := req.Cursor; c != nil {
+		if c.Partition < 0 {
+			r.conn.fail(refusef("DescribeTopicPartitions: the cursor names partition %d", c.Partition))
+			r.respond(nil)
+			return
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.Compare(name, c.Topic) < 0 })
+		if len(names) > 0 && names[0] == c.Topic {
+			first = c.Partition
+		}
+	}
+	left := maxDescribedPartitions
+	if n := int(req.ResponsePartitionLimit); n > 0 {
+		left = min(left, n)
+	}
+	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
+	for _, name := range names {
+		if left == 0 {
+			next := kmsg.NewDescribeTopicPartitionsResponseNextCursor()
+			next.Topic, next.Partition = name, 0
+			resp.NextCursor = &next
+			break
+		}
+		t, more := b.topicPage(r, name, first, left)
+		resp.Topics = append(resp.Topics, t)
+		if more {
+			next := kmsg.NewDescribeTopicPartitionsResponseNextCursor()
+			next.Topic, next.Partition = name, first+int32(left)
+			resp.NextCursor = &next
+			break
+		}
+		left -= len(t.Partitions)
+		first = 0
+	}
+	r.respond(resp)
+}
+
+// topicPage describes the partitions of a topic from first on, at most limit;
+// more tells that some are left.
+func (b *Broker) topicPage(r *request, name string, first int32, limit int) (out kmsg.DescribeTopicPartitionsResponseTopic, more bool) {
+	out = kmsg.NewDescribeTopicPartitionsResponseTopic()
+	out.Topic, out.Partitions = &name, []kmsg.DescribeTopicPartitionsResponseTopicPartition{}
+	t := b.topics.byName(name)
+	if err := checkTopicName(name); err != nil {
+		out.ErrorCode = errorCode(err)
+		return out, false
+	}
+	if t == nil {
+		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		return out, false
+	}
+	md := b.topicMetadata(t)
+	out.TopicID, out.AuthorizedOperations = t.id, md.AuthorizedOperations
+	rest := md.Partitions[min(int(first), len(md.Partitions)):]
+	for _, p := range rest[:min(limit, len(rest))] {
+		rp := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
+		rp.ErrorCode, rp.Partition, rp.LeaderID, rp.LeaderEpoch = p.ErrorCode, p.Partition, p.Leader, p.LeaderEpoch
+		rp.Replicas, rp.ISR, rp.OfflineReplicas = p.Replicas, p.ISR, p.OfflineReplicas
+		rp.EligibleLeaderReplicas, rp.LastKnownELR = []int32{}, []int32{}
+		out.Partitions = append(out.Partitions, rp)
+	}
+	return out, len(rest) > limit
+}

@@ -1,0 +1,130 @@
+package logbroker
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/meta"
+)
+
+// groupConfigTable are the configs that a consumer group can have (KIP-848), with
+// Kafka's names, defaults and bounds.
+var groupConfigTable = []topicConfig{
+	{"consumer.heartbeat.interval.ms", kmsg.ConfigTypeInt, "5000", between(5000, 15000)},
+	{"consumer.session.timeout.ms", kmsg.ConfigTypeInt, "45000", between(45000, 60000)},
+}
+
+// groupConfigs are the configs set for single groups.
+type groupConfigs struct {
+	mu  sync.Mutex
+	set map[string]map[string]string
+}
+
+func (c *groupConfigs) open(store *meta.Store) error {
+	c.set = map[string]map[string]string{}
+	return store.Settings(meta.GroupConfigs, func(name string, value []byte) error {
+		var configs map[string]string
+		err := json.Unmarshal(value, &configs)
+		c.set[name] = configs
+		return err
+	})
+}
+
+// configured lists the groups that have configs of their own.
+func (c *groupConfigs) configured() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.set))
+}
+
+// describe lists the configs of a group.
+func (c *groupConfigs) describe(group string) []describedConfig {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []describedConfig
+	for _, row := range groupConfigTable {
+		d := describedConfig{row.name, row.fallback, row.kind, kmsg.ConfigSourceDefaultConfig}
+		if v, ok := c.set[group][row.name]; ok {
+			d.value, d.source = v, configSourceGroup
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// configSourceGroup is DYNAMIC_GROUP_CONFIG (KIP-1016), which the client library
+// has no name for.
+const configSourceGroup kmsg.ConfigSource = 8
+
+// times are how often the members of a group give a sign of life, and how long
+// they may not.
+func (c *groupConfigs) times(group string) (heartbeat, session time.Duration) {
+	for _, d := range c.describe(group) {
+		ms, _ := strconv.ParseInt(d.value, 10, 32) // was checked
+		if d.name == "consumer.session.timeout.ms" {
+			session = time.Duration(ms) * time.Millisecond
+		} else {
+			heartbeat = time.Duration(ms) * time.Millisecond
+		}
+	}
+	return heartbeat, session
+}
+
+// configureGroup replaces the configs of a group, durably; change is given a
+// copy.
+func (b *Broker) configureGroup(group string, validateOnly bool, change func(map[string]string) error) error {
+	if group == "" || len(group) > math.MaxInt16 {
+		return fmt.Errorf("%w: name a group", kerr.InvalidRequest)
+	}
+	c := &b.groupSettings
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	configs := map[string]string{}
+	maps.Copy(configs, c.set[group])
+	if err := change(configs); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		i := slices.IndexFunc(groupConfigTable, func(row topicConfig) bool { return row.name == name })
+		switch {
+		case i < 0:
+			return fmt.Errorf("%w: there is no group config %q", kerr.InvalidConfig, name)
+		case !groupConfigTable[i].check(configs[name]):
+			return fmt.Errorf("%w: %q is no value of %s", kerr.InvalidConfig, configs[name], name)
+		}
+	}
+	if validateOnly {
+		return nil
+	}
+	if len(c.set) >= maxGroups && c.set[group] == nil {
+		return fmt.Errorf("%w: %d groups have configs, more cannot", kerr.PolicyViolation, maxGroups)
+	}
+	batch := b.meta.NewBatch()
+	if len(configs) == 0 {
+		batch.DeleteSetting(meta.GroupConfigs, group)
+	} else {
+		value, err := json.Marshal(configs)
+		if err != nil {
+			return err
+		}
+		batch.PutSetting(meta.GroupConfigs, group, value)
+	}
+	if err := b.commitNew(batch); err != nil {
+		return kerr.KafkaStorageError
+	}
+	if len(configs) == 0 {
+		delete(c.set, group)
+	} else {
+		c.set[group] = configs
+	}
+	return nil
+}
