@@ -13,7 +13,7 @@ import (
 const maxOffsetMetadata = 4096
 
 // handleOffsetCommit answers OffsetCommit, versions 2 to 10: 6 has leader
-// epochs, 7 static members, 10 topic ids. It answers when the offsets are on
+// epochs, 7 static members, 9 member epochs (KIP-848), 10 topic ids. It answers when the offsets are on
 // disk.
 func (b *Broker) handleOffsetCommit(r *request) {
 	req := r.msg.(*kmsg.OffsetCommitRequest)
@@ -24,17 +24,20 @@ func (b *Broker) handleOffsetCommit(r *request) {
 	if req.Group == "" {
 		refused = kerr.InvalidGroupID
 	}
-	known := req.Group != "" && g.do(req.Group, false, nil, func(gr *group.Group, _ group.RequestID) []group.Answer {
-		refused = gr.Check(req.MemberID, deref(req.InstanceID), req.Generation, false)
+	known := req.Group != "" && g.do(req.Group, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer {
+		refused = e.check(req.MemberID, deref(req.InstanceID), req.Generation, false)
+		if refused == nil && req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {
+			refused = kerr.UnsupportedVersion
+		}
 		if refused == nil {
-			gr.Seen(now, req.MemberID)
+			e.seen(now, req.MemberID)
 		}
 		return nil
 	})
-	if !known && refused == nil && (req.Generation >= 0 || req.MemberID != "") {
-		refused = kerr.UnknownMemberID
-		if req.Generation >= 0 {
-			refused = kerr.IllegalGeneration
+	if !known && refused == nil && req.Generation >= 0 {
+		refused = kerr.IllegalGeneration
+		if req.Version >= 9 {
+			refused = kerr.GroupIDNotFound
 		}
 	}
 	c := offsetCommit{group: req.Group}

@@ -10,8 +10,8 @@ import (
 )
 
 // handleOffsetFetch answers OffsetFetch, versions 1 to 10: 2 may ask for all
-// topics, 7 for stable offsets only (KIP-447), 8 for several groups, 10 has
-// topic ids. A group or a partition without an offset is offset -1 and no
+// topics, 7 for stable offsets only (KIP-447), 8 for several groups, 9 as a
+// member (KIP-848), 10 has topic ids. A group or a partition without an offset is offset -1 and no
 // error.
 func (b *Broker) handleOffsetFetch(r *request) {
 	req := r.msg.(*kmsg.OffsetFetchRequest)
@@ -56,6 +56,10 @@ func (b *Broker) fetchGroup(req *kmsg.OffsetFetchRequest, g kmsg.OffsetFetchRequ
 		out.ErrorCode = kerr.InvalidGroupID.Code
 		return out
 	}
+	if err := b.checkFetch(g); err != nil {
+		out.ErrorCode = groupCode(err)
+		return out
+	}
 	topics := g.Topics
 	if topics == nil {
 		all, err := b.meta.Offsets(g.Group)
@@ -87,6 +91,25 @@ func (b *Broker) fetchGroup(req *kmsg.OffsetFetchRequest, g kmsg.OffsetFetchRequ
 		out.Topics = append(out.Topics, rt)
 	}
 	return out
+}
+
+// checkFetch refuses a member of the consumer protocol that does not know its
+// epoch. Without a member the offsets are anybody's.
+func (b *Broker) checkFetch(g kmsg.OffsetFetchRequestGroup) error {
+	if g.MemberID == nil && g.MemberEpoch < 0 {
+		return nil
+	}
+	c := b.coordinator()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.find(g.Group, false)
+	switch {
+	case e == nil:
+		return kerr.GroupIDNotFound
+	case e.consumer == nil:
+		return nil
+	}
+	return e.consumer.Check(deref(g.MemberID), "", g.MemberEpoch, false)
 }
 
 // topicsOf groups offsets by topic.

@@ -50,9 +50,16 @@ func (b *Broker) handleJoinGroup(r *request) {
 		r.respond(resp)
 	}
 	now := b.now()
-	known := g.do(req.Group, req.MemberID == "", answer, func(gr *group.Group, id group.RequestID) []group.Answer {
+	known := g.do(req.Group, req.MemberID == "", answer, func(e *groupEntry, id group.RequestID) []group.Answer {
 		j.Request = id
-		return gr.Join(now, j)
+		if e.consumer != nil && len(e.consumer.Members) == 0 {
+			b.toClassic(e)
+		}
+		if e.consumer != nil {
+			a := e.consumer.JoinClassic(now, j, topicView{b})
+			return []group.Answer{{Request: id, Join: &a}}
+		}
+		return e.classic.Join(now, j)
 	})
 	if !known && req.MemberID == "" {
 		refuse(kerr.GroupMaxSizeReached.Code)

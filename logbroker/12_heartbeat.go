@@ -16,8 +16,12 @@ func (b *Broker) handleHeartbeat(r *request) {
 		resp.ErrorCode = kerr.InvalidGroupID.Code
 	}
 	now := b.now()
-	b.coordinator().do(req.Group, false, nil, func(gr *group.Group, _ group.RequestID) []group.Answer {
-		resp.ErrorCode = groupCode(gr.Heartbeat(now, req.MemberID, deref(req.InstanceID), req.Generation))
+	b.coordinator().do(req.Group, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer {
+		if e.consumer != nil {
+			resp.ErrorCode = groupCode(e.consumer.HeartbeatClassic(now, req.MemberID, deref(req.InstanceID), req.Generation, topicView{b}))
+		} else {
+			resp.ErrorCode = groupCode(e.classic.Heartbeat(now, req.MemberID, deref(req.InstanceID), req.Generation))
+		}
 		return nil
 	})
 	r.respond(resp)

@@ -24,10 +24,16 @@ func (b *Broker) handleLeaveGroup(r *request) {
 		members = []kmsg.LeaveGroupRequestMember{one}
 	}
 	now := b.now()
-	known := b.coordinator().do(req.Group, false, nil, func(gr *group.Group, _ group.RequestID) []group.Answer {
+	known := b.coordinator().do(req.Group, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer {
 		var out []group.Answer
 		for _, m := range members {
-			answers, err := gr.Leave(now, m.MemberID, deref(m.InstanceID))
+			var answers []group.Answer
+			var err error
+			if e.consumer != nil {
+				err = e.consumer.LeaveClassic(m.MemberID, deref(m.InstanceID))
+			} else {
+				answers, err = e.classic.Leave(now, m.MemberID, deref(m.InstanceID))
+			}
 			out = append(out, answers...)
 			rm := kmsg.NewLeaveGroupResponseMember()
 			rm.MemberID, rm.InstanceID, rm.ErrorCode = m.MemberID, m.InstanceID, groupCode(err)

@@ -32,9 +32,13 @@ func (b *Broker) handleSyncGroup(r *request) {
 		r.respond(resp)
 	}
 	now := b.now()
-	known := b.coordinator().do(req.Group, false, answer, func(gr *group.Group, id group.RequestID) []group.Answer {
+	known := b.coordinator().do(req.Group, false, answer, func(e *groupEntry, id group.RequestID) []group.Answer {
 		s.Request = id
-		return gr.Sync(now, s)
+		if e.consumer != nil {
+			a := e.consumer.SyncClassic(now, s, topicView{b})
+			return []group.Answer{{Request: id, Sync: &a}}
+		}
+		return e.classic.Sync(now, s)
 	})
 	if !known {
 		resp.ErrorCode = kerr.UnknownMemberID.Code

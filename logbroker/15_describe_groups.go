@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -17,12 +19,15 @@ func (b *Broker) handleDescribeGroups(r *request) {
 		rg := kmsg.NewDescribeGroupsResponseGroup()
 		rg.Group, rg.State = id, string(group.Dead)
 		g.mu.Lock()
-		gr := g.find(id, false)
-		if gr != nil {
-			describeGroup(&rg, gr)
+		e := g.find(id, false)
+		if e != nil && e.classic != nil {
+			describeGroup(&rg, e.classic)
 		}
 		g.mu.Unlock()
-		if gr == nil {
+		if e != nil && e.consumer != nil && req.Version >= 6 {
+			rg.ErrorCode, rg.ErrorMessage = groupError(fmt.Errorf("%w: it is of the consumer protocol", kerr.GroupIDNotFound))
+		}
+		if e == nil {
 			offsets, err := b.meta.Offsets(id)
 			switch {
 			case err != nil:

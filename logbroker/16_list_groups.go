@@ -11,7 +11,7 @@ import (
 )
 
 // handleListGroups answers ListGroups, versions 0 to 5: 4 filters by state, 5 by
-// type, of which there is one, classic.
+// type, classic or consumer.
 func (b *Broker) handleListGroups(r *request) {
 	req := r.msg.(*kmsg.ListGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
@@ -25,8 +25,13 @@ func (b *Broker) handleListGroups(r *request) {
 		rg := kmsg.NewListGroupsResponseGroup()
 		rg.Group, rg.GroupState, rg.GroupType = id, string(group.Empty), "classic"
 		g.mu.Lock()
-		if gr := g.find(id, false); gr != nil {
-			rg.ProtocolType, rg.GroupState = gr.ProtocolType, string(gr.State)
+		if e := g.find(id, false); e != nil {
+			rg.GroupState = string(e.state())
+			if e.consumer != nil {
+				rg.ProtocolType, rg.GroupType = "consumer", "consumer"
+			} else {
+				rg.ProtocolType = e.classic.ProtocolType
+			}
 		}
 		g.mu.Unlock()
 		if listed(req.StatesFilter, rg.GroupState) && listed(req.TypesFilter, rg.GroupType) {

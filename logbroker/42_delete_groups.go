@@ -32,8 +32,8 @@ func (b *Broker) deleteGroup(id string) error {
 		return err
 	}
 	g.mu.Lock()
-	gr := g.find(id, false)
-	busy := gr != nil && gr.State != group.Empty || b.meta.HasPending(id)
+	e := g.find(id, false)
+	busy := e != nil && e.state() != group.Empty || b.meta.HasPending(id)
 	if !busy {
 		delete(g.byID, id)
 	}
@@ -41,7 +41,7 @@ func (b *Broker) deleteGroup(id string) error {
 	switch {
 	case busy:
 		return kerr.NonEmptyGroup
-	case gr == nil && len(offsets) == 0:
+	case e == nil && len(offsets) == 0:
 		return kerr.GroupIDNotFound
 	}
 	batch := b.meta.NewBatch()

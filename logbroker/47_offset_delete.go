@@ -27,15 +27,15 @@ func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDelete
 		return resp
 	}
 	g.mu.Lock()
-	gr := g.find(req.Group, false)
+	e := g.find(req.Group, false)
 	members, subscribed := 0, map[string]bool{}
-	if gr != nil {
-		members = len(gr.Members)
-		subscribed = subscriptions(gr)
+	if e != nil {
+		members = e.members()
+		subscribed = subscriptions(e)
 	}
 	g.mu.Unlock()
 	switch {
-	case gr == nil && len(offsets) == 0:
+	case e == nil && len(offsets) == 0:
 		resp.ErrorCode = kerr.GroupIDNotFound.Code
 		return resp
 	case members > 0 && subscribed == nil:
@@ -70,8 +70,15 @@ func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDelete
 
 // subscriptions are the topics that members of a consumer group read; nil if
 // that cannot be told.
-func subscriptions(gr *group.Group) map[string]bool {
+func subscriptions(e *groupEntry) map[string]bool {
 	out := map[string]bool{}
+	if e.consumer != nil {
+		for _, name := range e.consumer.Subscribed() {
+			out[name] = true
+		}
+		return out
+	}
+	gr := e.classic
 	for _, m := range gr.Members {
 		if gr.ProtocolType != "consumer" || len(m.Protocols) == 0 {
 			return nil

@@ -15,8 +15,8 @@ type feature struct {
 }
 
 // features are told by ApiVersions. transaction.version 2 is KIP-890, whose
-// clients get a new epoch with every transaction.
-var features = []feature{{"transaction.version", 2}}
+// clients get a new epoch with every transaction; group.version 1 is KIP-848.
+var features = []feature{{"group.version", 1}, {"transaction.version", 2}}
 
 // handleUpdateFeatures answers UpdateFeatures, versions 0 to 2: a level that is
 // in force is granted, any other refused.

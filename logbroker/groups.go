@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -32,6 +33,8 @@ func groupHandlers() []handler {
 		{kmsg.ListGroups, 0, 5, (*Broker).handleListGroups},
 		{kmsg.DeleteGroups, 0, 3, (*Broker).handleDeleteGroups},
 		{kmsg.OffsetDelete, 0, 0, (*Broker).handleOffsetDelete},
+		{kmsg.ConsumerGroupHeartbeat, 0, 1, (*Broker).handleConsumerGroupHeartbeat},
+		{kmsg.ConsumerGroupDescribe, 0, 1, (*Broker).handleConsumerGroupDescribe},
 	}
 }
 
@@ -41,7 +44,7 @@ type groups struct {
 	b *Broker
 
 	mu      sync.Mutex // guards what follows
-	byID    map[string]*group.Group
+	byID    map[string]*groupEntry
 	waiting map[group.RequestID]func(group.Answer)
 	lastID  group.RequestID
 
@@ -64,12 +67,16 @@ type offsetCommit struct {
 var _ groupCoordinator = (*groups)(nil)
 
 func openGroups(b *Broker) (groupCoordinator, error) {
-	g := &groups{b: b, byID: map[string]*group.Group{}, waiting: map[group.RequestID]func(group.Answer){}}
+	g := &groups{b: b, byID: map[string]*groupEntry{}, waiting: map[group.RequestID]func(group.Answer){}}
 	err := b.meta.Groups(func(id string, value []byte) error {
-		gr, err := group.Decode(id, value, b.groupConfig(), b.now())
-		if err == nil {
-			g.byID[id] = gr
+		e := &groupEntry{}
+		var err error
+		if group.IsConsumer(value) {
+			e.consumer, err = group.DecodeConsumer(id, value, b.groupConfig(), b.now(), b.groupTimes(id))
+		} else {
+			e.classic, err = group.Decode(id, value, b.groupConfig(), b.now())
 		}
+		g.byID[id] = e
 		return err
 	})
 	return g, err
@@ -90,22 +97,22 @@ func (g *groups) newMemberID(prefix string) (string, error) {
 }
 
 // find returns a group, made if make is set. The caller holds mu.
-func (g *groups) find(id string, create bool) *group.Group {
-	gr := g.byID[id]
-	if gr == nil && create && len(g.byID) < maxGroups {
-		gr = group.New(id, g.b.groupConfig())
-		g.byID[id] = gr
+func (g *groups) find(id string, create bool) *groupEntry {
+	e := g.byID[id]
+	if e == nil && create && len(g.byID) < maxGroups {
+		e = &groupEntry{classic: group.New(id, g.b.groupConfig())}
+		g.byID[id] = e
 	}
-	return gr
+	return e
 }
 
 // do runs an event of a group and gives the answers out, after what changed is
 // on disk. wait registers the request that the event carries; its answer may
 // come with a later event.
-func (g *groups) do(id string, create bool, answer func(group.Answer), event func(*group.Group, group.RequestID) []group.Answer) bool {
+func (g *groups) do(id string, create bool, answer func(group.Answer), event func(*groupEntry, group.RequestID) []group.Answer) bool {
 	g.mu.Lock()
-	gr := g.find(id, create)
-	if gr == nil {
+	e := g.find(id, create)
+	if e == nil {
 		g.mu.Unlock()
 		return false
 	}
@@ -115,9 +122,13 @@ func (g *groups) do(id string, create bool, answer func(group.Answer), event fun
 		request = g.lastID
 		g.waiting[request] = answer
 	}
-	answers := event(gr, request)
+	answers := event(e, request)
+	g.b.settleGroup(id, e)
 	release := g.take(answers)
-	changed := gr.Changed()
+	changed := e.changed()
+	if e.isNothing() {
+		delete(g.byID, id)
+	}
 	g.mu.Unlock()
 	g.b.wake()
 	g.release(id, changed, release)
@@ -161,14 +172,14 @@ func (g *groups) save(id string) error {
 	g.persist.Lock()
 	defer g.persist.Unlock()
 	g.mu.Lock()
-	gr := g.byID[id]
+	e := g.byID[id]
 	var value []byte
 	var err error
-	if gr != nil {
-		value, err = gr.Encode()
+	if e != nil {
+		value, err = e.encode()
 	}
 	g.mu.Unlock()
-	if err != nil || gr == nil {
+	if err != nil || e == nil {
 		return err
 	}
 	batch := g.b.meta.NewBatch()
@@ -180,14 +191,14 @@ func (g *groups) save(id string) error {
 func (g *groups) checkTxnCommit(id string, generation int32, member string, instance *string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	gr := g.find(id, false)
-	if gr == nil {
+	e := g.find(id, false)
+	if e == nil {
 		if generation < 0 && member == "" && instance == nil {
 			return nil
 		}
 		return kerr.UnknownMemberID
 	}
-	return gr.Check(member, deref(instance), generation, true)
+	return e.check(member, deref(instance), generation, true)
 }
 
 // offsetsDecided implements groupCoordinator: offsets are read from meta, so
@@ -201,8 +212,8 @@ func (g *groups) topicDeleted(string) {}
 func (g *groups) tick(now time.Time) (next time.Time) {
 	g.mu.Lock()
 	var due []string
-	for id, gr := range g.byID {
-		at := gr.Next()
+	for id, e := range g.byID {
+		at := e.next()
 		if !at.IsZero() && !at.After(now) {
 			due = append(due, id)
 		} else if !at.IsZero() && (next.IsZero() || at.Before(next)) {
@@ -212,10 +223,10 @@ func (g *groups) tick(now time.Time) (next time.Time) {
 	g.mu.Unlock()
 	sort.Strings(due)
 	for _, id := range due {
-		g.do(id, false, nil, func(gr *group.Group, _ group.RequestID) []group.Answer { return gr.Tick(now) })
+		g.do(id, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer { return e.tick(now) })
 		g.mu.Lock()
-		if gr := g.byID[id]; gr != nil {
-			if at := gr.Next(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		if e := g.byID[id]; e != nil {
+			if at := e.next(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
 				next = at
 			}
 		}
@@ -296,7 +307,7 @@ func groupCode(err error) int16 {
 	if err == nil {
 		return 0
 	}
-	if ke, ok := err.(*kerr.Error); ok {
+	if ke := (*kerr.Error)(nil); errors.As(err, &ke) {
 		return ke.Code
 	}
 	return kerr.UnknownServerError.Code

@@ -73,6 +73,8 @@ func requestShapes() map[int16]shape {
 		int16(kmsg.GetTelemetrySubscriptions):  {0, "u"},
 		int16(kmsg.PushTelemetry):              {0, "u i b b y"},
 		int16(kmsg.ListConfigResources):        {0, "[b]1+"},
+		int16(kmsg.ConsumerGroupHeartbeat):     {0, "s s i S S i [s] S1+ S {u [i]}"},
+		int16(kmsg.ConsumerGroupDescribe):      {0, "[s] b"},
 		int16(kmsg.DescribeTopicPartitions):    {0, "{s} i (s i)"},
 	}
 }

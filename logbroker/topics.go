@@ -44,6 +44,8 @@ type topicMaps struct {
 	byName map[string]*topic
 	byID   map[meta.TopicID]*topic
 	count  int // partitions of all topics
+	// version is another one with every change, and never 0.
+	version uint64
 }
 
 func (s *topicSet) init(b *Broker) {
@@ -51,7 +53,7 @@ func (s *topicSet) init(b *Broker) {
 	if limit := b.cfg.Limits.CacheBytes; limit >= 0 {
 		s.cache = commitlog.NewPageCache(limit)
 	}
-	s.now.Store(&topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}})
+	s.now.Store(&topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, version: 1})
 }
 
 func (s *topicSet) byName(name string) *topic { return s.now.Load().byName[name] }
@@ -106,7 +108,7 @@ func (s *topicSet) byMetaID(id meta.Partition) *partition {
 // nobody else knows the set yet.
 func (s *topicSet) publish(add, drop *topic) {
 	old := s.now.Load()
-	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}}
+	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, version: old.version + 1}
 	put := func(t *topic) {
 		next.byName[t.name], next.byID[t.id] = t, t
 		next.count += len(t.parts())

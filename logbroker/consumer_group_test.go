@@ -1,0 +1,278 @@
+package logbroker
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
+)
+
+// heart sends a heartbeat of the consumer protocol; change completes it.
+func (w *workbench) heart(id string, epoch int32, change func(*kmsg.ConsumerGroupHeartbeatRequest)) *kmsg.ConsumerGroupHeartbeatResponse {
+	w.t.Helper()
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Version, req.Group, req.MemberID, req.MemberEpoch, req.RebalanceTimeoutMillis = 1, "g", id, epoch, -1
+	if epoch == group.JoinEpoch {
+		req.RebalanceTimeoutMillis, req.SubscribedTopicNames, req.Topics = 60_000, []string{"t"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	}
+	if change != nil {
+		change(req)
+	}
+	return ask[*kmsg.ConsumerGroupHeartbeatResponse](w, req)
+}
+
+// owns makes a heartbeat say which partitions of "t" are owned.
+func (w *workbench) owns(partitions ...int32) func(*kmsg.ConsumerGroupHeartbeatRequest) {
+	return func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{{TopicID: w.topics.byName("t").id, Partitions: partitions}}
+	}
+}
+
+// has fails unless the answer assigns the partitions; nil is no news.
+func (w *workbench) has(resp *kmsg.ConsumerGroupHeartbeatResponse, epoch int32, partitions ...int32) {
+	w.t.Helper()
+	w.want(resp.ErrorCode, nil)
+	var got []int32
+	if resp.Assignment != nil {
+		got = []int32{}
+		for _, t := range resp.Assignment.Topics {
+			got = append(got, t.Partitions...)
+		}
+	}
+	if resp.MemberEpoch != epoch || !slices.Equal(got, partitions) || (got == nil) != (partitions == nil) {
+		w.t.Fatalf("epoch %d with %v, want %d with %v", resp.MemberEpoch, got, epoch, partitions)
+	}
+}
+
+func (w *workbench) commitAs(member string, epoch int32) int16 {
+	w.t.Helper()
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Version, req.Group, req.MemberID, req.Generation = 9, "g", member, epoch
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic = "t"
+	p := kmsg.NewOffsetCommitRequestTopicPartition()
+	p.Offset = 1
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	return ask[*kmsg.OffsetCommitResponse](w, req).Topics[0].Partitions[0].ErrorCode
+}
+
+func (w *workbench) groupIs(typ string, state group.State) {
+	w.t.Helper()
+	for _, g := range ask[*kmsg.ListGroupsResponse](w, kmsg.NewPtrListGroupsRequest()).Groups {
+		if g.Group == "g" {
+			if g.GroupType != typ || g.GroupState != string(state) {
+				w.t.Fatalf("the group is %s and %s, want %s and %s", g.GroupType, g.GroupState, typ, state)
+			}
+			return
+		}
+	}
+	w.t.Fatal("there is no group")
+}
+
+// TestConsumerProtocol walks two members through a rebalance, with a restart in
+// its midst, and through what they are refused.
+func TestConsumerProtocol(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 4)
+	w.want(w.heart("a", 3, nil).ErrorCode, kerr.GroupIDNotFound)
+	a := w.heart("a", 0, nil)
+	w.has(a, 1, 0, 1, 2, 3)
+	if a.HeartbeatIntervalMillis != 5000 || *a.MemberID != "a" {
+		t.Errorf("answer %+v", a)
+	}
+	w.has(w.heart("a", 1, w.owns(0, 1, 2, 3)), 1)
+	w.groupIs("consumer", group.Stable)
+
+	w.has(w.heart("b", 0, nil), 2, []int32{}...)
+	w.groupIs("consumer", group.Reconciling)
+	w.restart()
+	first := w.heart("a", 1, w.owns(0, 1, 2, 3))
+	w.has(first, 1, 0, 1) // it is to give up 2 and 3
+	w.restart()
+	w.has(w.heart("b", 2, nil), 2) // and until then nobody has them
+	w.has(w.heart("a", 1, w.owns(0, 1)), 2)
+	w.has(w.heart("b", 2, nil), 2, 2, 3)
+	w.has(w.heart("b", 2, w.owns(2, 3)), 2)
+	w.groupIs("consumer", group.Stable)
+
+	w.want(w.commitAs("a", 2), nil)
+	w.want(w.commitAs("a", 1), kerr.StaleMemberEpoch)
+	w.want(w.commitAs("nobody", 2), kerr.UnknownMemberID)
+	w.want(w.commitAs("", -1), kerr.UnknownMemberID) // while it has members
+	w.want(w.heart("a", 7, nil).ErrorCode, kerr.FencedMemberEpoch)
+	w.want(w.heart("nobody", 2, nil).ErrorCode, kerr.UnknownMemberID)
+	w.want(w.heart("", 0, nil).ErrorCode, kerr.InvalidRequest)
+	bad, pattern := "sticky", "("
+	w.want(w.heart("c", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.ServerAssignor = &bad }).ErrorCode, kerr.UnsupportedAssignor)
+	w.want(w.heart("c", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.SubscribedTopicRegex = &pattern }).ErrorCode, kerr.InvalidRegularExpression)
+	w.want(w.heart("c", -2, nil).ErrorCode, kerr.InvalidRequest)
+
+	describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+	describe.Version, describe.Groups = 1, []string{"g", "h"}
+	d := ask[*kmsg.ConsumerGroupDescribeResponse](w, describe).Groups
+	w.want(d[1].ErrorCode, kerr.GroupIDNotFound)
+	if d[0].State != "Stable" || d[0].AssignorName != "uniform" || len(d[0].Members) != 2 || d[0].Members[0].Assignment.TopicPartitions[0].Topic != "t" {
+		t.Errorf("described as %+v", d[0])
+	}
+
+	w.has(w.heart("b", -1, nil), -1)
+	w.has(w.heart("a", 2, nil), 3, 0, 1, 2, 3)
+	w.want(w.createPartitions("t", 6, nil).ErrorCode, nil)
+	w.has(w.heart("a", 3, nil), 4, 0, 1, 2, 3, 4, 5)
+	w.pass(46 * time.Second) // silence
+	w.groupIs("consumer", group.Empty)
+	w.want(w.heart("a", 4, nil).ErrorCode, kerr.UnknownMemberID)
+	w.want(w.commitAs("", -1), nil)
+}
+
+// TestStaticConsumer: an instance that restarts keeps its partitions, and nobody
+// else moves.
+func TestStaticConsumer(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 4)
+	name := "one"
+	static := func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &name }
+	w.has(w.heart("a", 0, static), 1, 0, 1, 2, 3)
+	w.want(w.heart("a2", 0, static).ErrorCode, kerr.UnreleasedInstanceID)
+	w.has(w.heart("a", -2, static), -2)
+	w.want(w.heart("x", -1, static).ErrorCode, kerr.FencedInstanceID)
+	w.has(w.heart("a2", 0, static), 1, 0, 1, 2, 3)
+	w.want(w.heart("a", 1, static).ErrorCode, kerr.FencedInstanceID)
+	w.has(w.heart("a2", 1, static), 1)
+}
+
+// TestPatternsFollowTopics: who subscribes by pattern gets topics that come.
+func TestPatternsFollowTopics(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	pattern := "t.*"
+	join := func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+		r.SubscribedTopicNames, r.SubscribedTopicRegex = nil, &pattern
+	}
+	w.has(w.heart("a", 0, join), 1, 0)
+	w.topic("other", 1)
+	w.has(w.heart("a", 1, nil), 1)
+	w.topic("t2", 1)
+	w.has(w.heart("a", 1, nil), 2, 0, 0)
+}
+
+// joinClassic joins with the classic protocol, from the second step on.
+func (w *workbench) joinClassic(id string, owned ...int32) *kmsg.JoinGroupResponse {
+	w.t.Helper()
+	md := kmsg.NewConsumerMemberMetadata()
+	md.Version, md.Topics = 3, []string{"t"}
+	if len(owned) > 0 {
+		md.OwnedPartitions = []kmsg.ConsumerMemberMetadataOwnedPartition{{Topic: "t", Partitions: owned}}
+	}
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Version, req.Group, req.MemberID, req.ProtocolType = 9, "g", id, "consumer"
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 45_000, 60_000
+	p := kmsg.NewJoinGroupRequestProtocol()
+	p.Name, p.Metadata = "range", md.AppendTo(nil)
+	req.Protocols = append(req.Protocols, p)
+	resp := ask[*kmsg.JoinGroupResponse](w, req)
+	if id == "" && resp.ErrorCode == kerr.MemberIDRequired.Code {
+		return w.joinClassic(resp.MemberID, owned...)
+	}
+	return resp
+}
+
+func (w *workbench) syncClassic(id string, generation int32, assignments map[string][]int32) []int32 {
+	w.t.Helper()
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Version, req.Group, req.MemberID, req.Generation = 3, "g", id, generation
+	for member, partitions := range assignments {
+		a := kmsg.NewConsumerMemberAssignment()
+		a.Topics = []kmsg.ConsumerMemberAssignmentTopic{{Topic: "t", Partitions: partitions}}
+		ga := kmsg.NewSyncGroupRequestGroupAssignment()
+		ga.MemberID, ga.MemberAssignment = member, a.AppendTo(nil)
+		req.GroupAssignment = append(req.GroupAssignment, ga)
+	}
+	resp := ask[*kmsg.SyncGroupResponse](w, req)
+	w.want(resp.ErrorCode, nil)
+	var a kmsg.ConsumerMemberAssignment
+	if err := a.ReadFrom(resp.MemberAssignment); err != nil {
+		w.t.Fatal(err)
+	}
+	out := []int32{}
+	for _, t := range a.Topics {
+		out = append(out, t.Partitions...)
+	}
+	return out
+}
+
+func (w *workbench) heartClassic(id string, generation int32) int16 {
+	w.t.Helper()
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Version, req.Group, req.MemberID, req.Generation = 4, "g", id, generation
+	return ask[*kmsg.HeartbeatResponse](w, req).ErrorCode
+}
+
+// TestOnlineUpgrade: a classic group becomes one of the consumer protocol with the
+// first member that speaks it, works with both, and goes back with the last.
+func TestOnlineUpgrade(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 4)
+	old := w.joinClassic("")
+	w.want(old.ErrorCode, nil)
+	id := old.MemberID
+	if got := w.syncClassic(id, old.Generation, map[string][]int32{id: {0, 1, 2, 3}}); !slices.Equal(got, []int32{0, 1, 2, 3}) {
+		t.Fatalf("assigned %v", got)
+	}
+	w.groupIs("classic", group.Stable)
+
+	w.has(w.heart("new", 0, nil), 2, []int32{}...)
+	w.groupIs("consumer", group.Reconciling)
+	w.restart()
+	w.want(w.heartClassic(id, old.Generation), kerr.RebalanceInProgress)
+	again := w.joinClassic(id, 0, 1, 2, 3)
+	w.want(again.ErrorCode, nil)
+	if got := w.syncClassic(id, again.Generation, nil); !slices.Equal(got, []int32{0, 1}) {
+		t.Fatalf("left with %v", got)
+	}
+	w.has(w.heart("new", 2, nil), 2) // not given up yet
+	w.want(w.heartClassic(id, again.Generation), kerr.RebalanceInProgress)
+	given := w.joinClassic(id, 0, 1)
+	w.want(given.ErrorCode, nil)
+	if got := w.syncClassic(id, given.Generation, nil); !slices.Equal(got, []int32{0, 1}) {
+		t.Fatalf("keeps %v", got)
+	}
+	w.has(w.heart("new", 2, nil), 2, 2, 3)
+	w.want(w.heartClassic(id, given.Generation), nil)
+	w.want(w.commitAs(id, given.Generation), nil)
+	w.want(w.commitAs(id, given.Generation-1), kerr.IllegalGeneration)
+	w.groupIs("consumer", group.Stable)
+
+	w.has(w.heart("new", -1, nil), -1)
+	w.groupIs("classic", group.PreparingRebalance)
+	w.restart()
+	w.want(w.heartClassic(id, 3), kerr.RebalanceInProgress)
+	back := w.joinClassic(id, 0, 1)
+	w.want(back.ErrorCode, nil)
+	if back.LeaderID != id || len(back.Members) != 1 {
+		t.Errorf("joined as %+v", back)
+	}
+	if got := w.syncClassic(id, back.Generation, map[string][]int32{id: {0, 1, 2, 3}}); !slices.Equal(got, []int32{0, 1, 2, 3}) {
+		t.Fatalf("assigned %v", got)
+	}
+	w.groupIs("classic", group.Stable)
+}
+
+// TestOtherGroupsAreNotUpgraded: only a group of consumers can be.
+func TestOtherGroupsAreNotUpgraded(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Version, req.Group, req.ProtocolType, req.SessionTimeoutMillis = 3, "g", "connect", 45_000
+	p := kmsg.NewJoinGroupRequestProtocol()
+	p.Name = "compatible"
+	req.Protocols = append(req.Protocols, p)
+	w.want(ask[*kmsg.JoinGroupResponse](w, req).ErrorCode, nil)
+	w.want(w.heart("a", 0, nil).ErrorCode, kerr.GroupIDNotFound)
+	w.groupIs("classic", group.CompletingRebalance)
+}

@@ -1,0 +1,280 @@
+package group
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// consumerProtocol is the protocol type of consumers.
+const consumerProtocol = "consumer"
+
+// ClassicMember is what a member of a consumer group that still speaks the
+// classic protocol needs: groups are upgraded online, one member after another
+// (KIP-848).
+type ClassicMember struct {
+	Session   time.Duration
+	Protocols []Protocol
+}
+
+// subscriptionOf reads what a classic member subscribes to and owns.
+func subscriptionOf(metadata []byte, topics Topics) (names []string, owned Partitions, err error) {
+	var md kmsg.ConsumerMemberMetadata
+	if err := md.ReadFrom(metadata); err != nil {
+		return nil, nil, err
+	}
+	var list []Partition
+	for _, o := range md.OwnedPartitions {
+		if t, ok := topics.ByName(o.Topic); ok {
+			for _, n := range o.Partitions {
+				list = append(list, Partition{t.ID, n})
+			}
+		}
+	}
+	return md.Topics, NewPartitions(list), nil
+}
+
+// encodeAssignment is an assignment as classic consumers read it.
+func encodeAssignment(assigned Partitions, topics Topics) []byte {
+	a := kmsg.NewConsumerMemberAssignment()
+	for _, p := range assigned {
+		t, ok := topics.ByID(p.Topic)
+		if !ok {
+			continue // deleted
+		}
+		if n := len(a.Topics); n == 0 || a.Topics[n-1].Topic != t.Name {
+			at := kmsg.NewConsumerMemberAssignmentTopic()
+			at.Topic = t.Name
+			a.Topics = append(a.Topics, at)
+		}
+		last := &a.Topics[len(a.Topics)-1]
+		last.Partitions = append(last.Partitions, p.Index)
+	}
+	return a.AppendTo(nil)
+}
+
+func decodeAssignment(b []byte, topics Topics) (Partitions, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	var a kmsg.ConsumerMemberAssignment
+	if err := a.ReadFrom(b); err != nil {
+		return nil, err
+	}
+	var list []Partition
+	for _, at := range a.Topics {
+		if t, ok := topics.ByName(at.Topic); ok {
+			for _, n := range at.Partitions {
+				list = append(list, Partition{t.ID, n})
+			}
+		}
+	}
+	return NewPartitions(list), nil
+}
+
+// Upgrade makes a consumer group of a classic one: its members keep their
+// partitions, and speak their protocol on. It returns the answers to those that
+// wait, who come back. Only a group of consumers can be upgraded; the error wraps
+// a *kerr.Error, and the group is as it was.
+func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, session time.Duration)) (*Consumer, []Answer, error) {
+	c := NewConsumer(g.ID, g.cfg, times)
+	c.Epoch, c.TargetEpoch, c.changed = g.Generation, g.Generation, true
+	if len(g.Members) > 0 && g.ProtocolType != consumerProtocol {
+		return nil, nil, refusef(kerr.GroupIDNotFound, "the group is of %q, not of consumers", g.ProtocolType)
+	}
+	for _, m := range g.Members {
+		protocol := cmp.Or(g.Protocol, m.Protocols[0].Name)
+		names, _, err := subscriptionOf(m.metadata(protocol), topics)
+		if err != nil {
+			return nil, nil, refusef(kerr.GroupIDNotFound, "what member %q subscribes to cannot be read: %v", m.ID, err)
+		}
+		assigned, err := decodeAssignment(m.Assignment, topics)
+		if err != nil {
+			return nil, nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be read: %v", m.ID, err)
+		}
+		names = slices.Compact(slices.Sorted(slices.Values(names)))
+		cm := &ConsumerMember{
+			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Rebalance: m.Rebalance, Topics: names, resolved: names,
+			Epoch: g.Generation, Previous: g.Generation, State: settled, Target: assigned, seen: now,
+			Classic: &ClassicMember{Session: m.Session, Protocols: m.Protocols},
+		}
+		c.Members = append(c.Members, cm)
+		c.hold(cm, assigned, nil)
+	}
+	var out []Answer
+	for _, m := range g.Members {
+		out = append(out, refuse(m, kerr.RebalanceInProgress)...)
+	}
+	return c, out, nil
+}
+
+// OnlyClassic tells whether all members speak the classic protocol, so that the
+// group is to be a classic one again.
+func (g *Consumer) OnlyClassic() bool {
+	return len(g.Members) > 0 && !slices.ContainsFunc(g.Members, func(m *ConsumerMember) bool { return m.Classic == nil })
+}
+
+// Downgrade makes a classic group of a consumer group whose members all speak the
+// classic protocol, or that has none. Its members are called to join.
+func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
+	c := New(g.ID, g.cfg)
+	c.Generation, c.changed = g.Epoch, true
+	if len(g.Members) == 0 {
+		return c
+	}
+	c.ProtocolType, c.State, c.Leader = consumerProtocol, Stable, g.Members[0].ID
+	for _, m := range g.Members {
+		c.Members = append(c.Members, &Member{
+			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: m.Classic.Session, Rebalance: m.Rebalance,
+			Protocols: m.Classic.Protocols, Assignment: encodeAssignment(m.Assigned, topics), seen: now,
+		})
+	}
+	c.Protocol = c.choose()
+	c.prepare(now) // nobody has joined yet, so nobody is answered
+	return c
+}
+
+// JoinClassic is a JoinGroup in a consumer group: the member is assigned
+// partitions by the server, and asks for them with a sync.
+func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer {
+	fail := func(err error, id string) JoinAnswer { return JoinAnswer{Err: err, MemberID: id, Generation: -1} }
+	switch {
+	case j.Session < g.cfg.MinSession || j.Session > g.cfg.MaxSession:
+		return fail(kerr.InvalidSessionTimeout, j.MemberID)
+	case j.ProtocolType != consumerProtocol || len(j.Protocols) == 0 || !g.sharesProtocol(j):
+		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
+	}
+	names, owned, err := subscriptionOf(j.Protocols[0].Metadata, topics)
+	if err != nil {
+		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
+	}
+	if j.MemberID == "" && j.InstanceID == "" && j.MustKnowID {
+		return fail(kerr.MemberIDRequired, j.NewID)
+	}
+	h := Heartbeat{
+		MemberID: j.MemberID, InstanceID: j.InstanceID, ClientID: j.ClientID, Host: j.Host, Rebalance: j.Rebalance, Topics: names, NewID: j.NewID,
+	}
+	if h.Topics == nil {
+		h.Topics = []string{}
+	}
+	m, err := g.placeOf(j, h)
+	if err != nil {
+		return fail(err, j.MemberID)
+	}
+	m.Classic = &ClassicMember{Session: j.Session, Protocols: j.Protocols}
+	g.changed = true
+	if err := g.update(m, h, topics); err != nil {
+		return fail(err, j.MemberID)
+	}
+	g.retarget(topics)
+	g.reconcile(now, m, owned, true)
+	m.seen = now
+	return JoinAnswer{MemberID: m.ID, Generation: m.Epoch, ProtocolType: consumerProtocol, Protocol: j.Protocols[0].Name}
+}
+
+// placeOf finds the member that joins, or makes it.
+func (g *Consumer) placeOf(j Join, h Heartbeat) (*ConsumerMember, error) {
+	if m := g.static(j.InstanceID); m != nil {
+		if j.MemberID != "" && m.ID != j.MemberID {
+			return nil, kerr.FencedInstanceID
+		}
+		if j.MemberID == "" {
+			g.takePlace(m, h)
+		}
+		return m, nil
+	}
+	if m := g.member(j.MemberID); m != nil && j.InstanceID == "" {
+		return m, nil
+	}
+	if j.InstanceID != "" && j.MemberID != "" {
+		return nil, kerr.UnknownMemberID
+	}
+	return g.add(h)
+}
+
+// sharesProtocol tells whether all classic members know one of the protocols.
+func (g *Consumer) sharesProtocol(j Join) bool {
+	return slices.ContainsFunc(j.Protocols, func(p Protocol) bool {
+		return !slices.ContainsFunc(g.Members, func(m *ConsumerMember) bool {
+			return m.Classic != nil && m.ID != j.MemberID && !slices.ContainsFunc(m.Classic.Protocols, func(q Protocol) bool { return q.Name == p.Name })
+		})
+	})
+}
+
+// classic finds the classic member that a request names.
+func (g *Consumer) classic(id, instance string, generation int32) (*ConsumerMember, error) {
+	m := g.member(id)
+	if instance != "" {
+		if m = g.static(instance); m != nil && m.ID != id {
+			return nil, kerr.FencedInstanceID
+		}
+	}
+	switch {
+	case m == nil || m.Classic == nil:
+		return nil, kerr.UnknownMemberID
+	case generation != m.Epoch:
+		return nil, kerr.IllegalGeneration
+	}
+	return m, nil
+}
+
+// SyncClassic is a SyncGroup in a consumer group.
+func (g *Consumer) SyncClassic(now time.Time, s Sync, topics Topics) SyncAnswer {
+	m, err := g.classic(s.MemberID, s.InstanceID, s.Generation)
+	if err != nil {
+		return SyncAnswer{Err: err}
+	}
+	protocol := m.Classic.Protocols[0].Name
+	switch {
+	case s.ProtocolType != "" && s.ProtocolType != consumerProtocol || s.Protocol != "" && s.Protocol != protocol:
+		return SyncAnswer{Err: kerr.InconsistentGroupProtocol}
+	case g.Epoch > m.Epoch && m.State != unrevoked:
+		return SyncAnswer{Err: kerr.RebalanceInProgress}
+	}
+	m.seen = now
+	return SyncAnswer{ProtocolType: consumerProtocol, Protocol: protocol, Assignment: encodeAssignment(m.Assigned, topics)}
+}
+
+// HeartbeatClassic is a Heartbeat in a consumer group. A member that has to move
+// is called to join again.
+func (g *Consumer) HeartbeatClassic(now time.Time, id, instance string, generation int32, topics Topics) error {
+	m, err := g.classic(id, instance, generation)
+	if err != nil {
+		return err
+	}
+	m.seen = now
+	g.retarget(topics)
+	if m.Epoch < g.Epoch || m.State == unrevoked || m.State == unreleased && !g.waitsForOthers(m) {
+		if m.revokeBy.IsZero() {
+			m.revokeBy = now.Add(m.Rebalance) // by when it must have joined
+			g.changed = true
+		}
+		return kerr.RebalanceInProgress
+	}
+	return nil
+}
+
+// LeaveClassic is a member's part of a LeaveGroup.
+func (g *Consumer) LeaveClassic(id, instance string) error {
+	m := g.member(id)
+	if instance != "" {
+		if m = g.static(instance); m != nil && id != "" && m.ID != id {
+			return kerr.FencedInstanceID
+		}
+	}
+	if m == nil {
+		return kerr.UnknownMemberID
+	}
+	g.remove(m)
+	return nil
+}
+
+// Seen counts a commit of offsets of a classic member as a sign of life.
+func (g *Consumer) Seen(now time.Time, id string) {
+	if m := g.member(id); m != nil && m.Classic != nil {
+		m.seen = now
+	}
+}

@@ -1,0 +1,480 @@
+package group
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// The states of a consumer group that classic groups do not have.
+const (
+	// Assigning: a new target assignment is to be computed.
+	Assigning State = "Assigning"
+	// Reconciling: members move towards the target assignment.
+	Reconciling State = "Reconciling"
+)
+
+// Epochs of a heartbeat that mean something else (KIP-848).
+const (
+	// JoinEpoch joins.
+	JoinEpoch = 0
+	// LeaveEpoch leaves for good.
+	LeaveEpoch = -1
+	// LeaveForNowEpoch keeps the place of a static member until its session ends.
+	LeaveForNowEpoch = -2
+)
+
+// Topic is a topic as a consumer group knows it.
+type Topic struct {
+	ID         TopicID
+	Name       string
+	Partitions int32
+}
+
+// Topics is where a consumer group looks topics up.
+type Topics interface {
+	// ByName finds a topic.
+	ByName(name string) (Topic, bool)
+	// ByID finds a topic.
+	ByID(id TopicID) (Topic, bool)
+	// Match lists the topics whose whole name matches, by name.
+	Match(re *regexp.Regexp) []Topic
+	// Version changes with every topic that comes, goes or grows.
+	Version() uint64
+}
+
+// memberState is where a member is on its way to its target.
+type memberState string
+
+const (
+	settled    memberState = "Stable"               // has what it is to have, as far as it is told
+	unrevoked  memberState = "UnrevokedPartitions"  // is to give partitions up
+	unreleased memberState = "UnreleasedPartitions" // waits for what others have not given up
+)
+
+// ConsumerMember is a member of a consumer group.
+type ConsumerMember struct {
+	ID         string
+	InstanceID string // of a static member, else empty
+	RackID     string
+	ClientID   string
+	Host       string
+	Rebalance  time.Duration // the time it may take to give partitions up
+	Topics     []string      // subscribed by name, sorted
+	Regex      string        // and by pattern; empty for none
+	Assignor   string        // the server's assignor it prefers; empty for any
+
+	// Epoch is the epoch of the target assignment that it follows, or
+	// LeaveForNowEpoch; Previous the one before.
+	Epoch, Previous int32
+	State           memberState
+	Assigned        Partitions // what it may consume
+	Revoking        Partitions // what it has to give up and may still consume
+	Target          Partitions // what it is to have
+
+	// Classic is set while the member speaks the classic protocol.
+	Classic *ClassicMember
+
+	resolved []string // the names of all topics it subscribes to, sorted
+	seen     time.Time
+	revokeBy time.Time // zero unless unrevoked
+}
+
+// Consumer is a group of the consumer protocol (KIP-848): the server assigns
+// partitions, and each member moves to its assignment by itself. It is not safe
+// for concurrent use.
+type Consumer struct {
+	ID string
+	// Epoch changes with the members, their subscriptions and their topics;
+	// TargetEpoch is the one that the target assignment is of.
+	Epoch, TargetEpoch int32
+	Assignor           string
+	Members            []*ConsumerMember // in the order they came
+
+	cfg       Config
+	times     func() (heartbeat, session time.Duration)
+	holders   map[Partition]*ConsumerMember // who may still consume it
+	version   uint64                        // of the topics when they were last looked at
+	signature []Topic                       // the subscribed topics then, by name
+	changed   bool
+}
+
+// NewConsumer makes an empty consumer group. times are how often a member gives
+// a sign of life, and how long it may not.
+func NewConsumer(id string, cfg Config, times func() (heartbeat, session time.Duration)) *Consumer {
+	return &Consumer{ID: id, cfg: cfg.WithDefaults(), times: times, holders: map[Partition]*ConsumerMember{}}
+}
+
+// Heartbeat is a ConsumerGroupHeartbeat. Nil pointers and slices are what has
+// not changed since the last.
+type Heartbeat struct {
+	MemberID         string
+	Epoch            int32
+	InstanceID       string
+	RackID           *string
+	ClientID, Host   string
+	Rebalance        time.Duration // negative: unchanged
+	Topics           []string
+	Regex            *string
+	Assignor         *string
+	Owned            Partitions
+	OwnedGiven       bool
+	EmptyIDForbidden bool   // version 1 and up: the member makes its id
+	NewID            string // for a member that has none
+}
+
+// HeartbeatAnswer answers a Heartbeat.
+type HeartbeatAnswer struct {
+	MemberID string
+	Epoch    int32
+	Interval time.Duration
+	// Assignment is given if it changed, if the member told all about itself, or
+	// if it owns something else: an answer may have been lost.
+	Assignment      Partitions
+	AssignmentGiven bool
+}
+
+// Changed tells, once, whether what Encode writes has changed.
+func (g *Consumer) Changed() bool {
+	c := g.changed
+	g.changed = false
+	return c
+}
+
+// State is where the group stands.
+func (g *Consumer) State() State {
+	switch {
+	case len(g.Members) == 0:
+		return Empty
+	case g.Epoch > g.TargetEpoch:
+		return Assigning
+	}
+	for _, m := range g.Members {
+		if m.State != settled || m.Epoch != g.TargetEpoch {
+			return Reconciling
+		}
+	}
+	return Stable
+}
+
+func (g *Consumer) member(id string) *ConsumerMember {
+	i := slices.IndexFunc(g.Members, func(m *ConsumerMember) bool { return m.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return g.Members[i]
+}
+
+func (g *Consumer) static(instance string) *ConsumerMember {
+	if instance == "" {
+		return nil
+	}
+	i := slices.IndexFunc(g.Members, func(m *ConsumerMember) bool { return m.InstanceID == instance })
+	if i < 0 {
+		return nil
+	}
+	return g.Members[i]
+}
+
+// CheckHeartbeat refuses what no group can take.
+func CheckHeartbeat(h Heartbeat) error {
+	switch {
+	case h.Epoch < LeaveForNowEpoch:
+		return refusef(kerr.InvalidRequest, "member epoch %d; -2, -1, 0 and up are", h.Epoch)
+	case h.MemberID == "" && (h.EmptyIDForbidden || h.Epoch != JoinEpoch):
+		return refusef(kerr.InvalidRequest, "the member id is empty")
+	case h.Epoch == LeaveForNowEpoch && h.InstanceID == "":
+		return refusef(kerr.InvalidRequest, "only a static member leaves for now: the instance id is empty")
+	case h.Assignor != nil && !slices.Contains(Assignors, *h.Assignor):
+		return refusef(kerr.UnsupportedAssignor, "there is no assignor %q; %q are", *h.Assignor, Assignors)
+	case h.Epoch != JoinEpoch:
+		return nil
+	case h.Rebalance < 0:
+		return refusef(kerr.InvalidRequest, "the rebalance timeout is missing in the request that joins")
+	case h.OwnedGiven && len(h.Owned) > 0:
+		return refusef(kerr.InvalidRequest, "a member that joins owns partitions")
+	case h.Topics == nil && h.Regex == nil:
+		return refusef(kerr.InvalidRequest, "a member that joins subscribes to nothing")
+	}
+	return nil
+}
+
+// Heartbeat takes a member's sign of life, with what has changed about it, and
+// tells it what it may consume. Errors wrap a *kerr.Error.
+func (g *Consumer) Heartbeat(now time.Time, h Heartbeat, topics Topics) (HeartbeatAnswer, error) {
+	if err := CheckHeartbeat(h); err != nil {
+		return HeartbeatAnswer{}, err
+	}
+	if h.Epoch == LeaveEpoch || h.Epoch == LeaveForNowEpoch {
+		return g.leave(now, h)
+	}
+	m, err := g.subscribe(h)
+	if err != nil {
+		return HeartbeatAnswer{}, err
+	}
+	before := m.Assigned
+	full := h.Epoch == JoinEpoch || h.OwnedGiven && h.Rebalance >= 0 && (h.Topics != nil || h.Regex != nil)
+	if err := g.update(m, h, topics); err != nil {
+		return HeartbeatAnswer{}, err
+	}
+	g.retarget(topics)
+	g.reconcile(now, m, h.Owned, h.OwnedGiven)
+	m.seen = now
+	interval, _ := g.times()
+	a := HeartbeatAnswer{MemberID: m.ID, Epoch: m.Epoch, Interval: interval}
+	if full || !before.equal(m.Assigned) || h.OwnedGiven && !h.Owned.equal(m.Assigned) {
+		a.Assignment, a.AssignmentGiven = m.Assigned, true
+	}
+	return a, nil
+}
+
+// subscribe finds the member that a heartbeat is of, a new one if it joins.
+func (g *Consumer) subscribe(h Heartbeat) (*ConsumerMember, error) {
+	if h.InstanceID != "" {
+		return g.subscribeStatic(h)
+	}
+	if m := g.member(h.MemberID); m != nil && m.InstanceID == "" {
+		return m, m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
+	}
+	if h.Epoch != JoinEpoch {
+		return nil, refusef(kerr.UnknownMemberID, "member %q is not in the group", h.MemberID)
+	}
+	return g.add(h)
+}
+
+func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
+	m := g.static(h.InstanceID)
+	switch {
+	case m == nil && h.Epoch != JoinEpoch:
+		return nil, refusef(kerr.UnknownMemberID, "instance %q is not in the group", h.InstanceID)
+	case m == nil:
+		return g.add(h)
+	case h.Epoch == JoinEpoch && m.ID != h.MemberID:
+		if m.Epoch != LeaveForNowEpoch && m.Classic == nil {
+			return nil, refusef(kerr.UnreleasedInstanceID, "instance %q is owned by another member, which has not left", h.InstanceID)
+		}
+		g.takePlace(m, h)
+		return m, nil
+	case m.ID != h.MemberID:
+		return nil, refusef(kerr.FencedInstanceID, "instance %q is another member now", h.InstanceID)
+	case h.Epoch == JoinEpoch && m.Epoch == LeaveForNowEpoch:
+		g.takePlace(m, h)
+		return m, nil
+	}
+	return m, m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
+}
+
+// takePlace gives the place of a static member, with its target, to its next
+// incarnation. Nobody else notices.
+func (g *Consumer) takePlace(m *ConsumerMember, h Heartbeat) {
+	m.ID, m.Classic = cmp.Or(h.MemberID, h.NewID), nil
+	m.Epoch, m.Previous, m.State, m.revokeBy = JoinEpoch, JoinEpoch, settled, time.Time{}
+	g.hold(m, nil, nil)
+	g.changed = true
+}
+
+// add adds a member that has to have a first assignment.
+func (g *Consumer) add(h Heartbeat) (*ConsumerMember, error) {
+	if len(g.Members) >= g.cfg.MaxMembers {
+		return nil, refusef(kerr.GroupMaxSizeReached, "the group has %d members, more cannot join", len(g.Members))
+	}
+	m := &ConsumerMember{ID: cmp.Or(h.MemberID, h.NewID), InstanceID: h.InstanceID, State: settled}
+	g.Members = append(g.Members, m)
+	g.changed = true
+	return m, nil
+}
+
+// checkEpoch fences a member that does not know its epoch. One that is behind by
+// one, and owns no more than it was given, has not got its last answer.
+func (m *ConsumerMember) checkEpoch(epoch int32, owned Partitions, given bool) error {
+	switch {
+	case epoch > m.Epoch:
+		return refusef(kerr.FencedMemberEpoch, "epoch %d, and the member is at %d", epoch, m.Epoch)
+	case epoch < m.Epoch && (epoch != m.Previous || !given && epoch != JoinEpoch || !owned.within(m.Assigned)):
+		return refusef(kerr.FencedMemberEpoch, "epoch %d, and the member is at %d", epoch, m.Epoch)
+	}
+	return nil
+}
+
+// update takes over what a heartbeat says about its member.
+func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
+	regex := m.Regex
+	if h.Regex != nil {
+		regex = *h.Regex
+	}
+	if _, err := compile(regex); err != nil {
+		if m.Epoch == JoinEpoch && m.resolved == nil {
+			g.drop(m)
+		}
+		return refusef(kerr.InvalidRegularExpression, "%q: %v", regex, err)
+	}
+	old := *m
+	if m.InstanceID = cmp.Or(h.InstanceID, m.InstanceID); h.RackID != nil {
+		m.RackID = *h.RackID
+	}
+	m.ClientID, m.Host, m.Regex = h.ClientID, h.Host, regex
+	if h.Rebalance >= 0 {
+		m.Rebalance = h.Rebalance
+	}
+	if h.Assignor != nil {
+		m.Assignor = *h.Assignor
+	}
+	if h.Topics != nil {
+		m.Topics = slices.Compact(slices.Sorted(slices.Values(h.Topics)))
+	}
+	subscribed := m.Regex != old.Regex || !slices.Equal(m.Topics, old.Topics)
+	if subscribed || m.RackID != old.RackID || m.Rebalance != old.Rebalance || m.Assignor != old.Assignor || m.ClientID != old.ClientID || m.Host != old.Host {
+		g.changed = true
+	}
+	if subscribed || m.resolved == nil {
+		g.resolve(m, topics)
+	}
+	return nil
+}
+
+// compile reads a pattern, which must match the whole name.
+func compile(pattern string) (*regexp.Regexp, error) {
+	const longest = 1 << 10
+	if len(pattern) > longest {
+		return nil, refusef(kerr.InvalidRegularExpression, "%d characters; at most %d are taken", len(pattern), longest)
+	}
+	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+}
+
+// resolve finds the topics that a member subscribes to. If they are others than
+// before, a new assignment is due.
+func (g *Consumer) resolve(m *ConsumerMember, topics Topics) {
+	names := slices.Clone(m.Topics)
+	if re, err := compile(m.Regex); err == nil && m.Regex != "" {
+		for _, t := range topics.Match(re) {
+			names = append(names, t.Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if m.resolved == nil || !slices.Equal(names, m.resolved) {
+		m.resolved = names
+		if m.resolved == nil {
+			m.resolved = []string{}
+		}
+		g.bump()
+		g.version = 0 // look at the topics again
+	}
+}
+
+// bump makes a new target assignment due.
+func (g *Consumer) bump() {
+	g.Epoch = max(g.Epoch, g.TargetEpoch) + 1
+	g.changed = true
+}
+
+// leave ends the membership of a member, or, of a static one, lets its place
+// wait for it.
+func (g *Consumer) leave(now time.Time, h Heartbeat) (HeartbeatAnswer, error) {
+	m := g.member(h.MemberID)
+	if h.InstanceID != "" {
+		if m = g.static(h.InstanceID); m != nil && m.ID != h.MemberID {
+			return HeartbeatAnswer{}, refusef(kerr.FencedInstanceID, "instance %q is another member now", h.InstanceID)
+		}
+	}
+	if m == nil {
+		return HeartbeatAnswer{}, refusef(kerr.UnknownMemberID, "member %q is not in the group", h.MemberID)
+	}
+	if h.Epoch == LeaveForNowEpoch {
+		m.Previous, m.Epoch, m.State, m.revokeBy, m.seen = m.Epoch, LeaveForNowEpoch, settled, time.Time{}, now
+		g.hold(m, m.Assigned, nil)
+		g.changed = true
+	} else {
+		g.remove(m)
+	}
+	return HeartbeatAnswer{MemberID: h.MemberID, Epoch: h.Epoch}, nil
+}
+
+// remove takes a member out; the others share what it had.
+func (g *Consumer) remove(m *ConsumerMember) {
+	g.drop(m)
+	g.bump()
+}
+
+func (g *Consumer) drop(m *ConsumerMember) {
+	g.hold(m, nil, nil)
+	g.Members = slices.DeleteFunc(g.Members, func(o *ConsumerMember) bool { return o == m })
+	g.changed = true
+}
+
+// Next is when Tick must be called; zero if nothing waits.
+func (g *Consumer) Next() time.Time {
+	var next time.Time
+	_, session := g.times()
+	for _, m := range g.Members {
+		at := m.seen.Add(m.session(session))
+		if !m.revokeBy.IsZero() && m.revokeBy.Before(at) {
+			at = m.revokeBy
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return next
+}
+
+// session is how long a member may be silent.
+func (m *ConsumerMember) session(consumer time.Duration) time.Duration {
+	if m.Classic != nil {
+		return m.Classic.Session
+	}
+	return consumer
+}
+
+// Tick takes out who is silent for too long, or does not give up what it must.
+func (g *Consumer) Tick(now time.Time) {
+	_, session := g.times()
+	for _, m := range slices.Clone(g.Members) {
+		late := !m.revokeBy.IsZero() && !now.Before(m.revokeBy)
+		if late || !now.Before(m.seen.Add(m.session(session))) {
+			g.remove(m)
+		}
+	}
+}
+
+// Check tells whether a member may commit offsets, or read them as a member: nil
+// or an error that wraps a *kerr.Error. An empty member and epoch -1 are a client
+// that uses the group for offsets only; that is allowed while the group has no
+// members. A producer's commit that names no member is always allowed.
+func (g *Consumer) Check(id, instance string, epoch int32, producer bool) error {
+	if id == "" && epoch < 0 && (producer || len(g.Members) == 0) {
+		return nil
+	}
+	m := g.member(id)
+	switch {
+	case m == nil:
+		return kerr.UnknownMemberID
+	case instance != "" && m.InstanceID != instance:
+		return kerr.FencedInstanceID
+	case epoch != m.Epoch && m.Classic != nil:
+		return kerr.IllegalGeneration
+	case epoch != m.Epoch:
+		return kerr.StaleMemberEpoch
+	}
+	return nil
+}
+
+// OfConsumerProtocol tells whether a member speaks the consumer protocol.
+func (g *Consumer) OfConsumerProtocol(id string) bool {
+	m := g.member(id)
+	return m != nil && m.Classic == nil
+}
+
+// Subscribed lists the topics that members subscribe to; some of them twice.
+func (g *Consumer) Subscribed() (names []string) {
+	for _, m := range g.Members {
+		names = append(names, m.resolved...)
+	}
+	return names
+}
+
+// IsClassic tells whether the member speaks the classic protocol.
+func (m *ConsumerMember) IsClassic() bool { return m.Classic != nil }

@@ -1,0 +1,144 @@
+package group
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// consumerType is the type of a row that is a consumer group's; classic groups
+// have none.
+const consumerType = "consumer"
+
+// consumerRow is the form in which a consumer group is kept.
+type consumerRow struct {
+	Version     int                 `json:"version"`
+	Type        string              `json:"type"`
+	Epoch       int32               `json:"epoch"`
+	TargetEpoch int32               `json:"target_epoch"`
+	Assignor    string              `json:"assignor,omitempty"`
+	Members     []consumerMemberRow `json:"members,omitempty"`
+}
+
+type consumerMemberRow struct {
+	ID          string      `json:"id"`
+	InstanceID  string      `json:"instance_id,omitempty"`
+	RackID      string      `json:"rack_id,omitempty"`
+	ClientID    string      `json:"client_id,omitempty"`
+	Host        string      `json:"host,omitempty"`
+	RebalanceMs int64       `json:"rebalance_ms"`
+	Topics      []string    `json:"topics,omitempty"`
+	Regex       string      `json:"regex,omitempty"`
+	Resolved    []string    `json:"resolved,omitempty"`
+	Assignor    string      `json:"assignor,omitempty"`
+	Epoch       int32       `json:"epoch"`
+	Previous    int32       `json:"previous_epoch"`
+	State       memberState `json:"state"`
+	Assigned    []topicRow  `json:"assigned,omitempty"`
+	Revoking    []topicRow  `json:"revoking,omitempty"`
+	Target      []topicRow  `json:"target,omitempty"`
+	Classic     *classicRow `json:"classic,omitempty"`
+}
+
+type classicRow struct {
+	SessionMs int64      `json:"session_ms"`
+	Protocols []Protocol `json:"protocols"`
+}
+
+type topicRow struct {
+	Topic      string  `json:"topic"` // its id, in Kafka's text form
+	Partitions []int32 `json:"partitions"`
+}
+
+func rowsOf(set Partitions) []topicRow {
+	var out []topicRow
+	for _, p := range set {
+		id := base64.RawURLEncoding.EncodeToString(p.Topic[:])
+		if n := len(out); n == 0 || out[n-1].Topic != id {
+			out = append(out, topicRow{Topic: id})
+		}
+		last := &out[len(out)-1]
+		last.Partitions = append(last.Partitions, p.Index)
+	}
+	return out
+}
+
+func setOf(rows []topicRow) (Partitions, error) {
+	var list []Partition
+	for _, r := range rows {
+		var id TopicID
+		if n, err := base64.RawURLEncoding.Decode(id[:], []byte(r.Topic)); err != nil || n != len(id) {
+			return nil, fmt.Errorf("topic id %q: %d bytes, %w", r.Topic, n, err)
+		}
+		for _, n := range r.Partitions {
+			list = append(list, Partition{id, n})
+		}
+	}
+	return NewPartitions(list), nil
+}
+
+// Encode is the group as it is kept.
+func (g *Consumer) Encode() ([]byte, error) {
+	r := consumerRow{Version: rowVersion, Type: consumerType, Epoch: g.Epoch, TargetEpoch: g.TargetEpoch, Assignor: g.Assignor}
+	for _, m := range g.Members {
+		mr := consumerMemberRow{
+			ID: m.ID, InstanceID: m.InstanceID, RackID: m.RackID, ClientID: m.ClientID, Host: m.Host, RebalanceMs: m.Rebalance.Milliseconds(),
+			Topics: m.Topics, Regex: m.Regex, Resolved: m.resolved, Assignor: m.Assignor, Epoch: m.Epoch, Previous: m.Previous, State: m.State,
+			Assigned: rowsOf(m.Assigned), Revoking: rowsOf(m.Revoking), Target: rowsOf(m.Target),
+		}
+		if m.Classic != nil {
+			mr.Classic = &classicRow{SessionMs: m.Classic.Session.Milliseconds(), Protocols: m.Classic.Protocols}
+		}
+		r.Members = append(r.Members, mr)
+	}
+	return json.Marshal(r)
+}
+
+// IsConsumer tells whether a row is a consumer group's.
+func IsConsumer(b []byte) bool {
+	var r struct {
+		Type string `json:"type"`
+	}
+	return json.Unmarshal(b, &r) == nil && r.Type == consumerType
+}
+
+// DecodeConsumer reads a consumer group after a restart. Its members live on:
+// each has a whole session to be heard of again.
+func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func() (heartbeat, session time.Duration)) (*Consumer, error) {
+	var r consumerRow
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("group %q: %w", id, err)
+	}
+	if r.Version != rowVersion || r.Type != consumerType {
+		return nil, fmt.Errorf("group %q: row of version %d and type %q, this program knows %d of %q", id, r.Version, r.Type, rowVersion, consumerType)
+	}
+	g := NewConsumer(id, cfg, times)
+	g.Epoch, g.TargetEpoch, g.Assignor = r.Epoch, r.TargetEpoch, r.Assignor
+	for _, mr := range r.Members {
+		assigned, err1 := setOf(mr.Assigned)
+		revoking, err2 := setOf(mr.Revoking)
+		target, err3 := setOf(mr.Target)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return nil, fmt.Errorf("group %q: member %q: %w", id, mr.ID, err)
+		}
+		m := &ConsumerMember{
+			ID: mr.ID, InstanceID: mr.InstanceID, RackID: mr.RackID, ClientID: mr.ClientID, Host: mr.Host,
+			Rebalance: time.Duration(mr.RebalanceMs) * time.Millisecond, Topics: mr.Topics, Regex: mr.Regex, resolved: mr.Resolved,
+			Assignor: mr.Assignor, Epoch: mr.Epoch, Previous: mr.Previous, State: mr.State, Target: target, seen: now,
+		}
+		if m.resolved == nil {
+			m.resolved = []string{}
+		}
+		if mr.Classic != nil {
+			m.Classic = &ClassicMember{Session: time.Duration(mr.Classic.SessionMs) * time.Millisecond, Protocols: mr.Classic.Protocols}
+		}
+		if m.State == unrevoked {
+			m.revokeBy = now.Add(m.Rebalance)
+		}
+		g.Members = append(g.Members, m)
+		g.hold(m, assigned, revoking)
+	}
+	return g, nil
+}

@@ -1,0 +1,152 @@
+package logbroker
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/levada/levada/logbroker/group"
+	"github.com/levada/levada/logbroker/meta"
+)
+
+// groupEntry is one group, of the protocol that its members speak: either field
+// is set. Offsets are the same for both.
+type groupEntry struct {
+	classic  *group.Group
+	consumer *group.Consumer
+	switched bool // from one to the other, since it was last stored
+}
+
+// changed tells, once, whether the group is to be stored.
+func (e *groupEntry) changed() bool {
+	c := e.switched
+	e.switched = false
+	if e.consumer != nil {
+		return e.consumer.Changed() || c
+	}
+	return e.classic.Changed() || c
+}
+
+// isNothing tells whether the group came to nothing: it was made for a member
+// that was refused.
+func (e *groupEntry) isNothing() bool {
+	return e.consumer != nil && len(e.consumer.Members) == 0 && e.consumer.Epoch == 0 ||
+		e.classic != nil && e.classic.State == group.Empty && e.classic.Generation == 0 && e.classic.Next().IsZero()
+}
+
+func (e *groupEntry) encode() ([]byte, error) {
+	if e.consumer != nil {
+		return e.consumer.Encode()
+	}
+	return e.classic.Encode()
+}
+
+func (e *groupEntry) check(member, instance string, generation int32, producer bool) error {
+	if e.consumer != nil {
+		return e.consumer.Check(member, instance, generation, producer)
+	}
+	return e.classic.Check(member, instance, generation, producer)
+}
+
+func (e *groupEntry) next() time.Time {
+	if e.consumer != nil {
+		return e.consumer.Next()
+	}
+	return e.classic.Next()
+}
+
+func (e *groupEntry) tick(now time.Time) []group.Answer {
+	if e.consumer != nil {
+		e.consumer.Tick(now)
+		return nil
+	}
+	return e.classic.Tick(now)
+}
+
+func (e *groupEntry) seen(now time.Time, member string) {
+	if e.consumer != nil {
+		e.consumer.Seen(now, member)
+		return
+	}
+	e.classic.Seen(now, member)
+}
+
+func (e *groupEntry) state() group.State {
+	if e.consumer != nil {
+		return e.consumer.State()
+	}
+	return e.classic.State
+}
+
+func (e *groupEntry) members() int {
+	if e.consumer != nil {
+		return len(e.consumer.Members)
+	}
+	return len(e.classic.Members)
+}
+
+// toConsumer makes the group one of the consumer protocol, if it can be.
+func (b *Broker) toConsumer(id string, e *groupEntry) ([]group.Answer, error) {
+	c, answers, err := e.classic.Upgrade(b.now(), topicView{b}, b.groupTimes(id))
+	if err != nil {
+		return nil, err
+	}
+	*e = groupEntry{consumer: c, switched: len(c.Members) > 0}
+	return answers, nil
+}
+
+// toClassic makes an empty group of the consumer protocol a classic one.
+func (b *Broker) toClassic(e *groupEntry) {
+	*e = groupEntry{classic: e.consumer.Downgrade(b.now(), topicView{b}), switched: true}
+}
+
+// settleGroup makes a group whose members have all gone back to the classic
+// protocol a classic one.
+func (b *Broker) settleGroup(id string, e *groupEntry) {
+	if e.consumer != nil && e.consumer.OnlyClassic() {
+		b.log.Info("group is of the classic protocol again", "group", id)
+		b.toClassic(e)
+	}
+}
+
+func (b *Broker) groupTimes(id string) func() (heartbeat, session time.Duration) {
+	return func() (time.Duration, time.Duration) { return b.groupSettings.times(id) }
+}
+
+// topicView shows the topics to the groups.
+type topicView struct{ b *Broker }
+
+var _ group.Topics = topicView{}
+
+func viewOf(t *topic, ok bool) (group.Topic, bool) {
+	if !ok {
+		return group.Topic{}, false
+	}
+	return group.Topic{ID: t.id, Name: t.name, Partitions: int32(len(t.parts()))}, true
+}
+
+// ByName implements group.Topics.
+func (v topicView) ByName(name string) (group.Topic, bool) {
+	t := v.b.topics.byName(name)
+	return viewOf(t, t != nil)
+}
+
+// ByID implements group.Topics.
+func (v topicView) ByID(id group.TopicID) (group.Topic, bool) {
+	t := v.b.topics.byID(meta.TopicID(id))
+	return viewOf(t, t != nil)
+}
+
+// Match implements group.Topics.
+func (v topicView) Match(re *regexp.Regexp) []group.Topic {
+	var out []group.Topic
+	for _, t := range v.b.topics.sorted() {
+		if re.MatchString(t.name) {
+			seen, _ := viewOf(t, true)
+			out = append(out, seen)
+		}
+	}
+	return out
+}
+
+// Version implements group.Topics.
+func (v topicView) Version() uint64 { return v.b.topics.now.Load().version }
