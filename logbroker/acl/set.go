@@ -1,0 +1,186 @@
+package acl
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Set is all rules, indexed. It is never changed, so it may be used from any
+// goroutine.
+type Set struct {
+	rules   []Rule // by Key
+	literal map[resource][]Rule
+	prefix  map[resource][]Rule
+	lengths map[ResourceType][]int // of the prefixes, each once
+}
+
+type resource struct {
+	kind ResourceType
+	name string
+}
+
+// NewSet makes the set of some rules; a rule that is there twice counts once.
+func NewSet(rules []Rule) *Set {
+	s := &Set{rules: slices.Clone(rules), literal: map[resource][]Rule{}, prefix: map[resource][]Rule{}, lengths: map[ResourceType][]int{}}
+	slices.SortFunc(s.rules, func(a, b Rule) int { return strings.Compare(a.Key(), b.Key()) })
+	s.rules = slices.Compact(s.rules)
+	for _, r := range s.rules {
+		at := resource{r.Type, r.Name}
+		if r.Pattern != kmsg.ACLResourcePatternTypePrefixed {
+			s.literal[at] = append(s.literal[at], r)
+			continue
+		}
+		s.prefix[at] = append(s.prefix[at], r)
+		if n := len(r.Name); !slices.Contains(s.lengths[r.Type], n) {
+			s.lengths[r.Type] = append(s.lengths[r.Type], n)
+		}
+	}
+	return s
+}
+
+// Rules are all rules, in a fixed order. They must not be changed.
+func (s *Set) Rules() []Rule { return s.rules }
+
+// Request is somebody who wants to do something.
+type Request struct {
+	Principal string // TYPE:NAME
+	Host      string // an address
+	Operation Operation
+	Type      ResourceType
+	Name      string
+}
+
+// Allows tells whether a rule allows it and none denies it.
+func (s *Set) Allows(q Request) bool {
+	allowed := false
+	denied := s.eachMatching(q, func(r Rule) bool {
+		if r.Permission == kmsg.ACLPermissionTypeDeny {
+			return r.Operation == q.Operation || r.Operation == kmsg.ACLOperationAll
+		}
+		allowed = allowed || implies(r.Operation, q.Operation)
+		return false
+	})
+	return allowed && !denied
+}
+
+// AllowsSome tells whether there is a resource of the type on which it is allowed,
+// whatever its name (KIP-679).
+func (s *Set) AllowsSome(q Request) bool {
+	for _, r := range s.rules {
+		if r.Type != q.Type || r.Permission != kmsg.ACLPermissionTypeAllow || !r.isOf(q) || !implies(r.Operation, q.Operation) {
+			continue
+		}
+		if !s.deniesAll(q, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// deniesAll tells whether every resource that a rule names is denied by others.
+func (s *Set) deniesAll(q Request, allow Rule) bool {
+	return slices.ContainsFunc(s.rules, func(r Rule) bool {
+		if r.Type != q.Type || r.Permission != kmsg.ACLPermissionTypeDeny || !r.isOf(q) || r.Operation != q.Operation && r.Operation != kmsg.ACLOperationAll {
+			return false
+		}
+		switch {
+		case r.Pattern == kmsg.ACLResourcePatternTypeLiteral && r.Name == Any:
+			return true
+		case allow.Pattern == kmsg.ACLResourcePatternTypeLiteral && allow.Name == Any:
+			return false
+		case r.Pattern == kmsg.ACLResourcePatternTypePrefixed:
+			return strings.HasPrefix(allow.Name, r.Name)
+		}
+		return allow.Pattern == kmsg.ACLResourcePatternTypeLiteral && allow.Name == r.Name
+	})
+}
+
+// eachMatching calls fn with the rules about the resource and the asker, until it
+// returns true, and tells whether it did.
+func (s *Set) eachMatching(q Request, fn func(Rule) bool) bool {
+	for _, name := range []string{q.Name, Any} {
+		for _, r := range s.literal[resource{q.Type, name}] {
+			if r.isOf(q) && fn(r) {
+				return true
+			}
+		}
+		if q.Name == Any {
+			break
+		}
+	}
+	for _, n := range s.lengths[q.Type] {
+		if n > len(q.Name) {
+			continue
+		}
+		for _, r := range s.prefix[resource{q.Type, q.Name[:n]}] {
+			if r.isOf(q) && fn(r) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isOf tells whether the rule is about who asks.
+func (r Rule) isOf(q Request) bool {
+	if r.Host != Any && r.Host != q.Host {
+		return false
+	}
+	if r.Principal == q.Principal {
+		return true
+	}
+	kind, _, _ := strings.Cut(q.Principal, ":")
+	return r.Principal == kind+":"+Any
+}
+
+// implies tells whether who may do one thing may do another: who reads, writes,
+// deletes or alters may look, too.
+func implies(allowed, wanted Operation) bool {
+	switch {
+	case allowed == wanted, allowed == kmsg.ACLOperationAll:
+		return true
+	case wanted == kmsg.ACLOperationDescribe:
+		return allowed == kmsg.ACLOperationRead || allowed == kmsg.ACLOperationWrite || allowed == kmsg.ACLOperationDelete || allowed == kmsg.ACLOperationAlter
+	case wanted == kmsg.ACLOperationDescribeConfigs:
+		return allowed == kmsg.ACLOperationAlterConfigs
+	}
+	return false
+}
+
+// Filter selects rules. Nil pointers and the values "any" match everything.
+type Filter struct {
+	Type       ResourceType
+	Name       *string
+	Pattern    Pattern
+	Principal  *string
+	Host       *string
+	Operation  Operation
+	Permission Permission
+}
+
+// Matches tells whether a rule is selected. The pattern "match" selects all rules
+// that apply to a resource of the name.
+func (f Filter) Matches(r Rule) bool {
+	return (f.Type == kmsg.ACLResourceTypeAny || f.Type == r.Type) && f.names(r) &&
+		(f.Principal == nil || *f.Principal == r.Principal) && (f.Host == nil || *f.Host == r.Host) &&
+		(f.Operation == kmsg.ACLOperationAny || f.Operation == r.Operation) &&
+		(f.Permission == kmsg.ACLPermissionTypeAny || f.Permission == r.Permission)
+}
+
+func (f Filter) names(r Rule) bool {
+	switch f.Pattern {
+	case kmsg.ACLResourcePatternTypeAny:
+		return f.Name == nil || *f.Name == r.Name
+	case kmsg.ACLResourcePatternTypeMatch:
+		switch {
+		case f.Name == nil:
+			return true
+		case r.Pattern == kmsg.ACLResourcePatternTypePrefixed:
+			return strings.HasPrefix(*f.Name, r.Name)
+		}
+		return r.Name == *f.Name || r.Name == Any
+	}
+	return f.Pattern == r.Pattern && (f.Name == nil || *f.Name == r.Name)
+}

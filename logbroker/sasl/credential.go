@@ -1,0 +1,82 @@
+package sasl
+
+import (
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"fmt"
+	"hash"
+)
+
+// Bounds of the iterations of a credential: fewer are too easily guessed, more
+// take too long. They are Kafka's.
+const (
+	MinIterations = 4096
+	MaxIterations = 16384
+)
+
+// Credential is what is known of a user's password (RFC 5802): enough to check a
+// proof, not enough to make one.
+type Credential struct {
+	Salt       []byte `json:"salt"`
+	StoredKey  []byte `json:"stored_key"`
+	ServerKey  []byte `json:"server_key"`
+	Iterations int    `json:"iterations"`
+}
+
+// String hides what is secret.
+func (c Credential) String() string { return fmt.Sprintf("credential of %d iterations", c.Iterations) }
+
+// GoString hides what is secret.
+func (c Credential) GoString() string { return c.String() }
+
+func hashOf(mechanism string) func() hash.Hash {
+	if mechanism == SCRAM512 {
+		return sha512.New
+	}
+	return sha256.New
+}
+
+// FromPassword makes the credential of a password.
+func FromPassword(mechanism string, password, salt []byte, iterations int) (Credential, error) {
+	h := hashOf(mechanism)
+	salted, err := pbkdf2.Key(h, string(password), salt, iterations, h().Size())
+	if err != nil {
+		return Credential{}, fmt.Errorf("%s: %w", mechanism, err)
+	}
+	return FromSalted(mechanism, salted, salt, iterations), nil
+}
+
+// FromSalted makes the credential of a salted password, which is what clients
+// send to set one.
+func FromSalted(mechanism string, salted, salt []byte, iterations int) Credential {
+	h := hashOf(mechanism)
+	client := sum(h, salted, "Client Key")
+	stored := h()
+	stored.Write(client)
+	return Credential{Salt: salt, StoredKey: stored.Sum(nil), ServerKey: sum(h, salted, "Server Key"), Iterations: iterations}
+}
+
+func sum(h func() hash.Hash, key []byte, text string) []byte {
+	m := hmac.New(h, key)
+	m.Write([]byte(text))
+	return m.Sum(nil)
+}
+
+// matches tells whether the credential is of the password.
+func (c Credential) matches(mechanism string, password []byte) bool {
+	other, err := FromPassword(mechanism, password, c.Salt, c.Iterations)
+	return err == nil && subtle.ConstantTimeCompare(other.StoredKey, c.StoredKey) == 1
+}
+
+// fake makes a credential for a user that does not exist, always the same, so
+// that nobody learns who does. No password fits.
+func (s *Server) fake(mechanism, user string) Credential {
+	h := hashOf(mechanism)
+	return Credential{
+		Salt: sum(h, s.Secret, "salt "+user)[:16], StoredKey: sum(h, s.Secret, "stored "+user), ServerKey: sum(h, s.Secret, "server "+user),
+		Iterations: MinIterations,
+	}
+}

@@ -1,0 +1,410 @@
+package sasl
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	client "github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// testServer knows ann, with the password secret, under both mechanisms.
+func testServer(t testing.TB) *Server {
+	t.Helper()
+	users := map[string]Credential{}
+	for _, mechanism := range []string{SCRAM256, SCRAM512} {
+		c, err := FromPassword(mechanism, []byte("secret"), []byte("some salt"), MinIterations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		users[mechanism+"ann"], users[mechanism+"a,b=c"] = c, c
+	}
+	n := 0
+	return &Server{
+		Secret: []byte("the server's"), Nonce: func() (string, error) { n++; return fmt.Sprintf("nonce%d", n), nil },
+		Credentials: func(mechanism, user string) (Credential, bool) { c, ok := users[mechanism+user]; return c, ok },
+	}
+}
+
+// converse lets a client of another library authenticate.
+func converse(t *testing.T, s *Server, m client.Mechanism) (Exchange, error) {
+	t.Helper()
+	x, err := s.Start(m.Name())
+	if err != nil {
+		return nil, err
+	}
+	session, message, err := m.Authenticate(context.Background(), "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		answer, done, err := x.Next(message)
+		if err != nil {
+			return nil, err
+		}
+		clientDone, next, err := session.Challenge(answer)
+		if err != nil {
+			return nil, fmt.Errorf("the client refuses: %w", err)
+		}
+		if done {
+			if !clientDone {
+				t.Fatal("the server is done, the client is not")
+			}
+			return x, nil
+		}
+		message = next
+	}
+	return nil, errors.New("no end")
+}
+
+func TestClientsAuthenticate(t *testing.T) {
+	for _, user := range []string{"ann", "a,b=c"} {
+		for name, m := range map[string]client.Mechanism{
+			"PLAIN":         plain.Auth{User: user, Pass: "secret"}.AsMechanism(),
+			"SCRAM-SHA-256": scram.Auth{User: user, Pass: "secret"}.AsSha256Mechanism(),
+			"SCRAM-SHA-512": scram.Auth{User: user, Pass: "secret"}.AsSha512Mechanism(),
+		} {
+			x, err := converse(t, testServer(t), m)
+			if err != nil {
+				t.Errorf("%s, %s: %v", name, user, err)
+				continue
+			}
+			if got, expires := x.User(); got != user || !expires.IsZero() {
+				t.Errorf("%s: authenticated %q until %v", name, got, expires)
+			}
+		}
+	}
+}
+
+func TestOthersDoNot(t *testing.T) {
+	for name, m := range map[string]client.Mechanism{
+		"wrong password": plain.Auth{User: "ann", Pass: "Secret"}.AsMechanism(),
+		"nobody":         plain.Auth{User: "eve", Pass: "secret"}.AsMechanism(),
+		"as another":     plain.Auth{Zid: "admin", User: "ann", Pass: "secret"}.AsMechanism(),
+		"wrong, 256":     scram.Auth{User: "ann", Pass: "Secret"}.AsSha256Mechanism(),
+		"nobody, 256":    scram.Auth{User: "eve", Pass: "secret"}.AsSha256Mechanism(),
+		"wrong, 512":     scram.Auth{User: "ann", Pass: "Secret"}.AsSha512Mechanism(),
+		"another, 512":   scram.Auth{Zid: "admin", User: "ann", Pass: "secret"}.AsSha512Mechanism(),
+		"token":          scram.Auth{User: "ann", Pass: "secret", IsToken: true}.AsSha512Mechanism(),
+	} {
+		if _, err := converse(t, testServer(t), m); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error has the password: %v", name, err)
+		}
+	}
+}
+
+// TestNobodyLearnsWhoExists: a user that does not exist is asked for its proof as
+// one that does, and has the same salt each time.
+func TestNobodyLearnsWhoExists(t *testing.T) {
+	s := testServer(t)
+	salt := func(user string) string {
+		x, err := s.Start(SCRAM256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, done, err := x.Next([]byte("n,,n=" + user + ",r=abc"))
+		if err != nil || done {
+			t.Fatalf("%s: %v", user, err)
+		}
+		return strings.Split(string(answer), ",")[1]
+	}
+	if salt("eve") != salt("eve") || salt("eve") == salt("mallory") {
+		t.Error("the salts of users that do not exist give them away")
+	}
+}
+
+// TestForgedExchanges changes single messages of an exchange that would succeed.
+func TestForgedExchanges(t *testing.T) {
+	for name, test := range map[string]struct{ first, final func(string) string }{
+		"channel binding":       {first: func(m string) string { return "p=tls-unique" + m[1:] }},
+		"no name":               {first: func(m string) string { return strings.Replace(m, "n=ann,", "", 1) }},
+		"empty name":            {first: func(m string) string { return strings.Replace(m, "n=ann,", "n=,", 1) }},
+		"no nonce":              {first: func(m string) string { return m[:strings.Index(m, "r=")+2] }},
+		"bad escape":            {first: func(m string) string { return strings.Replace(m, "n=ann", "n=a=nn", 1) }},
+		"not UTF-8":             {first: func(m string) string { return m + "\xff" }},
+		"too long":              {first: func(m string) string { return m + strings.Repeat("x", maxMessage) }},
+		"another nonce":         {final: func(m string) string { return strings.Replace(m, "nonce1", "nonce2", 1) }},
+		"the client's own part": {final: func(m string) string { return strings.Replace(m, "nonce1", "", 1) }},
+		"another header":        {final: func(m string) string { return strings.Replace(m, "c=biws", "c=eSws", 1) }},
+		"no proof":              {final: func(m string) string { return m[:strings.Index(m, ",p=")] }},
+		"short proof":           {final: func(m string) string { return m[:strings.Index(m, ",p=")] + ",p=AAAA" }},
+		"empty proof":           {final: func(m string) string { return m[:strings.Index(m, ",p=")] + ",p=" }},
+		"zero proof": {final: func(m string) string {
+			return m[:strings.Index(m, ",p=")] + ",p=" + base64.StdEncoding.EncodeToString(make([]byte, 32))
+		}},
+	} {
+		s := testServer(t)
+		session, message, err := scram.Auth{User: "ann", Pass: "secret"}.AsSha256Mechanism().Authenticate(context.Background(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := s.Start(SCRAM256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.first != nil {
+			message = []byte(test.first(string(message)))
+		}
+		answer, done, err := x.Next(message)
+		if test.first != nil {
+			if !errors.Is(err, ErrRefused) || done {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, message, err = session.Challenge(answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, done, err = x.Next([]byte(test.final(string(message)))); !errors.Is(err, ErrRefused) || done {
+			t.Errorf("%s: %v", name, err)
+		}
+		// What would have been right does not help any more.
+		if _, done, err = x.Next(message); err == nil || done {
+			t.Errorf("%s: then the true message is taken", name)
+		}
+	}
+}
+
+// TestARecordedExchangeIsWorthless: the messages of one exchange do not pass in
+// another.
+func TestARecordedExchangeIsWorthless(t *testing.T) {
+	s := testServer(t)
+	session, first, err := scram.Auth{User: "ann", Pass: "secret"}.AsSha256Mechanism().Authenticate(context.Background(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, _ := s.Start(SCRAM256)
+	answer, _, err := one.Next(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, final, err := session.Challenge(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, done, err := one.Next(final); err != nil || !done {
+		t.Fatal(err)
+	}
+	two, _ := s.Start(SCRAM256)
+	if _, _, err := two.Next(first); err != nil {
+		t.Fatal(err)
+	}
+	if _, done, err := two.Next(final); !errors.Is(err, ErrRefused) || done {
+		t.Errorf("replayed: %v", err)
+	}
+}
+
+func TestCredentialsAreNotPrinted(t *testing.T) {
+	c, err := FromPassword(SCRAM256, []byte("secret"), []byte("pepper"), MinIterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if text := fmt.Sprintf(verb, c); text != "credential of 4096 iterations" {
+			t.Errorf("%s prints %q", verb, text)
+		}
+	}
+}
+
+type signer struct {
+	id  string
+	alg jose.SignatureAlgorithm
+	key any
+}
+
+func (s signer) token(t *testing.T, claims map[string]any) string {
+	t.Helper()
+	opts := (&jose.SignerOptions{}).WithType("JWT")
+	if s.id != "" {
+		opts = opts.WithHeader("kid", s.id)
+	}
+	sig, err := jose.NewSigner(jose.SigningKey{Algorithm: s.alg, Key: s.key}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := jwt.Signed(sig).Claims(claims).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestTokens(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{KeyID: "rsa", Key: &rsaKey.PublicKey, Algorithm: "RS256"}, {KeyID: "ec", Key: &ecKey.PublicKey}}}
+	text, err := json.Marshal(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_700_000_000, 0)
+	tokens, err := NewTokens(TokenConfig{Keys: file, Issuer: "https://issuer", Audience: "kafka", Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := testServer(t)
+	server.Tokens = tokens
+	good := func(change func(map[string]any)) map[string]any {
+		c := map[string]any{"iss": "https://issuer", "aud": []string{"kafka", "x"}, "sub": "ann", "exp": now.Add(time.Hour).Unix()}
+		if change != nil {
+			change(c)
+		}
+		return c
+	}
+	ec, rs := signer{"ec", jose.ES256, ecKey}, signer{"rsa", jose.RS256, rsaKey}
+	for name, test := range map[string]struct {
+		token string
+		ok    bool
+	}{
+		"ec":               {ec.token(t, good(nil)), true},
+		"rsa":              {rs.token(t, good(nil)), true},
+		"no key id":        {signer{"", jose.ES256, ecKey}.token(t, good(nil)), true},
+		"a little late":    {ec.token(t, good(func(c map[string]any) { c["exp"] = now.Add(-10 * time.Second).Unix() })), true},
+		"expired":          {ec.token(t, good(func(c map[string]any) { c["exp"] = now.Add(-time.Minute).Unix() })), false},
+		"never expires":    {ec.token(t, good(func(c map[string]any) { delete(c, "exp") })), false},
+		"not yet":          {ec.token(t, good(func(c map[string]any) { c["nbf"] = now.Add(time.Minute).Unix() })), false},
+		"another issuer":   {ec.token(t, good(func(c map[string]any) { c["iss"] = "https://other" })), false},
+		"no issuer":        {ec.token(t, good(func(c map[string]any) { delete(c, "iss") })), false},
+		"another audience": {ec.token(t, good(func(c map[string]any) { c["aud"] = "shop" })), false},
+		"no audience":      {ec.token(t, good(func(c map[string]any) { delete(c, "aud") })), false},
+		"nobody":           {ec.token(t, good(func(c map[string]any) { delete(c, "sub") })), false},
+		"unknown key":      {signer{"new", jose.ES256, otherKey}.token(t, good(nil)), false},
+		"forged":           {signer{"ec", jose.ES256, otherKey}.token(t, good(nil)), false},
+		"HMAC of the key":  {signer{"rsa", jose.HS256, text}.token(t, good(nil)), false},
+		"wrong algorithm":  {signer{"rsa", jose.PS256, rsaKey}.token(t, good(nil)), false},
+		"unsigned":         {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + strings.Split(ec.token(t, good(nil)), ".")[1] + ".", false},
+		"no token":         {"x", false},
+	} {
+		x, err := converse(t, server, oauth.Auth{Token: test.token}.AsMechanism())
+		if (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if test.ok {
+			if user, expires := x.User(); user != "ann" || expires.IsZero() {
+				t.Errorf("%s: %q until %v", name, user, expires)
+			}
+		}
+	}
+	// The error is told with a message, and then the exchange is over.
+	x, err := server.Start(OAuthBearer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, done, err := x.Next([]byte("n,,\x01auth=Bearer x\x01\x01"))
+	if err != nil || done || string(answer) != `{"status":"invalid_token"}` {
+		t.Errorf("answer %q, %v, %v", answer, done, err)
+	}
+	if _, done, err := x.Next([]byte{1}); !errors.Is(err, ErrRefused) || done {
+		t.Errorf("then %v, %v", done, err)
+	}
+}
+
+// TestKeysAreReadAgain: a token of a key that is not known makes the keys be read
+// again, but not with every token; and they come over HTTP.
+func TestKeysAreReadAgain(t *testing.T) {
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{KeyID: "old", Key: &ecKey.PublicKey}}}
+	reads := 0
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reads++
+		if err := json.NewEncoder(w).Encode(keys); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer web.Close()
+	now := time.Unix(1_700_000_000, 0)
+	tokens, err := NewTokens(TokenConfig{Keys: web.URL, Issuer: "i", Audience: "a", Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := map[string]any{"iss": "i", "aud": "a", "sub": "ann", "exp": now.Add(time.Hour).Unix()}
+	token := signer{"new", jose.ES256, ecKey}.token(t, claims)
+	for range 3 {
+		if _, _, err := tokens.Check(token); err == nil {
+			t.Fatal("an unknown key is taken")
+		}
+	}
+	if reads != 1 {
+		t.Errorf("keys read %d times at once", reads)
+	}
+	keys.Keys[0].KeyID = "new"
+	now = now.Add(11 * time.Second)
+	if _, _, err := tokens.Check(token); err != nil || reads != 2 {
+		t.Errorf("with the new key: %v, read %d times", err, reads)
+	}
+	for name, cfg := range map[string]TokenConfig{
+		"no keys": {Issuer: "i", Audience: "a"}, "no issuer": {Keys: web.URL, Audience: "a"}, "no audience": {Keys: web.URL, Issuer: "i"},
+		"plain http": {Keys: "http://example.com/keys", Issuer: "i", Audience: "a"}, "no file": {Keys: "/nonexistent", Issuer: "i", Audience: "a"},
+	} {
+		if _, err := NewTokens(cfg); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// FuzzExchange feeds any messages to every mechanism: nobody gets in.
+func FuzzExchange(f *testing.F) {
+	f.Add(uint8(0), []byte("\x00ann\x00x"), []byte{})
+	f.Add(uint8(1), []byte("n,,n=ann,r=x"), []byte("c=biws,r=xnonce1,p=AAAA"))
+	f.Add(uint8(3), []byte("n,,\x01auth=Bearer a.b.c\x01\x01"), []byte{1})
+	s := testServer(f)
+	s.Tokens = &Tokens{cfg: TokenConfig{Issuer: "i", Audience: "a", UserClaim: "sub", Now: time.Now, Keys: "/nonexistent"}}
+	f.Fuzz(func(t *testing.T, which uint8, first, second []byte) {
+		mechanism := Mechanisms[int(which)%len(Mechanisms)]
+		x, err := s.Start(mechanism)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range [][]byte{first, second} {
+			_, done, err := x.Next(m)
+			if done && !strings.Contains(string(m), "secret") {
+				t.Fatalf("%s let %q in", mechanism, m)
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+}

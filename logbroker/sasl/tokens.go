@@ -1,0 +1,195 @@
+package sasl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+const (
+	// keysAge is how long keys are used before they are read again; keysRetry how
+	// soon that may be for a key that is not known.
+	keysAge   = time.Hour
+	keysRetry = 10 * time.Second
+	// maxKeys is the size of a key set, in bytes.
+	maxKeys = 1 << 20
+	// clockSkew is how far clocks may be apart.
+	clockSkew = 30 * time.Second
+)
+
+// algorithms are the signatures that are taken: those with public keys.
+var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA}
+
+// TokenConfig says which tokens are taken.
+type TokenConfig struct {
+	// Keys is where the public keys are, a JWK set: a file, or an https URL (http
+	// on loopback only).
+	Keys string
+	// Issuer and Audience must be those of a token.
+	Issuer, Audience string
+	// UserClaim is the claim that names the user. Default: sub.
+	UserClaim string
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+// Tokens checks JSON web tokens (RFC 7519). It is safe for concurrent use.
+type Tokens struct {
+	cfg    TokenConfig
+	client *http.Client
+
+	mu   sync.Mutex // guards what follows
+	keys jose.JSONWebKeySet
+	read time.Time
+}
+
+// NewTokens checks the configuration and reads the keys.
+func NewTokens(cfg TokenConfig) (*Tokens, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.UserClaim == "" {
+		cfg.UserClaim = "sub"
+	}
+	switch {
+	case cfg.Keys == "":
+		return nil, errors.New("tokens: no keys to check them with: name a file or a URL with a JWK set")
+	case cfg.Issuer == "" || cfg.Audience == "":
+		return nil, errors.New("tokens: name the issuer and the audience that tokens must have")
+	case strings.HasPrefix(cfg.Keys, "http://") && !loopback(cfg.Keys):
+		return nil, fmt.Errorf("tokens: keys from %s can be forged on the way: use https", cfg.Keys)
+	}
+	t := &Tokens{cfg: cfg, client: &http.Client{
+		Timeout: 10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return errors.New("keys are not taken from where they are redirected to")
+		},
+	}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t, t.load()
+}
+
+func loopback(url string) bool {
+	rest := strings.TrimPrefix(url, "http://")
+	return strings.HasPrefix(rest, "127.0.0.1:") || strings.HasPrefix(rest, "localhost:") || strings.HasPrefix(rest, "[::1]:")
+}
+
+// load reads the keys. mu is held.
+func (t *Tokens) load() error {
+	b, err := t.fetch()
+	if err != nil {
+		return fmt.Errorf("tokens: keys from %s: %w", t.cfg.Keys, err)
+	}
+	var keys jose.JSONWebKeySet
+	if err := json.Unmarshal(b, &keys); err != nil {
+		return fmt.Errorf("tokens: keys from %s: no JWK set: %w", t.cfg.Keys, err)
+	}
+	keys.Keys = slices.DeleteFunc(keys.Keys, func(k jose.JSONWebKey) bool { return !k.Valid() || !k.IsPublic() })
+	if len(keys.Keys) == 0 {
+		return fmt.Errorf("tokens: keys from %s: there is no public key among them", t.cfg.Keys)
+	}
+	t.keys, t.read = keys, t.cfg.Now()
+	return nil
+}
+
+func (t *Tokens) fetch() ([]byte, error) {
+	var r io.ReadCloser
+	if strings.HasPrefix(t.cfg.Keys, "https://") || strings.HasPrefix(t.cfg.Keys, "http://") {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, t.cfg.Keys, nil)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := t.client.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		r = resp.Body
+		if resp.StatusCode != http.StatusOK {
+			return nil, errors.Join(errors.New(resp.Status), r.Close())
+		}
+	} else {
+		f, err := os.Open(t.cfg.Keys)
+		if err != nil {
+			return nil, err
+		}
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxKeys+1))
+	if err == nil && len(b) > maxKeys {
+		err = fmt.Errorf("more than %d bytes", maxKeys)
+	}
+	return b, errors.Join(err, r.Close())
+}
+
+// find returns the keys that may have signed a token, reading them anew if none is
+// known or they are old.
+func (t *Tokens) find(id string) []jose.JSONWebKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := func() []jose.JSONWebKey {
+		if id == "" {
+			return t.keys.Keys
+		}
+		return t.keys.Key(id)
+	}
+	age := t.cfg.Now().Sub(t.read)
+	if age > keysAge || len(known()) == 0 && age > keysRetry {
+		if err := t.load(); err != nil {
+			t.read = t.cfg.Now().Add(keysRetry - keysAge) // the old ones do for now
+		}
+	}
+	return known()
+}
+
+// Check checks a token and tells whose it is and when it ends. Every error wraps
+// ErrRefused.
+func (t *Tokens) Check(token string) (user string, expires time.Time, err error) {
+	refuse := func(err error) (string, time.Time, error) {
+		return "", time.Time{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	parsed, err := jwt.ParseSigned(token, algorithms)
+	if err != nil {
+		return refuse(err)
+	}
+	if len(parsed.Headers) != 1 {
+		return refuse(errors.New("not one signature"))
+	}
+	var claims jwt.Claims
+	var all map[string]any
+	err = errors.New("no key is known that could have signed it")
+	for _, key := range t.find(parsed.Headers[0].KeyID) {
+		if key.Algorithm != "" && key.Algorithm != parsed.Headers[0].Algorithm {
+			continue
+		}
+		if err = parsed.Claims(key.Key, &claims, &all); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return refuse(err)
+	}
+	now := t.cfg.Now()
+	if err := claims.ValidateWithLeeway(jwt.Expected{Issuer: t.cfg.Issuer, AnyAudience: jwt.Audience{t.cfg.Audience}, Time: now}, clockSkew); err != nil {
+		return refuse(err)
+	}
+	if claims.Expiry == nil {
+		return refuse(errors.New("it never expires"))
+	}
+	user, _ = all[t.cfg.UserClaim].(string)
+	if user == "" {
+		return refuse(fmt.Errorf("claim %q names nobody", t.cfg.UserClaim))
+	}
+	return user, claims.Expiry.Time(), nil
+}
