@@ -5,6 +5,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/acl"
 )
 
 // handleMetadata answers Metadata, versions 0 to 13: 4 may forbid the creation
@@ -12,15 +14,12 @@ import (
 func (b *Broker) handleMetadata(r *request) {
 	req := r.msg.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
-	host, port := b.advertised(r.conn)
-	rb := kmsg.NewMetadataResponseBroker()
-	rb.NodeID, rb.Host, rb.Port = b.cfg.NodeID, host, port
-	resp.Brokers = append(resp.Brokers, rb)
-	resp.ClusterID, resp.ControllerID = &b.cfg.ClusterID, b.cfg.NodeID
+	b.describeNode(r.conn, req, resp)
+	w := who{b, r.conn}
 	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
 	if all {
 		for _, t := range b.topics.sorted() {
-			resp.Topics = append(resp.Topics, b.topicMetadata(t))
+			resp.Topics = append(resp.Topics, b.topicMetadata(w, t, req.IncludeTopicAuthorizedOperations))
 		}
 		r.respond(resp)
 		return
@@ -28,7 +27,7 @@ func (b *Broker) handleMetadata(r *request) {
 	create := b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
 	answer := func() {
 		for _, t := range req.Topics {
-			resp.Topics = append(resp.Topics, b.askedTopic(t, create))
+			resp.Topics = append(resp.Topics, b.askedTopic(w, t, create, req.IncludeTopicAuthorizedOperations))
 		}
 		r.respond(resp)
 	}
@@ -39,13 +38,23 @@ func (b *Broker) handleMetadata(r *request) {
 	answer()
 }
 
+// describeNode fills in what metadata tells beside the topics.
+func (b *Broker) describeNode(c *Conn, req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse) {
+	host, port := b.advertised(c)
+	rb := kmsg.NewMetadataResponseBroker()
+	rb.NodeID, rb.Host, rb.Port = b.cfg.NodeID, host, port
+	resp.Brokers = append(resp.Brokers, rb)
+	resp.ClusterID, resp.ControllerID = &b.cfg.ClusterID, b.cfg.NodeID
+	resp.AuthorizedOperations = who{b, c}.operations(req.IncludeClusterAuthorizedOperations, kmsg.ACLResourceTypeCluster, acl.Cluster)
+}
+
 // askedTopic answers for one topic, by name or by id; create makes it.
-func (b *Broker) askedTopic(t kmsg.MetadataRequestTopic, create bool) kmsg.MetadataResponseTopic {
+func (b *Broker) askedTopic(w who, t kmsg.MetadataRequestTopic, create, operations bool) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID = t.Topic, t.TopicID
 	if t.Topic == nil {
 		if found := b.topics.byID(t.TopicID); found != nil {
-			return b.topicMetadata(found)
+			return b.topicMetadata(w, found, operations)
 		}
 		out.ErrorCode = kerr.UnknownTopicID.Code
 		return out
@@ -65,13 +74,13 @@ func (b *Broker) askedTopic(t kmsg.MetadataRequestTopic, create bool) kmsg.Metad
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return out
 	}
-	return b.topicMetadata(found)
+	return b.topicMetadata(w, found, operations)
 }
 
-func (b *Broker) topicMetadata(t *topic) kmsg.MetadataResponseTopic {
+func (b *Broker) topicMetadata(w who, t *topic, operations bool) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID = &t.name, t.id
-	out.AuthorizedOperations = -1 << 31
+	out.AuthorizedOperations = w.operations(operations, kmsg.ACLResourceTypeTopic, t.name)
 	for _, p := range t.parts() {
 		rp := kmsg.NewMetadataResponseTopicPartition()
 		rp.Partition, rp.Leader, rp.LeaderEpoch = p.index, b.cfg.NodeID, b.epoch
@@ -86,7 +95,10 @@ func (b *Broker) topicMetadata(t *topic) kmsg.MetadataResponseTopic {
 }
 
 // advertised is where a client is told to connect.
-func (b *Broker) advertised(*Conn) (host string, port int32) {
+func (b *Broker) advertised(c *Conn) (host string, port int32) {
+	if c.listener != nil {
+		return c.listener.nodes.host, c.listener.nodes.port
+	}
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
 	return b.run.nodes.host, b.run.nodes.port

@@ -18,6 +18,7 @@ func (b *Broker) handleDescribeGroups(r *request) {
 	for _, id := range req.Groups {
 		rg := kmsg.NewDescribeGroupsResponseGroup()
 		rg.Group, rg.State = id, string(group.Dead)
+		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
 		g.mu.Lock()
 		e := g.find(id, false)
 		if e != nil && e.classic != nil {

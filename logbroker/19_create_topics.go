@@ -23,7 +23,7 @@ func (b *Broker) handleCreateTopics(r *request) {
 			rt.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
 			if seen[t.Topic] == 1 {
-				err = b.createTopic(&rt, t, req.ValidateOnly)
+				err = b.createTopic(r, &rt, t, req)
 			}
 			if err != nil {
 				rt.ErrorCode = errorCode(err)
@@ -32,11 +32,12 @@ func (b *Broker) handleCreateTopics(r *request) {
 			}
 			resp.Topics = append(resp.Topics, rt)
 		}
+		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	})
 }
 
-func (b *Broker) createTopic(rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTopicsRequestTopic, validateOnly bool) error {
+func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTopicsRequestTopic, req *kmsg.CreateTopicsRequest) error {
 	partitions := t.NumPartitions
 	if len(t.ReplicaAssignment) > 0 {
 		if partitions != -1 || t.ReplicationFactor != -1 {
@@ -59,12 +60,15 @@ func (b *Broker) createTopic(rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTo
 	if err := checkConfigs(configs); err != nil {
 		return err
 	}
-	row, err := b.topics.create(t.Topic, partitions, configs, validateOnly)
+	if !req.ValidateOnly && !b.mutate(r, int(max(partitions, 1)), req.Version >= 6) {
+		return kerr.ThrottlingQuotaExceeded
+	}
+	row, err := b.topics.create(t.Topic, partitions, configs, req.ValidateOnly)
 	if err != nil {
 		return fmt.Errorf("topic %q: %w", t.Topic, err)
 	}
 	rt.TopicID, rt.NumPartitions, rt.ReplicationFactor = row.ID, partitions, 1
-	if validateOnly {
+	if req.ValidateOnly {
 		rt.TopicID = [16]byte{}
 	}
 	for _, c := range b.describeConfigs(configs) {

@@ -24,9 +24,12 @@ func (b *Broker) handleDeleteTopics(r *request) {
 			rt := kmsg.NewDeleteTopicsResponseTopic()
 			rt.Topic, rt.TopicID = t.Topic, t.TopicID
 			found, unknown := b.offsetTopic(t.Topic == nil, deref(t.Topic), t.TopicID)
-			if found == nil {
+			switch {
+			case found == nil:
 				rt.ErrorCode = unknown
-			} else {
+			case !b.mutate(r, len(found.parts()), req.Version >= 5):
+				rt.ErrorCode, rt.ErrorMessage = alterError(kerr.ThrottlingQuotaExceeded)
+			default:
 				rt.Topic, rt.TopicID = &found.name, found.id
 				if err := b.topics.delete(found); err != nil {
 					b.log.Error("topic was not deleted", "topic", found.name, "error", err)
@@ -37,6 +40,7 @@ func (b *Broker) handleDeleteTopics(r *request) {
 			}
 			resp.Topics = append(resp.Topics, rt)
 		}
+		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	})
 }

@@ -25,17 +25,18 @@ func (b *Broker) handleCreatePartitions(r *request) {
 			rt.Topic = t.Topic
 			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
 			if seen[t.Topic] == 1 {
-				err = b.createPartitions(t, req.ValidateOnly)
+				err = b.createPartitions(r, t, req)
 			}
 			seen[t.Topic] = 0
 			rt.ErrorCode, rt.ErrorMessage = alterError(err)
 			resp.Topics = append(resp.Topics, rt)
 		}
+		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	})
 }
 
-func (b *Broker) createPartitions(t kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+func (b *Broker) createPartitions(r *request, t kmsg.CreatePartitionsRequestTopic, req *kmsg.CreatePartitionsRequest) error {
 	topic := b.topics.byName(t.Topic)
 	if topic != nil && t.Assignment != nil && int(t.Count) > len(topic.parts()) {
 		if more := int(t.Count) - len(topic.parts()); more != len(t.Assignment) {
@@ -47,5 +48,10 @@ func (b *Broker) createPartitions(t kmsg.CreatePartitionsRequestTopic, validateO
 			}
 		}
 	}
-	return b.topics.grow(t.Topic, t.Count, validateOnly)
+	if more := 0; topic != nil && !req.ValidateOnly {
+		if more = int(t.Count) - len(topic.parts()); !b.mutate(r, max(more, 0), req.Version >= 3) {
+			return kerr.ThrottlingQuotaExceeded
+		}
+	}
+	return b.topics.grow(t.Topic, t.Count, req.ValidateOnly)
 }

@@ -1,6 +1,10 @@
 package logbroker
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/acl"
+)
 
 // handleDescribeCluster answers DescribeCluster, versions 0 to 2.
 func (b *Broker) handleDescribeCluster(r *request) {
@@ -11,6 +15,6 @@ func (b *Broker) handleDescribeCluster(r *request) {
 	rb.NodeID, rb.Host, rb.Port = b.cfg.NodeID, host, port
 	resp.ClusterID, resp.ControllerID, resp.EndpointType = b.cfg.ClusterID, b.cfg.NodeID, 1
 	resp.Brokers = append(resp.Brokers, rb)
-	resp.ClusterAuthorizedOperations = -1 << 31
+	resp.ClusterAuthorizedOperations = who{b, r.conn}.operations(req.IncludeClusterAuthorizedOperations, kmsg.ACLResourceTypeCluster, acl.Cluster)
 	r.respond(resp)
 }

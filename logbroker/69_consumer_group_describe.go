@@ -21,7 +21,8 @@ func (b *Broker) handleConsumerGroupDescribe(r *request) {
 	g := b.coordinator()
 	for _, id := range req.Groups {
 		rg := kmsg.NewConsumerGroupDescribeResponseGroup()
-		rg.Group, rg.AuthorizedOperations = id, -1<<31
+		rg.Group = id
+		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
 		g.mu.Lock()
 		e := g.find(id, false)
 		if e != nil && e.consumer != nil {

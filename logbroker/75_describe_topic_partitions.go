@@ -82,7 +82,7 @@ func (b *Broker) topicPage(r *request, name string, first int32, limit int) (out
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return out, false
 	}
-	md := b.topicMetadata(t)
+	md := b.topicMetadata(who{b, r.conn}, t, true)
 	out.TopicID, out.AuthorizedOperations = t.id, md.AuthorizedOperations
 	rest := md.Partitions[min(int(first), len(md.Partitions)):]
 	for _, p := range rest[:min(limit, len(rest))] {

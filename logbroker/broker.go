@@ -39,6 +39,8 @@ type Broker struct {
 	space         space
 	groups        groupCoordinator
 	groupSettings groupConfigs
+	security      security
+	guards        map[int16]guard // not changed after Open
 	timers        timers
 	cleaner       cleaner
 	run           running
@@ -55,9 +57,10 @@ type running struct {
 	// nextRefusal is when a refused request may be logged again, ns since 1970.
 	nextRefusal atomic.Int64
 	mu          sync.Mutex // guards what follows
-	nodes       advertised
+	nodes       advertised // of the first listener
 	listener    map[net.Listener]struct{}
 	conns       map[net.Conn]struct{}
+	hosts       map[string]int // connections of each
 }
 
 type advertised struct {
@@ -245,5 +248,10 @@ func (b *Broker) Handle(conn *Conn, req kmsg.Request, respond func(kmsg.Response
 	if b.run.closed.Load() {
 		return
 	}
-	h.serve(b, r)
+	if err := conn.admits(req.Key(), b.now()); err != nil {
+		conn.fail(err)
+		respond(nil)
+		return
+	}
+	b.guarded(h, r)
 }

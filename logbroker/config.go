@@ -74,6 +74,10 @@ type Config struct {
 	// one. Default 1.
 	DefaultPartitions int32
 
+	// Security says who is let in and what they may do. Default: everybody, and
+	// everything.
+	Security Security
+
 	Limits Limits
 
 	// OnFatal is called once when the broker can no longer promise durability:
@@ -98,6 +102,9 @@ type Limits struct {
 	FetchBytes int
 	// Connections is the number of connections at once. Default 4096.
 	Connections int
+	// ConnectionsPerHost is the number of connections of one address at once.
+	// Default: Connections.
+	ConnectionsPerHost int
 	// Pipelined is the number of requests of one connection that wait for
 	// their answers at once; no more is read from it then. Default 64.
 	Pipelined int
@@ -155,6 +162,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.BatchBytes, 1<<20+12)
 	orDefault(&l.FetchBytes, 55<<20)
 	orDefault(&l.Connections, 4096)
+	orDefault(&l.ConnectionsPerHost, l.Connections)
 	orDefault(&l.Pipelined, 64)
 	orDefault(&l.Partitions, 20000)
 	orDefault(&l.Transactions, 100000)

@@ -1,6 +1,18 @@
 package logbroker
 
-import "sync/atomic"
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/sasl"
+)
+
+// anonymous is the principal of who did not have to say who it is.
+const anonymous = "User:ANONYMOUS"
 
 // Conn identifies a client to Handle: a TCP connection, or a caller in this
 // process. Its requests are to be handed over one after another.
@@ -10,12 +22,60 @@ type Conn struct {
 	ClientID string
 	Host     string
 
-	closed atomic.Bool
-	onFail func(error)
+	internal  bool      // a caller in this process: it may do everything
+	listener  *listener // nil for internal ones
+	principal string    // TYPE:NAME
+	auth      authState
+	closed    atomic.Bool
+	onFail    func(error)
+	muted     atomic.Int64 // until when nothing is read from it, ns since 1970
 }
 
-// NewConn makes the Conn of a caller in this process.
-func NewConn(clientID, host string) *Conn { return &Conn{ClientID: clientID, Host: host} }
+// authState is how far a connection is with its authentication. Only the handlers
+// of its own requests use it.
+type authState struct {
+	mechanism string        // of the handshake; empty before it
+	exchange  sasl.Exchange // under way, or nil
+	raw       bool          // messages come without a request around them (handshake version 0)
+	done      bool          // it has authenticated at least once
+	first     string        // the mechanism then
+	failed    bool          // the connection ends after the answer
+	expires   time.Time     // when it must have done so again; zero is never
+}
+
+// NewConn makes the Conn of a caller in this process, who may do everything.
+func NewConn(clientID, host string) *Conn {
+	return &Conn{ClientID: clientID, Host: host, internal: true, principal: anonymous}
+}
+
+// address is where the client is, as access rules name it.
+func (c *Conn) address() string { return strings.TrimPrefix(c.Host, "/") }
+
+// user is the name of the principal, as quotas have it.
+func (c *Conn) user() string {
+	_, name, _ := strings.Cut(c.principal, ":")
+	return name
+}
+
+// mustAuthenticate tells whether the client has to say who it is, now or again.
+func (c *Conn) mustAuthenticate(now time.Time) bool {
+	if c.listener == nil || len(c.listener.SASL) == 0 {
+		return false
+	}
+	return !c.auth.done || c.auth.exchange != nil || !c.auth.expires.IsZero() && now.After(c.auth.expires)
+}
+
+// admits refuses requests from a client that is not let in yet, or not any more.
+func (c *Conn) admits(key int16, now time.Time) error {
+	switch kmsg.Key(key) {
+	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate:
+		return nil
+	}
+	if c.mustAuthenticate(now) {
+		return refusef("%s before authentication: this listener wants SASL with %s", kmsg.NameForKey(key), strings.Join(c.listener.SASL, ", "))
+	}
+	return nil
+}
 
 // fail closes a TCP connection whose client does not keep to the protocol.
 func (c *Conn) fail(err error) {
@@ -23,3 +83,9 @@ func (c *Conn) fail(err error) {
 		c.onFail(err)
 	}
 }
+
+// errGoodbye ends a connection after what was answered has been sent.
+type errGoodbye struct{ err error }
+
+func (e *errGoodbye) Error() string { return fmt.Sprint(e.err) }
+func (e *errGoodbye) Unwrap() error { return e.err }

@@ -44,6 +44,7 @@ func Open(cfg Config) (*Broker, error) {
 	b.run.stop = make(chan struct{})
 	b.run.syncs = make(chan struct{}, maxSyncs)
 	b.run.listener, b.run.conns = map[net.Listener]struct{}{}, map[net.Conn]struct{}{}
+	b.run.hosts, b.guards = map[string]int{}, guards()
 	b.timers.wake = b.wake
 	b.space.b = b
 	b.cleaner = cleaner{b: b, damaged: map[*partition]bool{}}
@@ -97,6 +98,9 @@ func (b *Broker) recover() error {
 		if err := b.dir.clearSuspect(); err != nil {
 			return err
 		}
+	}
+	if err := b.openSecurity(); err != nil {
+		return err
 	}
 	if err := b.groupSettings.open(b.meta); err != nil {
 		return err

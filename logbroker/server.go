@@ -14,6 +14,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/quota"
 )
 
 const (
@@ -23,94 +25,67 @@ const (
 	// connections.max.idle.ms.
 	idleTimeout = 10 * time.Minute
 	// frameTimeout bounds how long the rest of a request may take to come.
-	frameTimeout   = time.Minute
-	maxClientID    = 1 << 10
+	frameTimeout = time.Minute
+	maxClientID  = 1 << 10
+	// maxStrangeBytes is the largest request of a client that has not
+	// authenticated and has to: as much as the longest token takes.
+	maxStrangeBytes = 128 << 10
+	// muteStep is how long a client that is muted is left alone before it is
+	// looked at again.
+	muteStep       = time.Second
 	readBufferSize = 64 << 10
 )
 
-// Serve serves the Kafka protocol on a listener until it or the broker is
-// closed; then it returns nil. A Synchronous broker refuses.
-func (b *Broker) Serve(ln net.Listener) error {
-	if b.cfg.Synchronous {
-		return errors.New("logbroker: a Synchronous broker has no goroutines to serve a listener")
-	}
-	if err := b.addListener(ln); err != nil {
-		return err
-	}
-	defer func() {
-		b.run.mu.Lock()
-		delete(b.run.listener, ln)
-		b.run.mu.Unlock()
-	}()
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			if b.run.closed.Load() || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return fmt.Errorf("logbroker: accept on %s: %w", ln.Addr(), err)
-		}
-		if !b.addConn(c) {
-			_ = c.Close() // one too many, or the broker is closing
-			continue
-		}
-	}
-}
+// Serve is ServeListener for a plain listener without authentication.
+func (b *Broker) Serve(ln net.Listener) error { return b.ServeListener(ln, Listener{}) }
 
-// addListener remembers a listener to close it, and what to tell clients.
-func (b *Broker) addListener(ln net.Listener) error {
+// addConn takes a connection on, if there is room for it.
+func (b *Broker) addConn(c net.Conn, l *listener) bool {
+	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
-	if b.run.closed.Load() {
-		return errClosed
-	}
-	if b.run.listener == nil {
-		b.run.listener = map[net.Listener]struct{}{}
-	}
-	b.run.listener[ln] = struct{}{}
-	if b.run.nodes.host != "" {
-		return nil
-	}
-	b.run.nodes = advertised{b.cfg.AdvertisedHost, b.cfg.AdvertisedPort}
-	if addr, ok := ln.Addr().(*net.TCPAddr); ok && b.run.nodes.host == "" {
-		b.run.nodes = advertised{addr.IP.String(), int32(addr.Port)}
-		if addr.IP.IsUnspecified() {
-			b.run.nodes.host = "localhost"
-		}
-	}
-	return nil
-}
-
-func (b *Broker) addConn(c net.Conn) bool {
-	b.run.mu.Lock()
-	defer b.run.mu.Unlock()
-	if b.run.closed.Load() || len(b.run.conns) >= b.cfg.Limits.Connections {
+	limits := &b.cfg.Limits
+	switch {
+	case b.run.closed.Load() || len(b.run.conns) >= limits.Connections:
+		return false
+	case b.run.hosts[host] >= limits.ConnectionsPerHost:
+		return false
+	case b.security.quotas.UseIP(host, quota.Connections, 1, b.now()) > 0:
 		return false
 	}
-	if b.run.conns == nil {
-		b.run.conns = map[net.Conn]struct{}{}
-	}
 	b.run.conns[c] = struct{}{}
+	b.run.hosts[host]++
 	b.run.work.Go(func() {
-		b.serveConn(c)
+		b.serveConn(c, host, l)
 		b.run.mu.Lock()
 		delete(b.run.conns, c)
+		if b.run.hosts[host]--; b.run.hosts[host] == 0 {
+			delete(b.run.hosts, host)
+		}
 		b.run.mu.Unlock()
 	})
 	return true
 }
 
-// pending is an answer that is due in its turn; ready holds it.
+// pending is an answer that is due in its turn; ready holds it. One with raw is
+// bytes without a header.
 type pending struct {
 	correlation int32
 	flexible    bool
+	raw         []byte
+	isRaw       bool
 	ready       chan kmsg.Response // capacity 1: an answer never waits for the writer
 }
 
 // serveConn reads requests, handles them in order, and writes their answers in
 // that order. At most Limits.Pipelined wait at a time.
-func (b *Broker) serveConn(c net.Conn) {
-	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
+	c, principal, err := l.secure(raw)
+	if err != nil {
+		b.logEnd(raw.RemoteAddr().String(), "", err)
+		_ = raw.Close()
+		return
+	}
 	queue := make(chan *pending, b.cfg.Limits.Pipelined)
 	closed := make(chan struct{})
 	var once sync.Once
@@ -120,9 +95,16 @@ func (b *Broker) serveConn(c net.Conn) {
 		defer end()
 		b.writeAnswers(c, queue, closed)
 	})
-	conn := &Conn{Host: "/" + host, onFail: func(error) { end() }}
-	b.logEnd(c.RemoteAddr().String(), conn.ClientID, b.readRequests(c, conn, queue, closed))
-	end()
+	conn := &Conn{Host: "/" + host, listener: l, principal: principal}
+	conn.onFail = func(err error) {
+		b.logEnd(c.RemoteAddr().String(), conn.ClientID, err)
+		end()
+	}
+	err = b.readRequests(c, conn, queue, closed)
+	b.logEnd(c.RemoteAddr().String(), conn.ClientID, err)
+	if goodbye := (*errGoodbye)(nil); !errors.As(err, &goodbye) {
+		end()
+	}
 	close(queue)
 	writer.Wait()
 }
@@ -151,29 +133,31 @@ func (b *Broker) logEnd(address, clientID string, err error) {
 
 func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, closed <-chan struct{}) error {
 	r := bufio.NewReaderSize(c, readBufferSize)
+	authenticateBy := time.Now().Add(handshakeTimeout)
 	var size [4]byte
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(idleTimeout))
+		strange := conn.mustAuthenticate(b.now())
+		idle := time.Now().Add(idleTimeout)
+		if strange && !conn.auth.done {
+			idle = authenticateBy
+		}
+		_ = c.SetReadDeadline(idle)
 		if _, err := io.ReadFull(r, size[:]); err != nil {
 			return err
 		}
-		_ = c.SetReadDeadline(time.Now().Add(frameTimeout))
-		key, err := r.Peek(2)
+		if err := conn.wait(b.now, closed); err != nil {
+			return err
+		}
+		rest := time.Now().Add(frameTimeout)
+		if strange && !conn.auth.done {
+			rest = authenticateBy
+		}
+		_ = c.SetReadDeadline(rest)
+		n, err := b.frameSize(r, size[:], conn, strange)
 		if err != nil {
 			return err
 		}
-		n := int64(int32(binary.BigEndian.Uint32(size[:])))
-		limit, name := int64(b.cfg.Limits.RequestBytes), "RequestBytes"
-		if int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce) {
-			limit, name = int64(b.cfg.Limits.ProduceBytes), "ProduceBytes"
-		}
-		if n < 8 {
-			return refusef("request of %d bytes: no request is smaller than 8; is this a client of Kafka?", n)
-		}
-		if n > limit {
-			return refusef("request of %d bytes: at most %d are taken; send less at once, or raise Limits.%s", n, limit, name)
-		}
-		frame, err := readFrame(r, int(n))
+		frame, err := readFrame(r, n)
 		if err != nil {
 			return err
 		}
@@ -183,8 +167,57 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, clo
 	}
 }
 
+// wait lets the time pass for which the client is muted.
+func (c *Conn) wait(now func() time.Time, closed <-chan struct{}) error {
+	for {
+		d := time.Duration(c.muted.Load() - now().UnixNano())
+		if d <= 0 {
+			return nil
+		}
+		alarm := time.NewTimer(min(d, muteStep))
+		select {
+		case <-alarm.C:
+		case <-closed:
+			alarm.Stop()
+			return net.ErrClosed
+		}
+	}
+}
+
+// frameSize is the length of the frame that comes, if it may be that long. Who is
+// still a stranger may send little.
+func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange bool) (int, error) {
+	n := int64(int32(binary.BigEndian.Uint32(size)))
+	if conn.auth.raw {
+		if n < 0 || n > maxStrangeBytes {
+			return 0, refusef("an authentication of %d bytes", n)
+		}
+		return int(n), nil
+	}
+	key, err := r.Peek(2)
+	if err != nil {
+		return 0, err
+	}
+	limit, name := int64(b.cfg.Limits.RequestBytes), "RequestBytes"
+	if int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce) {
+		limit, name = int64(b.cfg.Limits.ProduceBytes), "ProduceBytes"
+	}
+	switch {
+	case n < 8:
+		return 0, refusef("request of %d bytes: no request is smaller than 8; is this a client of Kafka?", n)
+	case n > limit:
+		return 0, refusef("request of %d bytes: at most %d are taken; send less at once, or raise Limits.%s", n, limit, name)
+	case strange && n > maxStrangeBytes:
+		return 0, refusef("request of %d bytes before authentication", n)
+	}
+	return int(n), nil
+}
+
 // serveFrame decodes one request and hands it on.
 func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, closed <-chan struct{}) error {
+	if conn.auth.raw {
+		return b.serveRaw(conn, frame, queue, closed)
+	}
 	req, p, clientID, err := b.decode(frame)
 	if err != nil {
 		return err
@@ -192,13 +225,39 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, clo
 	if clientID != nil {
 		conn.ClientID = (*clientID)[:min(len(*clientID), maxClientID)]
 	}
+	if err := enqueue(queue, p, closed); err != nil {
+		return err
+	}
+	start := b.now()
+	b.Handle(conn, req, func(resp kmsg.Response) {
+		b.metered(conn, req.Key(), len(frame), start, resp)
+		p.ready <- resp
+	})
+	if conn.auth.failed {
+		return &errGoodbye{refusef("authentication failed")}
+	}
+	return nil
+}
+
+func enqueue(queue chan<- *pending, p *pending, closed <-chan struct{}) error {
 	select {
 	case queue <- p:
+		return nil
 	case <-closed:
 		return net.ErrClosed
 	}
-	b.Handle(conn, req, func(resp kmsg.Response) { p.ready <- resp })
-	return nil
+}
+
+// serveRaw takes a message of an authentication that comes without a request.
+func (b *Broker) serveRaw(conn *Conn, frame []byte, queue chan<- *pending, closed <-chan struct{}) error {
+	answer, err := b.authenticate(conn, frame)
+	if err != nil {
+		return refusef("authentication failed")
+	}
+	conn.auth.raw = !conn.auth.done
+	p := &pending{isRaw: true, raw: answer, ready: make(chan kmsg.Response, 1)}
+	p.ready <- nil
+	return enqueue(queue, p, closed)
 }
 
 // decode reads header and body of a request. The body is walked over first: see
@@ -266,15 +325,18 @@ func (b *Broker) writeAnswers(c net.Conn, queue <-chan *pending, closed <-chan s
 				return
 			}
 		}
-		if resp == nil {
+		if resp == nil && !p.isRaw {
 			continue
 		}
 		head = append(head[:0], 0, 0, 0, 0)
-		head = binary.BigEndian.AppendUint32(head, uint32(p.correlation))
-		if p.flexible {
-			head = append(head, 0)
+		frame := append(head, p.raw...)
+		if !p.isRaw {
+			frame = binary.BigEndian.AppendUint32(frame, uint32(p.correlation))
+			if p.flexible {
+				frame = append(frame, 0)
+			}
+			frame = resp.AppendTo(frame)
 		}
-		frame := resp.AppendTo(head)
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if _, err := w.Write(frame); err != nil {

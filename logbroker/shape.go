@@ -75,7 +75,17 @@ func requestShapes() map[int16]shape {
 		int16(kmsg.ListConfigResources):        {0, "[b]1+"},
 		int16(kmsg.ConsumerGroupHeartbeat):     {0, "s s i S S i [s] S1+ S {u [i]}"},
 		int16(kmsg.ConsumerGroupDescribe):      {0, "[s] b"},
-		int16(kmsg.DescribeTopicPartitions):    {0, "{s} i (s i)"},
+		int16(kmsg.SASLHandshake):              {math.MaxInt16, "s"},
+		int16(kmsg.SASLAuthenticate):           {2, "y"},
+		int16(kmsg.DescribeACLs):               {2, "b S b1+ S S b b"},
+		int16(kmsg.CreateACLs):                 {2, "{b s b1+ s s b b}"},
+		int16(kmsg.DeleteACLs):                 {2, "{b S b1+ S S b b}"},
+		int16(kmsg.DescribeClientQuotas):       {1, "{s b S} b"},
+		int16(kmsg.AlterClientQuotas):          {1, "{{s S} {s l b}} b"},
+
+		int16(kmsg.DescribeUserSCRAMCredentials): {0, "{s}"},
+		int16(kmsg.AlterUserSCRAMCredentials):    {0, "{s b} {s b i y y}"},
+		int16(kmsg.DescribeTopicPartitions):      {0, "{s} i (s i)"},
 	}
 }
 

@@ -1,6 +1,10 @@
 package logbroker
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // handler is one row of the request table.
 type handler struct {
@@ -46,6 +50,15 @@ func requestTable() []handler {
 		handler{kmsg.ListTransactions, 0, 2, (*Broker).handleListTransactions},
 		handler{kmsg.IncrementalAlterConfigs, 0, 1, (*Broker).handleIncrementalAlterConfigs},
 		handler{kmsg.CreatePartitions, 0, 3, (*Broker).handleCreatePartitions},
+		handler{kmsg.SASLHandshake, 0, 1, (*Broker).handleSASLHandshake},
+		handler{kmsg.SASLAuthenticate, 0, 2, (*Broker).handleSASLAuthenticate},
+		handler{kmsg.DescribeACLs, 1, 3, (*Broker).handleDescribeACLs},
+		handler{kmsg.CreateACLs, 1, 3, (*Broker).handleCreateACLs},
+		handler{kmsg.DeleteACLs, 1, 3, (*Broker).handleDeleteACLs},
+		handler{kmsg.DescribeClientQuotas, 0, 1, (*Broker).handleDescribeClientQuotas},
+		handler{kmsg.AlterClientQuotas, 0, 1, (*Broker).handleAlterClientQuotas},
+		handler{kmsg.DescribeUserSCRAMCredentials, 0, 0, (*Broker).handleDescribeUserSCRAMCredentials},
+		handler{kmsg.AlterUserSCRAMCredentials, 0, 0, (*Broker).handleAlterUserSCRAMCredentials},
 		handler{kmsg.ElectLeaders, 0, 2, (*Broker).handleElectLeaders},
 		handler{kmsg.AlterPartitionAssignments, 0, 1, (*Broker).handleAlterPartitionReassignments},
 		handler{kmsg.ListPartitionReassignments, 0, 0, (*Broker).handleListPartitionReassignments},
@@ -67,4 +80,6 @@ type request struct {
 	// respond answers, exactly once. nil stands for no answer, which only a
 	// produce without acks has.
 	respond func(kmsg.Response)
+	// throttle is how long the client is to wait for what it did.
+	throttle time.Duration
 }

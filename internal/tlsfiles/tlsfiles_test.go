@@ -1,0 +1,140 @@
+package tlsfiles
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// write makes a certificate that signed itself, and its key.
+func write(t *testing.T, dir, name string) (cert, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{name}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	err = errors.Join(
+		os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+// shown is the name in the certificate that a client is shown.
+func shown(t *testing.T, server *tls.Config) string {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	done := make(chan error, 1)
+	go func() { done <- tls.Server(a, server).Handshake() }()
+	client := tls.Client(b, &tls.Config{InsecureSkipVerify: true})
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return client.ConnectionState().PeerCertificates[0].Subject.CommonName
+}
+
+// TestFilesAreFollowed: a new certificate is shown without a restart, a broken one
+// is not.
+func TestFilesAreFollowed(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := write(t, dir, "first")
+	now := time.Now()
+	config, err := Server(Files{Cert: cert, Key: key, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want string) {
+		t.Helper()
+		now = now.Add(2 * lookEvery)
+		if got := shown(t, config); got != want {
+			t.Errorf("shows %q, want %q", got, want)
+		}
+	}
+	expect("first")
+	write(t, dir, "the second")
+	expect("the second")
+	if err := os.WriteFile(cert, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("the second")
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	expect("the second")
+	write(t, dir, "number three")
+	expect("number three")
+}
+
+func TestBadFiles(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := write(t, dir, "one")
+	for name, f := range map[string]Files{
+		"no certificate": {Cert: filepath.Join(dir, "none"), Key: key},
+		"no key":         {Cert: cert, Key: cert},
+		"no authority":   {Cert: cert, Key: key, ClientCA: key},
+		"required only":  {Cert: cert, Key: key, ClientRequired: true},
+	} {
+		if _, err := Server(f); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func TestPrincipalRules(t *testing.T) {
+	const rules = `RULE:^CN=(.*?),OU=ServiceUsers.*$/$1/, RULE:^CN=(.*?),O=(.*?),C=DE$/$1x@$2/L,RULE:CN=a\/b/slash/U,DEFAULT`
+	for text, cases := range map[string]map[string]string{
+		rules: {
+			"CN=app,OU=ServiceUsers,O=X": "app", "CN=Ann,O=Levada,C=DE": "annx@levada", "CN=a/b": "SLASH", "CN=other": "CN=other",
+		},
+		"RULE:CN=(a)/$1/": {"CN=a": "a", "CN=ab": "", "xCN=a": ""}, // the whole name
+		"":                {"CN=a": ""},
+	} {
+		mapper, err := PrincipalRules(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range cases {
+			if got, err := mapper(name); got != want || (err != nil) != (want == "") {
+				t.Errorf("%q of %q: %q, %v; want %q", name, text, got, err, want)
+			}
+		}
+	}
+	for _, bad := range []string{"CN=a", "RULE:a", "RULE:a/b", "RULE:(/b/", "RULE:a/b/X", "DEFAULT,x"} {
+		if _, err := PrincipalRules(bad); err == nil || !strings.Contains(err.Error(), "principal rule") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package logbroker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/acl"
+	"github.com/levada/levada/logbroker/meta"
+)
+
+var errNoAuthorization = fmt.Errorf("%w: the broker was started without authorization", kerr.SecurityDisabled)
+
+// handleDescribeACLs answers DescribeAcls, versions 1 to 3 (KIP-140, KIP-290).
+func (b *Broker) handleDescribeACLs(r *request) {
+	req := r.msg.(*kmsg.DescribeACLsRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeACLsResponse)
+	if !b.cfg.Security.Authorize {
+		resp.ErrorCode, resp.ErrorMessage = alterError(errNoAuthorization)
+		r.respond(resp)
+		return
+	}
+	f := acl.Filter{
+		Type: req.ResourceType, Name: req.ResourceName, Pattern: req.ResourcePatternType, Principal: req.Principal, Host: req.Host,
+		Operation: req.Operation, Permission: req.PermissionType,
+	}
+	if err := checkFilter(f); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = alterError(err)
+		r.respond(resp)
+		return
+	}
+	for _, rule := range b.security.rules.Load().Rules() {
+		if !f.Matches(rule) {
+			continue
+		}
+		i := slices.IndexFunc(resp.Resources, func(r kmsg.DescribeACLsResponseResource) bool {
+			return r.ResourceType == rule.Type && r.ResourceName == rule.Name && r.ResourcePatternType == rule.Pattern
+		})
+		if i < 0 {
+			res := kmsg.NewDescribeACLsResponseResource()
+			res.ResourceType, res.ResourceName, res.ResourcePatternType = rule.Type, rule.Name, rule.Pattern
+			resp.Resources = append(resp.Resources, res)
+			i = len(resp.Resources) - 1
+		}
+		e := kmsg.NewDescribeACLsResponseResourceACL()
+		e.Principal, e.Host, e.Operation, e.PermissionType = rule.Principal, rule.Host, rule.Operation, rule.Permission
+		resp.Resources[i].ACLs = append(resp.Resources[i].ACLs, e)
+	}
+	r.respond(resp)
+}
+
+// checkFilter refuses a filter with a part that the protocol does not know.
+func checkFilter(f acl.Filter) error {
+	if f.Type == kmsg.ACLResourceTypeUnknown || f.Pattern == kmsg.ACLResourcePatternTypeUnknown || f.Operation == kmsg.ACLOperationUnknown || f.Permission == kmsg.ACLPermissionTypeUnknown {
+		return fmt.Errorf("%w: a part of the filter is unknown", kerr.InvalidRequest)
+	}
+	return nil
+}
+
+// handleCreateACLs answers CreateAcls, versions 1 to 3, when the rules are durable.
+func (b *Broker) handleCreateACLs(r *request) {
+	req := r.msg.(*kmsg.CreateACLsRequest)
+	resp := req.ResponseKind().(*kmsg.CreateACLsResponse)
+	b.spawn(func() {
+		b.security.edit.Lock()
+		defer b.security.edit.Unlock()
+		batch := b.meta.NewBatch()
+		rules := b.security.rules.Load().Rules()
+		added := slices.Clone(rules)
+		for _, c := range req.Creations {
+			rule := acl.Rule{
+				Type: c.ResourceType, Name: c.ResourceName, Pattern: c.ResourcePatternType, Principal: c.Principal, Host: c.Host,
+				Operation: c.Operation, Permission: c.PermissionType,
+			}
+			err := b.mayAddRule(rule, len(added))
+			var value []byte
+			if err == nil {
+				value, err = rule.Encode()
+			}
+			if err == nil {
+				batch.PutSetting(meta.ACLs, rule.Key(), value)
+				added = append(added, rule)
+			}
+			rr := kmsg.NewCreateACLsResponseResult()
+			rr.ErrorCode, rr.ErrorMessage = alterError(err)
+			resp.Results = append(resp.Results, rr)
+		}
+		if err := b.commitNew(batch); err != nil {
+			for i := range resp.Results {
+				resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = alterError(kerr.KafkaStorageError)
+			}
+		} else {
+			b.security.rules.Store(acl.NewSet(added))
+		}
+		r.respond(resp)
+	})
+}
+
+func (b *Broker) mayAddRule(rule acl.Rule, have int) error {
+	switch {
+	case !b.cfg.Security.Authorize:
+		return errNoAuthorization
+	case have >= maxRules:
+		return fmt.Errorf("%w: there are %d rules, more cannot be", kerr.PolicyViolation, have)
+	}
+	if err := rule.Check(); err != nil {
+		return fmt.Errorf("%w: %w", kerr.InvalidRequest, err)
+	}
+	return nil
+}
+
+// handleDeleteACLs answers DeleteAcls, versions 1 to 3, when the rules are gone for
+// good.
+func (b *Broker) handleDeleteACLs(r *request) {
+	req := r.msg.(*kmsg.DeleteACLsRequest)
+	resp := req.ResponseKind().(*kmsg.DeleteACLsResponse)
+	b.spawn(func() {
+		b.security.edit.Lock()
+		defer b.security.edit.Unlock()
+		batch := b.meta.NewBatch()
+		left := slices.Clone(b.security.rules.Load().Rules())
+		for _, c := range req.Filters {
+			f := acl.Filter{
+				Type: c.ResourceType, Name: c.ResourceName, Pattern: c.ResourcePatternType, Principal: c.Principal, Host: c.Host,
+				Operation: c.Operation, Permission: c.PermissionType,
+			}
+			rr := kmsg.NewDeleteACLsResponseResult()
+			err := checkFilter(f)
+			if !b.cfg.Security.Authorize {
+				err = errNoAuthorization
+			}
+			rr.ErrorCode, rr.ErrorMessage = alterError(err)
+			if err == nil {
+				for _, rule := range b.security.rules.Load().Rules() {
+					if f.Matches(rule) {
+						batch.DeleteSetting(meta.ACLs, rule.Key())
+						rr.MatchingACLs = append(rr.MatchingACLs, matchingACL(rule))
+					}
+				}
+				left = slices.DeleteFunc(left, f.Matches)
+			}
+			resp.Results = append(resp.Results, rr)
+		}
+		if err := b.commit(batch); err != nil {
+			for i := range resp.Results {
+				resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = alterError(kerr.KafkaStorageError)
+			}
+		} else {
+			b.security.rules.Store(acl.NewSet(left))
+		}
+		r.respond(resp)
+	})
+}
+
+func matchingACL(rule acl.Rule) kmsg.DeleteACLsResponseResultMatchingACL {
+	m := kmsg.NewDeleteACLsResponseResultMatchingACL()
+	m.ResourceType, m.ResourceName, m.ResourcePatternType = rule.Type, rule.Name, rule.Pattern
+	m.Principal, m.Host, m.Operation, m.PermissionType = rule.Principal, rule.Host, rule.Operation, rule.Permission
+	return m
+}

@@ -1,0 +1,180 @@
+package logbroker
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/meta"
+	"github.com/levada/levada/logbroker/quota"
+)
+
+// Types of the parts of a quota's entity.
+const (
+	quotaUser   = "user"
+	quotaClient = "client-id"
+	quotaIP     = "ip"
+)
+
+// maxQuotas bounds the entities that have limits.
+const maxQuotas = 10_000
+
+// handleDescribeClientQuotas answers DescribeClientQuotas, versions 0 and 1
+// (KIP-546). The entries are never null, which Java's admin client cannot read.
+func (b *Broker) handleDescribeClientQuotas(r *request) {
+	req := r.msg.(*kmsg.DescribeClientQuotasRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeClientQuotasResponse)
+	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{}
+	seen := map[string]bool{}
+	for _, c := range req.Components {
+		if seen[c.EntityType] || c.EntityType != quotaUser && c.EntityType != quotaClient && c.EntityType != quotaIP || c.MatchType > kmsg.QuotasMatchTypeAny {
+			resp.ErrorCode, resp.ErrorMessage = alterError(fmt.Errorf("%w: entity type %q is unknown, or named twice", kerr.InvalidRequest, c.EntityType))
+			r.respond(resp)
+			return
+		}
+		seen[c.EntityType] = true
+	}
+	limits := b.security.quotas.Limits()
+	entities := slices.SortedFunc(maps.Keys(limits), func(x, y quota.Entity) int { return cmp.Compare(x.Key(), y.Key()) })
+	for _, e := range entities {
+		if !quotaMatches(req, e) {
+			continue
+		}
+		re := kmsg.NewDescribeClientQuotasResponseEntry()
+		for _, part := range quotaParts(&e) {
+			if *part.name == "" {
+				continue
+			}
+			rp := kmsg.NewDescribeClientQuotasResponseEntryEntity()
+			rp.Type = part.kind
+			if text, named := part.name.Text(); named {
+				rp.Name = &text
+			}
+			re.Entity = append(re.Entity, rp)
+		}
+		for _, key := range slices.Sorted(maps.Keys(limits[e])) {
+			v := kmsg.NewDescribeClientQuotasResponseEntryValue()
+			v.Key, v.Value = key, limits[e][key]
+			re.Values = append(re.Values, v)
+		}
+		resp.Entries = append(resp.Entries, re)
+	}
+	r.respond(resp)
+}
+
+type quotaPart struct {
+	kind string
+	name *quota.Name
+}
+
+// quotaParts are the parts of an entity by their type.
+func quotaParts(e *quota.Entity) []quotaPart {
+	return []quotaPart{{quotaUser, &e.User}, {quotaClient, &e.Client}, {quotaIP, &e.IP}}
+}
+
+// quotaMatches tells whether a request asks for an entity: each part that it names
+// must fit, and if it is strict there must be no other.
+func quotaMatches(req *kmsg.DescribeClientQuotasRequest, e quota.Entity) bool {
+	for _, part := range quotaParts(&e) {
+		i := slices.IndexFunc(req.Components, func(c kmsg.DescribeClientQuotasRequestComponent) bool { return c.EntityType == part.kind })
+		if i < 0 {
+			if req.Strict && *part.name != "" {
+				return false
+			}
+			continue
+		}
+		c := req.Components[i]
+		fits := *part.name != ""
+		switch c.MatchType {
+		case kmsg.QuotasMatchTypeExact:
+			fits = *part.name == quota.Named(deref(c.Match))
+		case kmsg.QuotasMatchTypeDefault:
+			fits = *part.name == quota.Default
+		}
+		if !fits {
+			return false
+		}
+	}
+	return true
+}
+
+// handleAlterClientQuotas answers AlterClientQuotas, versions 0 and 1 (KIP-546),
+// when the change is durable: for each entity all or nothing.
+func (b *Broker) handleAlterClientQuotas(r *request) {
+	req := r.msg.(*kmsg.AlterClientQuotasRequest)
+	resp := req.ResponseKind().(*kmsg.AlterClientQuotasResponse)
+	b.spawn(func() {
+		b.security.edit.Lock()
+		defer b.security.edit.Unlock()
+		for _, e := range req.Entries {
+			resp.Entries = append(resp.Entries, quotaAnswer(e, b.alterQuota(e, req.ValidateOnly)))
+		}
+		r.respond(resp)
+	})
+}
+
+func quotaAnswer(e kmsg.AlterClientQuotasRequestEntry, err error) kmsg.AlterClientQuotasResponseEntry {
+	out := kmsg.NewAlterClientQuotasResponseEntry()
+	out.ErrorCode, out.ErrorMessage = alterError(err)
+	for _, part := range e.Entity {
+		rp := kmsg.NewAlterClientQuotasResponseEntryEntity()
+		rp.Type, rp.Name = part.Type, part.Name
+		out.Entity = append(out.Entity, rp)
+	}
+	return out
+}
+
+// alterQuota changes the limits of one entity. security.edit is held.
+func (b *Broker) alterQuota(entry kmsg.AlterClientQuotasRequestEntry, validateOnly bool) error {
+	var e quota.Entity
+	for _, part := range entry.Entity {
+		i := slices.IndexFunc(quotaParts(&e), func(p quotaPart) bool { return p.kind == part.Type })
+		if i < 0 || *quotaParts(&e)[i].name != "" {
+			return fmt.Errorf("%w: entity type %q is unknown, or named twice", kerr.InvalidRequest, part.Type)
+		}
+		name := quotaParts(&e)[i].name
+		if *name = quota.Default; part.Name != nil {
+			*name = quota.Named(*part.Name)
+		}
+	}
+	limits := map[string]float64{}
+	maps.Copy(limits, b.security.quotas.Limits()[e])
+	for _, op := range entry.Ops {
+		value := op.Value
+		if op.Remove {
+			value = 1 // any that is taken: the rest is checked all the same
+		}
+		if err := quota.Check(e, op.Key, value); err != nil {
+			return fmt.Errorf("%w: %w", kerr.InvalidRequest, err)
+		}
+		if delete(limits, op.Key); !op.Remove {
+			limits[op.Key] = op.Value
+		}
+	}
+	if all := b.security.quotas.Limits(); len(all) >= maxQuotas && all[e] == nil {
+		return fmt.Errorf("%w: %d clients have limits, more cannot", kerr.PolicyViolation, len(all))
+	}
+	if validateOnly {
+		return nil
+	}
+	batch := b.meta.NewBatch()
+	if len(limits) == 0 {
+		batch.DeleteSetting(meta.Quotas, e.Key())
+	} else {
+		value, err := json.Marshal(limits)
+		if err != nil {
+			return err
+		}
+		batch.PutSetting(meta.Quotas, e.Key(), value)
+	}
+	if b.commitNew(batch) != nil {
+		return kerr.KafkaStorageError
+	}
+	b.security.quotas.Set(e, limits)
+	return nil
+}

@@ -1,0 +1,145 @@
+package logbroker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/levada/levada/logbroker/sasl"
+)
+
+// Listener says how the clients of one listener are served.
+type Listener struct {
+	// TLS encrypts the connections; nil leaves them plain. If it verifies client
+	// certificates, they say who the client is.
+	TLS *tls.Config
+	// Principal makes the name of a user of the distinguished name in its
+	// certificate. Default: the name as it is (RFC 2253).
+	Principal func(distinguishedName string) (string, error)
+	// SASL are the mechanisms of which a client must use one. None: clients need
+	// not authenticate.
+	SASL []string
+	// PlainUnencrypted allows PLAIN, which sends passwords, without TLS.
+	PlainUnencrypted bool
+	// AdvertisedHost and AdvertisedPort are where clients are told to connect.
+	// Default: Config's, then the listener's own address.
+	AdvertisedHost string
+	AdvertisedPort int32
+}
+
+// listener is one that is served.
+type listener struct {
+	Listener
+	nodes advertised
+}
+
+// handshakeTimeout bounds the TLS handshake, and how long a client may take to
+// authenticate.
+const handshakeTimeout = 30 * time.Second
+
+func (b *Broker) checkListener(l Listener) error {
+	for _, m := range l.SASL {
+		switch {
+		case !sasl.Known(m):
+			return fmt.Errorf("logbroker: there is no SASL mechanism %q; %q are", m, sasl.Mechanisms)
+		case m == sasl.Plain && l.TLS == nil && !l.PlainUnencrypted:
+			return errors.New("logbroker: PLAIN without TLS sends passwords that anybody on the way can read: add TLS, or force it")
+		case m == sasl.OAuthBearer && b.security.sasl.Tokens == nil:
+			return errors.New("logbroker: OAUTHBEARER needs the keys that tokens are checked with: set Security.Tokens")
+		}
+	}
+	if l.TLS != nil && l.TLS.MinVersion != 0 && l.TLS.MinVersion < tls.VersionTLS12 {
+		return errors.New("logbroker: TLS below 1.2 is not safe")
+	}
+	return nil
+}
+
+// ServeListener serves the Kafka protocol on a listener until it or the broker is
+// closed; then it returns nil. Several may be served at a time, each with its own
+// rules. A Synchronous broker refuses.
+func (b *Broker) ServeListener(ln net.Listener, l Listener) error {
+	if b.cfg.Synchronous {
+		return errors.New("logbroker: a Synchronous broker has no goroutines to serve a listener")
+	}
+	if err := b.checkListener(l); err != nil {
+		return err
+	}
+	l.SASL = slices.Clone(l.SASL)
+	served := &listener{Listener: l}
+	if err := b.addListener(ln, served); err != nil {
+		return err
+	}
+	defer func() {
+		b.run.mu.Lock()
+		delete(b.run.listener, ln)
+		b.run.mu.Unlock()
+	}()
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if b.run.closed.Load() || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("logbroker: accept on %s: %w", ln.Addr(), err)
+		}
+		if !b.addConn(c, served) {
+			_ = c.Close() // one too many, or the broker is closing
+			continue
+		}
+	}
+}
+
+// addListener remembers a listener to close it, and what to tell its clients.
+func (b *Broker) addListener(ln net.Listener, l *listener) error {
+	l.nodes = advertised{l.AdvertisedHost, l.AdvertisedPort}
+	if l.nodes.host == "" {
+		l.nodes = advertised{b.cfg.AdvertisedHost, b.cfg.AdvertisedPort}
+	}
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok && l.nodes.host == "" {
+		l.nodes = advertised{addr.IP.String(), int32(addr.Port)}
+		if addr.IP.IsUnspecified() {
+			l.nodes.host = "localhost"
+		}
+	}
+	b.run.mu.Lock()
+	defer b.run.mu.Unlock()
+	if b.run.closed.Load() {
+		return errClosed
+	}
+	b.run.listener[ln] = struct{}{}
+	if b.run.nodes.host == "" {
+		b.run.nodes = l.nodes
+	}
+	return nil
+}
+
+// secure does the TLS handshake of a connection, and tells who the client is if it
+// showed a certificate.
+func (l *listener) secure(c net.Conn) (net.Conn, string, error) {
+	if l.TLS == nil {
+		return c, anonymous, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	secured := tls.Server(c, l.TLS)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return c, "", refusef("TLS handshake: %v", err)
+	}
+	chains := secured.ConnectionState().VerifiedChains
+	if len(chains) == 0 {
+		return secured, anonymous, nil
+	}
+	name := chains[0][0].Subject.String()
+	if l.Principal != nil {
+		mapped, err := l.Principal(name)
+		if err != nil {
+			return c, "", refusef("certificate of %q: %v", name, err)
+		}
+		name = mapped
+	}
+	return secured, "User:" + name, nil
+}

@@ -1,0 +1,128 @@
+package quota
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+)
+
+// TestPrecedence takes limits away, the first that counts first, and sees the next
+// one count.
+func TestPrecedence(t *testing.T) {
+	order := []Entity{
+		{User: Named("u"), Client: Named("c")},
+		{User: Named("u"), Client: Default},
+		{User: Named("u")},
+		{User: Default, Client: Named("c")},
+		{User: Default, Client: Default},
+		{User: Default},
+		{Client: Named("c")},
+		{Client: Default},
+	}
+	table := New()
+	for i, e := range order {
+		table.Set(e, map[string]float64{ProducerBytes: float64(i + 1)})
+	}
+	table.Set(Entity{User: Named("other")}, map[string]float64{ProducerBytes: 99})
+	for i, e := range order {
+		if _, rate, ok := find(table.Limits(), "u", "c", ProducerBytes); !ok || rate != float64(i+1) {
+			t.Errorf("without the first %d: limit %v %v", i, rate, ok)
+		}
+		table.Set(e, nil)
+	}
+	if _, _, ok := find(table.Limits(), "u", "c", ProducerBytes); ok {
+		t.Error("a limit is left")
+	}
+}
+
+// TestRates: over a long time nobody uses more than its rate and one burst, and who
+// asks for less never waits.
+func TestRates(t *testing.T) {
+	for _, each := range []float64{1, 100, 5000} {
+		table := New()
+		table.Set(Entity{User: Default}, map[string]float64{ConsumerBytes: 1000})
+		start := time.Unix(1000, 0)
+		now, used := start, 0.0
+		for range 2000 {
+			wait := table.Use("u", "c", ConsumerBytes, each, now)
+			used += each
+			now = now.Add(wait)
+			if wait > 0 && table.Over("u", "c", ConsumerBytes, now) > time.Microsecond {
+				t.Fatal("who has waited must wait again")
+			}
+		}
+		if took := now.Sub(start).Seconds(); used > 1000*(took+1)+each {
+			t.Errorf("%v at a time: %v used in %v s", each, used, took)
+		}
+		for range 100 {
+			now = now.Add(time.Second)
+			if wait := table.Use("v", "c", ConsumerBytes, 900, now); wait > 0 {
+				t.Fatalf("waits %v below the rate", wait)
+			}
+		}
+	}
+}
+
+// TestWhoShares: clients of a user share its limit; a default is each one's own.
+func TestWhoShares(t *testing.T) {
+	table := New()
+	now := time.Unix(1000, 0)
+	table.Set(Entity{User: Named("u")}, map[string]float64{ProducerBytes: 10})
+	table.Set(Entity{Client: Default}, map[string]float64{ProducerBytes: 10})
+	table.Set(Entity{IP: Default}, map[string]float64{Connections: 1})
+	if table.Use("u", "a", ProducerBytes, 100, now) == 0 || table.Over("u", "b", ProducerBytes, now) == 0 {
+		t.Error("the clients of a user do not share")
+	}
+	if table.Use("v", "a", ProducerBytes, 100, now) == 0 || table.Over("w", "a", ProducerBytes, now) == 0 || table.Over("v", "b", ProducerBytes, now) != 0 {
+		t.Error("a client's limit is not its own, or not for all users")
+	}
+	if table.UseIP("1.1.1.1", Connections, 2, now) == 0 || table.UseIP("2.2.2.2", Connections, 0, now) != 0 {
+		t.Error("an address's limit is not its own")
+	}
+	if wait := table.Use("u", "a", ProducerBytes, 1e9, now); wait != maxWait {
+		t.Errorf("waits %v at a time", wait)
+	}
+}
+
+// TestNamesAreBounded: any number of client names takes bounded memory, and does
+// not let the one off that has to wait.
+func TestNamesAreBounded(t *testing.T) {
+	table := New()
+	table.Set(Entity{Client: Default}, map[string]float64{ProducerBytes: 10})
+	now := time.Unix(1000, 0)
+	table.Use("u", "greedy", ProducerBytes, 1e6, now)
+	for i := range 5 * maxBuckets {
+		table.Use("u", fmt.Sprint("c", i), ProducerBytes, 1, now)
+		if len(table.buckets) > maxBuckets {
+			t.Fatalf("%d buckets", len(table.buckets))
+		}
+	}
+	if table.Over("u", "greedy", ProducerBytes, now) == 0 {
+		t.Error("the one that has to wait was forgotten")
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for name, test := range map[string]struct {
+		e     Entity
+		key   string
+		value float64
+		ok    bool
+	}{
+		"user": {Entity{User: Default}, ProducerBytes, 1, true}, "ip": {Entity{IP: Named("1.1.1.1")}, Connections, 1, true},
+		"nobody": {Entity{}, ProducerBytes, 1, false}, "both": {Entity{User: Default, IP: Default}, Connections, 1, false},
+		"ip bytes": {Entity{IP: Default}, ProducerBytes, 1, false}, "user connections": {Entity{User: Default}, Connections, 1, false},
+		"unknown": {Entity{User: Default}, "speed", 1, false}, "zero": {Entity{User: Default}, ProducerBytes, 0, false},
+		"NaN": {Entity{User: Default}, ProducerBytes, math.NaN(), false}, "infinite": {Entity{User: Default}, ProducerBytes, math.Inf(1), false},
+	} {
+		if err := Check(test.e, test.key, test.value); (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, e := range []Entity{{User: Named(`a "b" c`), Client: Default}, {IP: Named("::1")}, {Client: Named("")}} {
+		if back, err := ParseKey(e.Key()); err != nil || back != e {
+			t.Errorf("%v read back as %v, %v", e, back, err)
+		}
+	}
+}
