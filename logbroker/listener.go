@@ -41,7 +41,8 @@ type listener struct {
 // authenticate.
 const handshakeTimeout = 30 * time.Second
 
-func (b *Broker) checkListener(l Listener) error {
+// CheckListener refuses a listener that could not be served: the error says why.
+func (b *Broker) CheckListener(l Listener) error {
 	for _, m := range l.SASL {
 		switch {
 		case !sasl.Known(m):
@@ -65,7 +66,7 @@ func (b *Broker) ServeListener(ln net.Listener, l Listener) error {
 	if b.cfg.Synchronous {
 		return errors.New("logbroker: a Synchronous broker has no goroutines to serve a listener")
 	}
-	if err := b.checkListener(l); err != nil {
+	if err := b.CheckListener(l); err != nil {
 		return err
 	}
 	l.SASL = slices.Clone(l.SASL)

@@ -13,26 +13,32 @@ import (
 )
 
 type serverFlags struct {
-	data, listen, advertise, fsync string
-	partitions                     int32
-	cacheMiB                       int64
-	autoCreate                     bool
+	data, advertise, fsync string
+	listen                 []string
+	partitions             int32
+	cacheMiB               int64
+	autoCreate             bool
+	connections, perHost   int
+	security               securityFlags
 }
 
 func (a *app) serverCommand() *cobra.Command {
 	f := &serverFlags{}
 	c := &cobra.Command{
 		Use: "server", Short: "Run the broker: a durable log that speaks the Kafka protocol", Args: cobra.NoArgs,
-		Example: "  levada server --data /var/lib/levada\n  levada server --data /tmp/log --listen 127.0.0.1:0",
+		Example: "  levada server --data /var/lib/levada\n  levada server --data /tmp/log --listen 127.0.0.1:0\n  levada server --data /tmp/log --listen sasl+tls://:9093=kafka.example.com:9093 --tls-cert cert.pem --tls-key key.pem --users users",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.serve(c, f) },
 	}
 	c.Flags().StringVar(&f.data, "data", "", "data directory (required)")
-	c.Flags().StringVar(&f.listen, "listen", defaultBrokers, "address to listen on, HOST:PORT; port 0 takes a free one and prints it")
-	c.Flags().StringVar(&f.advertise, "advertise", "", "address that clients are told, HOST:PORT (default: the one listened on)")
+	c.Flags().StringArrayVar(&f.listen, "listen", []string{defaultBrokers}, "address to listen on, [SCHEME://]HOST:PORT[=ADVERTISED]; port 0 takes a free one and prints it; the schemes are plain, tls, sasl and sasl+tls; can be repeated")
+	c.Flags().StringVar(&f.advertise, "advertise", "", "address that clients of the first listener are told, HOST:PORT (default: the one listened on)")
 	c.Flags().StringVar(&f.fsync, "fsync", "always", "when a write is acknowledged: always (on disk), interval (a power loss takes up to 50 ms), os (up to 1 s)")
 	c.Flags().Int32Var(&f.partitions, "default-partitions", 1, "partitions of a topic created without a number")
 	c.Flags().Int64Var(&f.cacheMiB, "cache-mib", 1024, "about how much of the log is kept in the page cache, in MiB; raise it where consumers lag, -1 leaves it to the kernel")
 	c.Flags().BoolVar(&f.autoCreate, "auto-create-topics", true, "create topics that clients write to")
+	c.Flags().IntVar(&f.connections, "max-connections", 4096, "connections at once")
+	c.Flags().IntVar(&f.perHost, "max-connections-per-host", 0, "connections of one address at once (default: as many as there can be)")
+	f.security.add(c.Flags())
 	return c
 }
 
@@ -52,22 +58,23 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	if f.cacheMiB < -1 || f.cacheMiB == 0 || f.cacheMiB > 1<<40 {
 		faults = append(faults, fmt.Errorf("--cache-mib %d: use at least 1, or -1 for no bound", f.cacheMiB))
 	}
-	if _, _, err := net.SplitHostPort(f.listen); err != nil {
-		faults = append(faults, fmt.Errorf("--listen %q: write HOST:PORT", f.listen))
+	if f.connections < 1 || f.perHost < 0 {
+		faults = append(faults, errors.New("--max-connections and --max-connections-per-host: use at least 1"))
 	}
-	host, port, err := splitAdvertised(f.advertise)
-	if err := errors.Join(append(faults, err)...); err != nil {
+	logger := a.logger(true)
+	endpoints, err := f.security.endpoints(f.listen, f.advertise, logger)
+	security, err2 := f.security.security()
+	if err := errors.Join(append(faults, err, err2)...); err != nil {
 		return inputError(err)
 	}
-	fatal := make(chan error, 1)
-	ln, err := net.Listen("tcp", f.listen)
+	listeners, err := listen(endpoints)
 	if err != nil {
-		return environmentError(fmt.Errorf("listen on %s: %w; is another server running? choose another with --listen", f.listen, err))
+		return err
 	}
-	defer ln.Close()
+	fatal := make(chan error, 1)
 	broker, err := logbroker.Open(logbroker.Config{
-		Dir: f.data, Fsync: fsync, Logger: a.logger(true), AdvertisedHost: host, AdvertisedPort: port,
-		AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions, Limits: logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB)},
+		Dir: f.data, Fsync: fsync, Logger: logger, Security: security, AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions,
+		Limits: logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: f.connections, ConnectionsPerHost: f.perHost},
 		OnFatal: func(err error) {
 			select {
 			case fatal <- err:
@@ -76,9 +83,30 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 		},
 	})
 	if err != nil {
+		closeAll(listeners)
 		return environmentError(err)
 	}
-	return a.serveUntil(c.Context(), c, broker, ln, fatal)
+	return a.serveUntil(c.Context(), c, broker, endpoints, listeners, fatal)
+}
+
+// listen opens all addresses, or none.
+func listen(endpoints []endpoint) ([]net.Listener, error) {
+	var out []net.Listener
+	for _, e := range endpoints {
+		ln, err := net.Listen("tcp", e.address)
+		if err != nil {
+			closeAll(out)
+			return nil, environmentError(fmt.Errorf("listen on %s: %w; is another server running? choose another with --listen", e.address, err))
+		}
+		out = append(out, ln)
+	}
+	return out, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, ln := range listeners {
+		_ = ln.Close() // nobody has been told of it
+	}
 }
 
 // cacheBytes is the limit of the broker for a flag that was checked.
@@ -95,35 +123,60 @@ func splitAdvertised(s string) (host string, port int32, err error) {
 	}
 	host, p, err := net.SplitHostPort(s)
 	if err != nil {
-		return "", 0, fmt.Errorf("--advertise %q: write HOST:PORT", s)
+		return "", 0, fmt.Errorf("advertised address %q: write HOST:PORT", s)
 	}
 	n, err := strconv.ParseUint(p, 10, 16)
 	if err != nil || n == 0 {
-		return "", 0, fmt.Errorf("--advertise %q: %q is no port", s, p)
+		return "", 0, fmt.Errorf("advertised address %q: %q is no port", s, p)
 	}
 	return host, int32(n), nil
 }
 
 // serveUntil serves until the context ends or the broker can no longer promise
 // that what it acknowledges is durable.
-func (a *app) serveUntil(ctx context.Context, c *cobra.Command, broker *logbroker.Broker, ln net.Listener, fatal <-chan error) error {
-	served := make(chan error, 1)
-	go func() { served <- broker.Serve(ln) }()
-	if a.output == "json" {
-		if err := a.print(c.OutOrStdout(), map[string]string{"listening": ln.Addr().String()}, table{}); err != nil {
-			return err
+func (a *app) serveUntil(ctx context.Context, c *cobra.Command, broker *logbroker.Broker, endpoints []endpoint, listeners []net.Listener, fatal <-chan error) error {
+	served := make(chan error, len(listeners))
+	var told []string
+	for _, e := range endpoints {
+		if err := broker.CheckListener(e.with); err != nil {
+			closeAll(listeners)
+			return inputError(errors.Join(err, broker.Close()))
 		}
-	} else {
-		fmt.Fprintf(c.OutOrStdout(), "listening on %s\n", ln.Addr())
+	}
+	for i, ln := range listeners {
+		go func() { served <- broker.ServeListener(ln, endpoints[i].with) }()
+		address := ln.Addr().String()
+		if endpoints[i].scheme != "plain" {
+			address = endpoints[i].scheme + "://" + address
+		}
+		told = append(told, address)
+	}
+	if err := a.tellListeners(c, listeners[0].Addr().String(), told); err != nil {
+		return err
 	}
 	select {
 	case err := <-fatal:
 		return environmentError(fmt.Errorf("stopped, because nothing can be promised to be durable any more: %w", err))
 	case err := <-served:
+		closeAll(listeners)
 		return errors.Join(err, broker.Close())
 	case <-ctx.Done():
 		err := broker.Close()
-		<-served
+		for range listeners {
+			err = errors.Join(err, <-served)
+		}
 		return err
 	}
+}
+
+func (a *app) tellListeners(c *cobra.Command, first string, all []string) error {
+	if a.output == "json" {
+		return a.print(c.OutOrStdout(), map[string]any{"listening": first, "listeners": all}, table{})
+	}
+	for _, address := range all {
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "listening on %s\n", address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
