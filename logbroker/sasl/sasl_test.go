@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -215,6 +217,33 @@ func TestARecordedExchangeIsWorthless(t *testing.T) {
 	}
 	if _, done, err := two.Next(final); !errors.Is(err, ErrRefused) || done {
 		t.Errorf("replayed: %v", err)
+	}
+}
+
+// TestNonceTwice: librdkafka before 2.6.1 writes its part of the nonce twice.
+func TestNonceTwice(t *testing.T) {
+	s := testServer(t)
+	x, err := s.Start(SCRAM256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _, err := x.Next([]byte("n,,n=ann,r=abc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	salted, err := pbkdf2.Key(sha256.New, "secret", []byte("some salt"), MinIterations, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := sum(sha256.New, salted, "Client Key")
+	stored := sha256.Sum256(key)
+	without := "c=biws,r=abcabcnonce1"
+	signature := sum(sha256.New, stored[:], "n=ann,r=abc,"+string(answer)+","+without)
+	for i := range key {
+		key[i] ^= signature[i]
+	}
+	if _, done, err := x.Next([]byte(without + ",p=" + base64.StdEncoding.EncodeToString(key))); err != nil || !done {
+		t.Errorf("%v, %v", done, err)
 	}
 }
 

@@ -22,6 +22,7 @@ type scramExchange struct {
 	credential Credential
 	header     string // of the first message: the GS2 header
 	nonce      string // the client's and the server's
+	own        string // the client's alone
 	messages   string // the first two, as they are signed
 }
 
@@ -82,7 +83,7 @@ func (x *scramExchange) first(message string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nonce: %w", err)
 	}
-	x.nonce = client + own
+	x.nonce, x.own = client+own, client
 	if x.credential, x.known = x.server.Credentials(x.mechanism, x.user); !x.known {
 		x.credential = x.server.fake(x.mechanism, x.user)
 	}
@@ -105,7 +106,10 @@ func (x *scramExchange) final(message string) ([]byte, bool, error) {
 	}
 	without, proofText := message[:at], message[at+len(",p="):]
 	fields := strings.Split(without, ",")
-	if len(fields) < 2 || fields[0] != "c="+base64.StdEncoding.EncodeToString([]byte(x.header)) || fields[1] != "r="+x.nonce {
+	// librdkafka before 2.6.1 writes its own part twice. What the server has chosen
+	// is in both forms, and signed.
+	fresh := len(fields) >= 2 && (fields[1] == "r="+x.nonce || fields[1] == "r="+x.own+x.nonce)
+	if !fresh || fields[0] != "c="+base64.StdEncoding.EncodeToString([]byte(x.header)) {
 		return nil, false, fmt.Errorf("%w: the last message is not of this exchange", ErrRefused)
 	}
 	proof, err := base64.StdEncoding.DecodeString(proofText)
