@@ -14,25 +14,24 @@ import (
 // turn: a client that asks for less still gets one batch (KIP-74).
 const minBatchBytes = 1
 
-// handleFetch answers Fetch, versions 4 to 18: 12 has leader epochs to notice a
-// truncation, 13 topic ids. Sessions (version 7) are answered without one, as
-// the protocol allows: the client then sends all partitions each time. A fetch
-// that finds too little waits for its partitions to advance.
+// handleFetch answers Fetch, versions 4 to 18: 7 has sessions (see fetchSession),
+// 12 leader epochs to notice a truncation, 13 topic ids. A fetch that finds too
+// little waits for its partitions to advance.
 func (b *Broker) handleFetch(r *request) {
 	req := r.msg.(*kmsg.FetchRequest)
-	f := &fetch{b: b, r: r, req: req, committed: req.IsolationLevel == 1}
+	f := &fetch{b: b, r: r, who: who{b, r.conn}, req: req, committed: req.IsolationLevel == 1}
 	f.maxBytes = int(req.MaxBytes)
 	if f.maxBytes <= 0 || f.maxBytes > b.cfg.Limits.FetchBytes {
 		f.maxBytes = b.cfg.Limits.FetchBytes
 	}
-	if req.SessionID != 0 && req.SessionEpoch > 0 {
+	if err := f.begin(); err != nil {
 		resp := req.ResponseKind().(*kmsg.FetchResponse)
-		resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
+		resp.ErrorCode = err.Code
 		r.respond(resp)
 		return
 	}
 	if f.read() || req.MaxWaitMillis <= 0 {
-		r.respond(f.resp)
+		f.respond()
 		return
 	}
 	f.park()
@@ -42,7 +41,10 @@ func (b *Broker) handleFetch(r *request) {
 type fetch struct {
 	b         *Broker
 	r         *request
+	who       who
 	req       *kmsg.FetchRequest
+	session   *fetchSession // nil without one
+	parts     []*fetchPart
 	committed bool
 	maxBytes  int
 	resp      *kmsg.FetchResponse
@@ -59,25 +61,39 @@ type fetch struct {
 func (f *fetch) read() (enough bool) {
 	f.resp = f.req.ResponseKind().(*kmsg.FetchResponse)
 	total := 0
-	for _, t := range f.req.Topics {
-		rt := kmsg.NewFetchResponseTopic()
-		rt.Topic, rt.TopicID = t.Topic, t.TopicID
-		topic, unknown := f.b.offsetTopic(f.req.Version >= 13, t.Topic, t.TopicID)
-		for _, p := range t.Partitions {
-			rp := kmsg.NewFetchResponseTopicPartition()
-			rp.Partition, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p.Partition, -1, -1, -1
-			rp.PreferredReadReplica, rp.RecordBatches = -1, []byte{} // librdkafka takes no null
-			if topic == nil {
-				rp.ErrorCode = unknown
-			} else {
-				total += f.readPartition(&rp, topic, p, f.maxBytes-total, total == 0)
+	var topic *topic
+	var unknown int16
+	for i, p := range f.parts {
+		if i == 0 || p.name != f.parts[i-1].name || p.id != f.parts[i-1].id {
+			rt := kmsg.NewFetchResponseTopic()
+			rt.Topic, rt.TopicID = p.name, p.id
+			f.resp.Topics = append(f.resp.Topics, rt)
+			topic, unknown = f.b.offsetTopic(f.req.Version >= 13, p.name, p.id)
+			if topic != nil && !f.who.mayTopic(kmsg.ACLOperationRead, topic.name) {
+				topic, unknown = nil, kerr.TopicAuthorizationFailed.Code
 			}
-			enough = enough || rp.ErrorCode != 0 || rp.DivergingEpoch.EndOffset >= 0
-			rt.Partitions = append(rt.Partitions, rp)
 		}
-		f.resp.Topics = append(f.resp.Topics, rt)
+		rp := kmsg.NewFetchResponseTopicPartition()
+		rp.Partition, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p.Partition, -1, -1, -1
+		rp.PreferredReadReplica, rp.RecordBatches = -1, []byte{} // librdkafka takes no null
+		if topic == nil {
+			rp.ErrorCode = unknown
+		} else {
+			total += f.readPartition(&rp, topic, p.FetchRequestTopicPartition, f.maxBytes-total, total == 0)
+		}
+		enough = enough || rp.ErrorCode != 0 || rp.DivergingEpoch.EndOffset >= 0
+		last := &f.resp.Topics[len(f.resp.Topics)-1]
+		last.Partitions = append(last.Partitions, rp)
 	}
-	return enough || total > 0 && total >= int(f.req.MinBytes) || len(f.req.Topics) == 0
+	return enough || total > 0 && total >= int(f.req.MinBytes) || len(f.parts) == 0
+}
+
+// respond sends the answer, of a session only what is news.
+func (f *fetch) respond() {
+	if f.session != nil {
+		f.session.finish(f)
+	}
+	f.r.respond(f.resp)
 }
 
 func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p kmsg.FetchRequestTopicPartition, left int, first bool) int {
@@ -121,12 +137,10 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 // park waits until a partition advances far enough, or the time is over.
 func (f *fetch) park() {
 	f.mu.Lock()
-	for _, t := range f.req.Topics {
-		topic, _ := f.b.offsetTopic(f.req.Version >= 13, t.Topic, t.TopicID)
-		for _, p := range t.Partitions {
-			if part, err := f.b.topics.partition(topic, p.Partition); err == nil {
-				f.cancels = append(f.cancels, part.watch(f.committed, f.advanced))
-			}
+	for _, p := range f.parts {
+		topic, _ := f.b.offsetTopic(f.req.Version >= 13, p.name, p.id)
+		if part, err := f.b.topics.partition(topic, p.Partition); err == nil {
+			f.cancels = append(f.cancels, part.watch(f.committed, f.advanced))
 		}
 	}
 	f.alarm = f.b.timers.at(f.b.now().Add(milliseconds(f.req.MaxWaitMillis)), func(time.Time) { f.try(true) })
@@ -163,7 +177,7 @@ func (f *fetch) try(over bool) {
 			for _, cancel := range cancels {
 				cancel()
 			}
-			f.r.respond(f.resp)
+			f.respond()
 			return
 		}
 		if !f.again {

@@ -26,6 +26,7 @@ type Conn struct {
 	listener  *listener // nil for internal ones
 	principal string    // TYPE:NAME
 	auth      authState
+	sessions  sessionsOf
 	closed    atomic.Bool
 	onFail    func(error)
 	muted     atomic.Int64 // until when nothing is read from it, ns since 1970

@@ -153,8 +153,11 @@ func TestEverythingIsDeniedByDefault(t *testing.T) {
 				req := kmsg.RequestForKey(key)
 				req.SetVersion(v)
 				name(rng, reflect.ValueOf(req).Elem(), w.topics.byName("t").id)
-				if p, ok := req.(*kmsg.ProduceRequest); ok {
-					p.Acks = -1
+				switch req := req.(type) {
+				case *kmsg.ProduceRequest:
+					req.Acks = -1
+				case *kmsg.FetchRequest:
+					req.SessionID, req.SessionEpoch, req.ForgottenTopics = 0, newSessionEpoch, nil
 				}
 				before := w.state()
 				resp := askAs[kmsg.Response](w, eve(), req)

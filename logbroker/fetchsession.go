@@ -1,0 +1,197 @@
+package logbroker
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// maxSessions is the number of fetch sessions of one connection. A client needs
+// one; it makes another when it lost track of the first.
+const maxSessions = 2
+
+// Epochs of fetch sessions that mean something else (KIP-227).
+const (
+	newSessionEpoch = 0
+	noSessionEpoch  = -1
+)
+
+// fetchPart is one partition that is fetched.
+type fetchPart struct {
+	name string
+	id   [16]byte
+	kmsg.FetchRequestTopicPartition
+	// high and start are what the client was told last, in a session.
+	high, start int64
+}
+
+// fetchSession is what a client fetches again and again (KIP-227): it says only
+// what has changed, and is told only what is news. A session belongs to its
+// connection, so that nobody can use another's, and ends with it.
+type fetchSession struct {
+	id int32
+
+	mu    sync.Mutex // guards what follows
+	epoch int32      // of the next request
+	byID  bool       // topics are given by their id
+	busy  bool       // a request is under way
+	parts []*fetchPart
+}
+
+// sessionsOf are the sessions of a connection, the oldest first.
+type sessionsOf struct {
+	mu   sync.Mutex
+	list []*fetchSession
+}
+
+func (s *sessionsOf) find(id int32) *fetchSession {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.list, func(f *fetchSession) bool { return f.id == id })
+	if i < 0 {
+		return nil
+	}
+	return s.list[i]
+}
+
+func (s *sessionsOf) drop(id int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = slices.DeleteFunc(s.list, func(f *fetchSession) bool { return f.id == id })
+}
+
+func (s *sessionsOf) add(f *fetchSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f.id == 0 || slices.ContainsFunc(s.list, func(o *fetchSession) bool { return o.id == f.id }) {
+		f.id = 1 + rand.Int32N(1<<30)
+	}
+	if len(s.list) == maxSessions {
+		s.list = slices.Delete(s.list, 0, 1)
+	}
+	s.list = append(s.list, f)
+}
+
+// begin finds out which partitions are to be fetched.
+func (f *fetch) begin() *kerr.Error {
+	req, sessions := f.req, &f.r.conn.sessions
+	switch {
+	case req.Version < 7 || req.SessionEpoch == noSessionEpoch:
+		sessions.drop(req.SessionID)
+		f.parts = partsOf(req)
+		return nil
+	case req.SessionEpoch == newSessionEpoch:
+		sessions.drop(req.SessionID)
+		f.parts = partsOf(req)
+		if len(f.parts) > 0 {
+			f.session = &fetchSession{epoch: 1, byID: req.Version >= 13, busy: true, parts: slices.Clone(f.parts)}
+			sessions.add(f.session)
+		}
+		return nil
+	}
+	s := sessions.find(req.SessionID)
+	if s == nil {
+		return kerr.FetchSessionIDNotFound
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.busy || req.SessionEpoch != s.epoch:
+		return kerr.InvalidFetchSessionEpoch
+	case s.byID != (req.Version >= 13):
+		return kerr.FetchSessionTopicIDError
+	}
+	s.change(req)
+	if s.epoch++; s.epoch <= 0 {
+		s.epoch = 1
+	}
+	s.busy = true
+	f.session, f.parts = s, slices.Clone(s.parts)
+	return nil
+}
+
+func partsOf(req *kmsg.FetchRequest) (out []*fetchPart) {
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			out = append(out, &fetchPart{name: t.Topic, id: t.TopicID, FetchRequestTopicPartition: p, high: -1, start: -1})
+		}
+	}
+	return out
+}
+
+// change takes over what a request says is different. mu is held.
+func (s *fetchSession) change(req *kmsg.FetchRequest) {
+	type key struct {
+		name      string
+		id        [16]byte
+		partition int32
+	}
+	gone := map[key]bool{}
+	for _, t := range req.ForgottenTopics {
+		for _, n := range t.Partitions {
+			gone[key{t.Topic, t.TopicID, n}] = true
+		}
+	}
+	if len(gone) > 0 {
+		s.parts = slices.DeleteFunc(s.parts, func(p *fetchPart) bool { return gone[key{p.name, p.id, p.Partition}] })
+	}
+	fresh := partsOf(req)
+	if len(fresh) == 0 {
+		return
+	}
+	have := make(map[key]*fetchPart, len(s.parts))
+	for _, p := range s.parts {
+		have[key{p.name, p.id, p.Partition}] = p
+	}
+	for _, p := range fresh {
+		if old := have[key{p.name, p.id, p.Partition}]; old != nil {
+			old.FetchRequestTopicPartition = p.FetchRequestTopicPartition
+		} else if len(s.parts) < maxElements {
+			s.parts = append(s.parts, p)
+		}
+	}
+}
+
+// finish makes the answer that of the session: partitions without news are left
+// out, but in the first. Those that gave records come last the next time, so that
+// none starves.
+func (s *fetchSession) finish(f *fetch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = false
+	f.resp.SessionID = s.id
+	first := f.req.SessionEpoch == newSessionEpoch
+	n := 0
+	var quiet, served []*fetchPart
+	topics := f.resp.Topics[:0]
+	for _, t := range f.resp.Topics {
+		kept := t.Partitions[:0]
+		for _, rp := range t.Partitions {
+			p := f.parts[n]
+			n++
+			news := rp.ErrorCode != 0 || len(rp.RecordBatches) > 0 || rp.DivergingEpoch.EndOffset >= 0 || rp.HighWatermark != p.high || rp.LogStartOffset != p.start
+			p.high, p.start = rp.HighWatermark, rp.LogStartOffset
+			if rp.ErrorCode != 0 {
+				p.high = -2 // told again until it is over
+			}
+			if news || first {
+				kept = append(kept, rp)
+			}
+			if len(rp.RecordBatches) > 0 {
+				served = append(served, p)
+			} else {
+				quiet = append(quiet, p)
+			}
+		}
+		if t.Partitions = kept; len(kept) > 0 {
+			topics = append(topics, t)
+		}
+	}
+	f.resp.Topics = topics
+	if len(served) > 0 && len(quiet) > 0 {
+		s.parts = append(quiet, served...)
+	}
+}
