@@ -30,7 +30,7 @@ func (b *Broker) handleLeaveGroup(r *request) {
 			var answers []group.Answer
 			var err error
 			if e.consumer != nil {
-				err = e.consumer.LeaveClassic(m.MemberID, deref(m.InstanceID))
+				err = e.consumer.LeaveClassic(now, m.MemberID, deref(m.InstanceID))
 			} else {
 				answers, err = e.classic.Leave(now, m.MemberID, deref(m.InstanceID))
 			}

@@ -102,6 +102,10 @@ func (t *transactions) enterGroup(id string, producer txn.Producer, group string
 		}
 		e.gate.RUnlock()
 		e.gate.Lock()
+		if e.gone {
+			e.gate.Unlock()
+			return nil, kerr.InvalidProducerIDMapping
+		}
 		next, _, err := txn.Step(e.state, txn.Add{Producer: producer, Groups: []string{group}, Implicit: true}, t.b.now())
 		if err == nil && !implicit {
 			err = kerr.InvalidTxnState

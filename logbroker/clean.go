@@ -53,7 +53,14 @@ func (c *cleaner) run(expire bool) {
 			c.note(p, "compaction", c.compact(p, compactor, rules))
 		}
 		c.note(p, "seal", c.seal(p))
+		if expire {
+			p.log.ExpireProducers(int64(producerExpiry / c.b.cfg.RetentionInterval))
+		}
 	})
+	if expire && !c.b.run.closed.Load() && c.b.failure() == nil {
+		c.b.expireTxns()
+		c.b.expireOffsets()
+	}
 }
 
 func (c *cleaner) retain(p *partition, rules *policy) error {

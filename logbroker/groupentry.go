@@ -77,6 +77,14 @@ func (e *groupEntry) state() group.State {
 	return e.classic.State
 }
 
+// emptied is when the last member went; zero if there never was one, or is.
+func (e *groupEntry) emptied() time.Time {
+	if e.consumer != nil {
+		return e.consumer.Emptied
+	}
+	return e.classic.Emptied
+}
+
 func (e *groupEntry) members() int {
 	if e.consumer != nil {
 		return len(e.consumer.Members)

@@ -39,6 +39,7 @@ type txnEntry struct {
 	gate  sync.RWMutex
 	state txn.State
 	alarm *timer // of the open transaction's time-out; guarded by gate
+	gone  bool   // it expired, and is in no map; guarded by gate
 }
 
 func (t *transactions) init(b *Broker) {
@@ -77,9 +78,9 @@ func (t *transactions) findOrAdd(id string) (*txnEntry, error) {
 func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, error)) {
 	e.gate.Lock()
 	ev, err := t.withFresh(e.state, ev)
-	if err != nil {
+	if err != nil || e.gone {
 		e.gate.Unlock()
-		done(txn.NoProducer, kerr.CoordinatorNotAvailable)
+		done(txn.NoProducer, kerr.CoordinatorNotAvailable) // which clients retry
 		return
 	}
 	next, eff, err := txn.Step(e.state, ev, t.b.now())
@@ -349,6 +350,10 @@ func (t *transactions) enter(producer txn.Producer, p meta.Partition, implicit b
 		}
 		e.gate.RUnlock()
 		e.gate.Lock()
+		if e.gone {
+			e.gate.Unlock()
+			return nil, kerr.InvalidProducerIDMapping
+		}
 		next, _, err := txn.Step(e.state, txn.Add{Producer: producer, Partitions: []txn.Partition{part}, Implicit: true}, t.b.now())
 		if err == nil && !implicit {
 			err = kerr.InvalidTxnState

@@ -82,6 +82,18 @@ func checkClientBatch(b recordbatch.Batch) error {
 	return nil
 }
 
+// ExpireProducers forgets producers that have written nothing while it was called
+// more than the given number of times (Kafka's producer.id.expiration.ms); one
+// with an open transaction stays. What a forgotten producer writes next may have
+// any sequence number. It returns how many were forgotten.
+func (l *Log) ExpireProducers(sweeps int64) int {
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.expire(sweeps)
+}
+
 // AppendMarker ends the producer's transaction in this log, unless none is open
 // here: then appended is false. epoch is the transaction's or, where the
 // producer's epoch is bumped with the marker (KIP-890), the new one. The marker

@@ -41,6 +41,7 @@ type producer struct {
 	timestamp        int64
 	coordinatorEpoch int32
 	txn              *openTxn
+	seen             int64 // the sweep before it appended last
 	older, newer     *producer
 }
 
@@ -86,6 +87,7 @@ type state struct {
 	producers      map[int64]*producer
 	oldest, newest *producer
 	limit          int
+	sweeps         int64
 	txns           openTxns
 	aborted        abortedIndex
 	epochs         []epochStart
@@ -217,6 +219,7 @@ func (s *state) touch(id int64, epoch int16) *producer {
 	} else {
 		s.unlink(p)
 	}
+	p.seen = s.sweeps
 	p.older, p.newer = s.newest, nil
 	if s.newest != nil {
 		s.newest.newer = p
@@ -238,6 +241,22 @@ func (s *state) unlink(p *producer) {
 	} else {
 		s.newest = p.older
 	}
+}
+
+// expire begins another sweep and forgets the producers without a transaction that
+// have not written since the given number of sweeps before.
+func (s *state) expire(sweeps int64) (forgotten int) {
+	s.sweeps++
+	for p := s.oldest; p != nil && s.sweeps-p.seen > sweeps; {
+		next := p.newer
+		if p.txn == nil {
+			s.unlink(p)
+			delete(s.producers, p.id)
+			forgotten++
+		}
+		p = next
+	}
+	return forgotten
 }
 
 // evict forgets the producers that have not written for longest. The choice

@@ -121,7 +121,7 @@ func (g *Consumer) OnlyClassic() bool {
 // classic protocol, or that has none. Its members are called to join.
 func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	c := New(g.ID, g.cfg)
-	c.Generation, c.changed = g.Epoch, true
+	c.Generation, c.Emptied, c.changed = g.Epoch, g.Emptied, true
 	if len(g.Members) == 0 {
 		return c
 	}
@@ -258,7 +258,7 @@ func (g *Consumer) HeartbeatClassic(now time.Time, id, instance string, generati
 }
 
 // LeaveClassic is a member's part of a LeaveGroup.
-func (g *Consumer) LeaveClassic(id, instance string) error {
+func (g *Consumer) LeaveClassic(now time.Time, id, instance string) error {
 	m := g.member(id)
 	if instance != "" {
 		if m = g.static(instance); m != nil && id != "" && m.ID != id {
@@ -268,7 +268,7 @@ func (g *Consumer) LeaveClassic(id, instance string) error {
 	if m == nil {
 		return kerr.UnknownMemberID
 	}
-	g.remove(m)
+	g.remove(now, m)
 	return nil
 }
 

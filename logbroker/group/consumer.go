@@ -93,6 +93,8 @@ type Consumer struct {
 	Epoch, TargetEpoch int32
 	Assignor           string
 	Members            []*ConsumerMember // in the order they came
+	// Emptied is when the last member went; zero if there never was one, or is.
+	Emptied time.Time
 
 	cfg       Config
 	times     func() (heartbeat, session time.Duration)
@@ -283,7 +285,7 @@ func (g *Consumer) add(h Heartbeat) (*ConsumerMember, error) {
 	}
 	m := &ConsumerMember{ID: cmp.Or(h.MemberID, h.NewID), InstanceID: h.InstanceID, State: settled}
 	g.Members = append(g.Members, m)
-	g.changed = true
+	g.Emptied, g.changed = time.Time{}, true
 	return m, nil
 }
 
@@ -388,15 +390,18 @@ func (g *Consumer) leave(now time.Time, h Heartbeat) (HeartbeatAnswer, error) {
 		g.hold(m, m.Assigned, nil)
 		g.changed = true
 	} else {
-		g.remove(m)
+		g.remove(now, m)
 	}
 	return HeartbeatAnswer{MemberID: h.MemberID, Epoch: h.Epoch}, nil
 }
 
 // remove takes a member out; the others share what it had.
-func (g *Consumer) remove(m *ConsumerMember) {
+func (g *Consumer) remove(now time.Time, m *ConsumerMember) {
 	g.drop(m)
 	g.bump()
+	if len(g.Members) == 0 {
+		g.Emptied = now
+	}
 }
 
 func (g *Consumer) drop(m *ConsumerMember) {
@@ -435,7 +440,7 @@ func (g *Consumer) Tick(now time.Time) {
 	for _, m := range slices.Clone(g.Members) {
 		late := !m.revokeBy.IsZero() && !now.Before(m.revokeBy)
 		if late || !now.Before(m.seen.Add(m.session(session))) {
-			g.remove(m)
+			g.remove(now, m)
 		}
 	}
 }

@@ -206,7 +206,7 @@ func (w *world) restart() {
 func (w *world) leave(c *client) {
 	if c.joined {
 		if c.classic {
-			if err := w.group.LeaveClassic(c.id, ""); err != nil && !errors.Is(err, kerr.UnknownMemberID) {
+			if err := w.group.LeaveClassic(w.now, c.id, ""); err != nil && !errors.Is(err, kerr.UnknownMemberID) {
 				w.t.Fatal(err)
 			}
 		} else if _, err := w.group.Heartbeat(w.now, Heartbeat{MemberID: c.id, Epoch: LeaveEpoch}, w.topics); err != nil && !errors.Is(err, kerr.UnknownMemberID) {

@@ -19,6 +19,7 @@ type consumerRow struct {
 	Epoch       int32               `json:"epoch"`
 	TargetEpoch int32               `json:"target_epoch"`
 	Assignor    string              `json:"assignor,omitempty"`
+	EmptiedMs   int64               `json:"emptied_ms,omitempty"`
 	Members     []consumerMemberRow `json:"members,omitempty"`
 }
 
@@ -81,7 +82,7 @@ func setOf(rows []topicRow) (Partitions, error) {
 
 // Encode is the group as it is kept.
 func (g *Consumer) Encode() ([]byte, error) {
-	r := consumerRow{Version: rowVersion, Type: consumerType, Epoch: g.Epoch, TargetEpoch: g.TargetEpoch, Assignor: g.Assignor}
+	r := consumerRow{Version: rowVersion, Type: consumerType, Epoch: g.Epoch, TargetEpoch: g.TargetEpoch, Assignor: g.Assignor, EmptiedMs: emptiedMs(g.Emptied)}
 	for _, m := range g.Members {
 		mr := consumerMemberRow{
 			ID: m.ID, InstanceID: m.InstanceID, RackID: m.RackID, ClientID: m.ClientID, Host: m.Host, RebalanceMs: m.Rebalance.Milliseconds(),
@@ -115,7 +116,7 @@ func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func()
 		return nil, fmt.Errorf("group %q: row of version %d and type %q, this program knows %d of %q", id, r.Version, r.Type, rowVersion, consumerType)
 	}
 	g := NewConsumer(id, cfg, times)
-	g.Epoch, g.TargetEpoch, g.Assignor = r.Epoch, r.TargetEpoch, r.Assignor
+	g.Epoch, g.TargetEpoch, g.Assignor, g.Emptied = r.Epoch, r.TargetEpoch, r.Assignor, emptiedAt(r.EmptiedMs)
 	for _, mr := range r.Members {
 		assigned, err1 := setOf(mr.Assigned)
 		revoking, err2 := setOf(mr.Revoking)

@@ -86,6 +86,8 @@ type Group struct {
 	Generation   int32
 	Leader       string
 	Members      []*Member // in the order they came
+	// Emptied is when the last member went; zero if there never was one, or is.
+	Emptied time.Time
 
 	cfg      Config
 	pending  []pendingMember

@@ -88,6 +88,7 @@ func (g *Group) joinNew(now time.Time, j Join, fail func(error, string) []Answer
 // admit adds a member and begins a rebalance.
 func (g *Group) admit(now time.Time, j Join, id string) []Answer {
 	m := &Member{ID: id, InstanceID: j.InstanceID}
+	g.Emptied = time.Time{}
 	g.update(now, m, j)
 	if len(g.Members) == 0 {
 		g.Leader, g.ProtocolType = id, j.ProtocolType
@@ -196,7 +197,7 @@ func (g *Group) complete(now time.Time) []Answer {
 	g.Generation++
 	g.changed = true
 	if len(g.Members) == 0 {
-		g.State, g.Protocol, g.Leader = Empty, "", ""
+		g.State, g.Protocol, g.Leader, g.Emptied = Empty, "", "", now
 		return nil
 	}
 	if m := g.member(g.Leader); m == nil || m.join == 0 {

@@ -15,6 +15,7 @@ type row struct {
 	Protocol     string      `json:"protocol,omitempty"`
 	Generation   int32       `json:"generation"`
 	Leader       string      `json:"leader,omitempty"`
+	EmptiedMs    int64       `json:"emptied_ms,omitempty"`
 	Members      []memberRow `json:"members,omitempty"`
 }
 
@@ -33,7 +34,7 @@ const rowVersion = 1
 
 // Encode is the group as it is kept: what waits is not.
 func (g *Group) Encode() ([]byte, error) {
-	r := row{Version: rowVersion, State: g.State, ProtocolType: g.ProtocolType, Protocol: g.Protocol, Generation: g.Generation, Leader: g.Leader}
+	r := row{Version: rowVersion, State: g.State, ProtocolType: g.ProtocolType, Protocol: g.Protocol, Generation: g.Generation, Leader: g.Leader, EmptiedMs: emptiedMs(g.Emptied)}
 	for _, m := range g.Members {
 		r.Members = append(r.Members, memberRow{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, SessionMs: m.Session.Milliseconds(),
@@ -41,6 +42,21 @@ func (g *Group) Encode() ([]byte, error) {
 		})
 	}
 	return json.Marshal(r)
+}
+
+// emptiedMs is a time as it is kept, 0 for none.
+func emptiedMs(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func emptiedAt(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
 }
 
 // Decode reads a group after a restart. Its members live on: each has a whole
@@ -55,6 +71,7 @@ func Decode(id string, b []byte, cfg Config, now time.Time) (*Group, error) {
 	}
 	g := New(id, cfg)
 	g.State, g.ProtocolType, g.Protocol, g.Generation, g.Leader = r.State, r.ProtocolType, r.Protocol, r.Generation, r.Leader
+	g.Emptied = emptiedAt(r.EmptiedMs)
 	for _, m := range r.Members {
 		g.Members = append(g.Members, &Member{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: time.Duration(m.SessionMs) * time.Millisecond,

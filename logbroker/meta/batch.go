@@ -67,6 +67,9 @@ func (b *Batch) PutLogStart(p Partition, offset int64) {
 // PutTxn writes the row of a transactional id.
 func (b *Batch) PutTxn(t Txn) { b.set(nameKey(kindTxn, t.ID), t.encode()) }
 
+// DeleteTxn removes the row of a transactional id.
+func (b *Batch) DeleteTxn(id string) { b.del(nameKey(kindTxn, id)) }
+
 // PutDecision writes a decision.
 func (b *Batch) PutDecision(c Decision) {
 	b.set(decisionKey(c.ProducerID, c.Epoch, c.Counter), c.encode())

@@ -1,0 +1,133 @@
+package logbroker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// committed is the committed offset of group "g" in partition 0 of "t", -1 for none.
+func (w *workbench) committed() int64 {
+	w.t.Helper()
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Version, req.Group = 5, "g"
+	t := kmsg.NewOffsetFetchRequestTopic()
+	t.Topic, t.Partitions = "t", []int32{0}
+	req.Topics = append(req.Topics, t)
+	return ask[*kmsg.OffsetFetchResponse](w, req).Topics[0].Partitions[0].Offset
+}
+
+func (w *workbench) wantOffset(want int64) {
+	w.t.Helper()
+	if got := w.committed(); got != want {
+		w.t.Fatalf("offset %d, want %d", got, want)
+	}
+}
+
+const day = 24 * time.Hour
+
+// TestOffsetsExpire: seven days after the last member went, not before, and never
+// while there is one.
+func TestOffsetsExpire(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.has(w.heart("a", 0, nil), 1, 0)
+	w.want(w.commitAs("a", 1), nil)
+	for range 20 { // the member lives on
+		for range 60 * 24 {
+			w.now = w.now.Add(time.Minute / 2)
+			w.has(w.heart("a", 1, nil), 1)
+		}
+		w.Clean()
+	}
+	w.wantOffset(1)
+	w.has(w.heart("a", -1, nil), -1)
+	w.pass(6 * day)
+	w.restart()
+	w.Clean()
+	w.wantOffset(1)
+	w.pass(day + time.Second)
+	w.Clean()
+	w.wantOffset(-1)
+	if ids, err := w.coordinator().ids(); err != nil || len(ids) > 0 {
+		t.Errorf("groups %q are left, %v", ids, err)
+	}
+	w.restart()
+	w.wantOffset(-1)
+
+	// Without members ever: seven days after the commit.
+	w.want(w.commitAs("", -1), nil)
+	w.pass(6 * day)
+	w.Clean()
+	w.wantOffset(1)
+	w.pass(2 * day)
+	w.Clean()
+	w.wantOffset(-1)
+}
+
+// TestClassicOffsetsExpire: the same of a group of the classic protocol.
+func TestClassicOffsetsExpire(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	m := w.joinClassic("")
+	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
+	w.want(w.commitAs(m.MemberID, m.Generation), nil)
+	w.pass(time.Minute) // its session ends
+	w.pass(7*day - time.Hour)
+	w.restart()
+	w.Clean()
+	w.wantOffset(1)
+	w.pass(2 * time.Hour)
+	w.Clean()
+	w.wantOffset(-1)
+}
+
+// TestTransactionalIDsExpire: an id that was not used for seven days is forgotten
+// and fenced; one with an open transaction is not.
+func TestTransactionalIDsExpire(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+	end := w.endTxn(5, id, pid, epoch, true)
+	w.want(end.ErrorCode, nil)
+	w.pass(7*day - time.Minute)
+	w.Clean()
+	w.want(w.describeTxn(id).ErrorCode, nil)
+	w.pass(2 * time.Minute)
+	w.Clean()
+	w.want(w.describeTxn(id).ErrorCode, kerr.TransactionalIDNotFound)
+	w.restart()
+	w.want(w.describeTxn(id).ErrorCode, kerr.TransactionalIDNotFound)
+	w.want(w.produce(13, &id, 0, oneRecord(end.ProducerID, end.ProducerEpoch, 0, true, "late")).ErrorCode, kerr.InvalidProducerIDMapping)
+	if next, _ := w.initID(id); next == pid {
+		t.Error("the id was given the old producer id again")
+	}
+}
+
+// TestProducersExpire: a producer that wrote nothing for a day is forgotten, one
+// with an open transaction is not.
+func TestProducersExpire(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 0, false, "idle")).ErrorCode, nil)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "open")).ErrorCode, nil)
+	log := w.topics.byName("t").parts()[0].log
+	sweeps := int(producerExpiry / w.Broker.cfg.RetentionInterval)
+	for i := range sweeps + 1 {
+		if n := len(log.Producers()); n != 2 {
+			t.Fatalf("%d producers after %d sweeps, want 2", n, i)
+		}
+		w.Clean()
+	}
+	if left := log.Producers(); len(left) != 1 || left[0].ProducerID != pid {
+		t.Errorf("left with %+v", left)
+	}
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 5, false, "again")).ErrorCode, nil)
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 9, false, "gap")).ErrorCode, kerr.OutOfOrderSequenceNumber)
+}
