@@ -141,11 +141,13 @@ func shell(t *testing.T, dir, command string) []byte {
 	return out
 }
 
-// serveOnce starts a server, waits until it listens, and ends it. The port is
-// any free one, for the default may be taken on this machine.
+var listenPort = regexp.MustCompile(`(--listen \S+:)\d+`)
+
+// serveOnce starts a server, waits until it listens, and ends it. The ports are
+// any free ones, for those that are named may be taken on this machine.
 func serveOnce(t *testing.T, dir, command string) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", "exec "+command+" --listen 127.0.0.1:0")
+	cmd := exec.Command("sh", "-c", "exec "+listenPort.ReplaceAllString(command, "${1}0")+" --listen 127.0.0.1:0")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
