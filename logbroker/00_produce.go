@@ -28,6 +28,7 @@ func (b *Broker) handleProduce(r *request) {
 		return
 	}
 	pr := &produce{resp: resp, left: 1}
+	anonymous := req.TransactionID == nil && hasTransactional(req)
 	for _, t := range req.Topics {
 		rt := kmsg.NewProduceResponseTopic()
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID
@@ -49,7 +50,11 @@ func (b *Broker) handleProduce(r *request) {
 		topic, unknown := b.offsetTopic(req.Version >= 13, t.Topic, t.TopicID)
 		for j, p := range t.Partitions {
 			rp := &resp.Topics[i].Partitions[j]
-			if topic == nil {
+			switch {
+			case anonymous:
+				rp.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
+				continue
+			case topic == nil:
 				rp.ErrorCode = unknown
 				continue
 			}
@@ -57,6 +62,18 @@ func (b *Broker) handleProduce(r *request) {
 		}
 	}
 	pr.finish()
+}
+
+// hasTransactional tells whether a request has records of a transaction.
+func hasTransactional(req *kmsg.ProduceRequest) bool {
+	for i := range req.Topics {
+		for j := range req.Topics[i].Partitions {
+			if batch := recordbatch.Batch(req.Topics[i].Partitions[j].Records); len(batch) >= recordbatch.HeaderSize && batch.IsTransactional() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // produce is a request under way: it is answered when every partition is.

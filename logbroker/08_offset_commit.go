@@ -35,10 +35,7 @@ func (b *Broker) handleOffsetCommit(r *request) {
 		return nil
 	})
 	if !known && refused == nil && req.Generation >= 0 {
-		refused = kerr.IllegalGeneration
-		if req.Version >= 9 {
-			refused = kerr.GroupIDNotFound
-		}
+		refused = b.noSuchMember(req)
 	}
 	c := offsetCommit{group: req.Group}
 	for _, t := range req.Topics {
@@ -49,12 +46,12 @@ func (b *Broker) handleOffsetCommit(r *request) {
 			rp := kmsg.NewOffsetCommitResponseTopicPartition()
 			rp.Partition = p.Partition
 			switch {
-			case refused != nil:
-				rp.ErrorCode = groupCode(refused)
-			case topic == nil:
+			case topic == nil: // said first, as Kafka does
 				rp.ErrorCode = unknown
 			case p.Partition < 0 || int(p.Partition) >= len(topic.parts()):
 				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
+			case refused != nil:
+				rp.ErrorCode = groupCode(refused)
 			case len(deref(p.Metadata)) > maxOffsetMetadata:
 				rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
 			default:
@@ -78,6 +75,21 @@ func (b *Broker) handleOffsetCommit(r *request) {
 		r.respond(resp)
 	}
 	g.commitOffsets(c)
+}
+
+// noSuchMember is what a member is told whose group has no members: it may have
+// offsets, or not exist.
+func (b *Broker) noSuchMember(req *kmsg.OffsetCommitRequest) error {
+	offsets, err := b.meta.Offsets(req.Group)
+	switch {
+	case err != nil:
+		return kerr.CoordinatorNotAvailable // which clients retry
+	case len(offsets) > 0 || b.meta.HasPending(req.Group):
+		return kerr.UnknownMemberID
+	case req.Version >= 9:
+		return kerr.GroupIDNotFound
+	}
+	return kerr.IllegalGeneration
 }
 
 // offsetTopic finds a topic by its name, or by its id where requests have ids.

@@ -24,7 +24,7 @@ func (b *Broker) handleFindCoordinator(r *request) {
 	for _, key := range keys {
 		c := kmsg.NewFindCoordinatorResponseCoordinator()
 		c.Key, c.NodeID, c.Host, c.Port = key, b.cfg.NodeID, host, port
-		if key == "" || req.CoordinatorType != groupCoordinatorType && req.CoordinatorType != txnCoordinatorType {
+		if req.CoordinatorType != groupCoordinatorType && req.CoordinatorType != txnCoordinatorType {
 			c.ErrorCode, c.NodeID, c.Host, c.Port = kerr.InvalidRequest.Code, -1, "", -1
 		}
 		resp.Coordinators = append(resp.Coordinators, c)

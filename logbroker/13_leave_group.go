@@ -41,9 +41,14 @@ func (b *Broker) handleLeaveGroup(r *request) {
 		}
 		return out
 	})
+	if !known {
+		for _, m := range members {
+			rm := kmsg.NewLeaveGroupResponseMember()
+			rm.MemberID, rm.InstanceID, rm.ErrorCode = m.MemberID, m.InstanceID, kerr.UnknownMemberID.Code
+			resp.Members = append(resp.Members, rm)
+		}
+	}
 	switch {
-	case !known:
-		resp.ErrorCode = kerr.UnknownMemberID.Code
 	case req.Version < 3:
 		resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
 	}

@@ -33,7 +33,7 @@ func (b *Broker) handleDescribeGroups(r *request) {
 			switch {
 			case err != nil:
 				rg.ErrorCode = kerr.UnknownServerError.Code
-			case len(offsets) > 0:
+			case len(offsets) > 0 || b.meta.HasPending(id):
 				rg.State = string(group.Empty)
 			case req.Version >= 6:
 				rg.ErrorCode = kerr.GroupIDNotFound.Code

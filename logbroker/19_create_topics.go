@@ -38,6 +38,12 @@ func (b *Broker) handleCreateTopics(r *request) {
 }
 
 func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTopicsRequestTopic, req *kmsg.CreateTopicsRequest) error {
+	if err := checkTopicName(t.Topic); err != nil {
+		return fmt.Errorf("topic %q: %w", t.Topic, err)
+	}
+	if b.topics.byName(t.Topic) != nil { // said before all else, as Kafka does
+		return fmt.Errorf("topic %q: %w: it exists already", t.Topic, kerr.TopicAlreadyExists)
+	}
 	partitions := t.NumPartitions
 	if len(t.ReplicaAssignment) > 0 {
 		if partitions != -1 || t.ReplicationFactor != -1 {
@@ -48,9 +54,6 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 	if partitions == -1 {
 		partitions = b.cfg.DefaultPartitions
 	}
-	if t.ReplicationFactor != -1 && t.ReplicationFactor != 1 {
-		return fmt.Errorf("%w: %d, but there is one broker: use 1 or -1", kerr.InvalidReplicationFactor, t.ReplicationFactor)
-	}
 	configs := map[string]string{}
 	for _, c := range t.Configs {
 		if c.Value != nil {
@@ -59,6 +62,12 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 	}
 	if err := checkConfigs(configs); err != nil {
 		return err
+	}
+	if partitions < 1 {
+		return fmt.Errorf("%w: %d partitions, at least 1 is needed", kerr.InvalidPartitions, partitions)
+	}
+	if t.ReplicationFactor != -1 && t.ReplicationFactor != 1 {
+		return fmt.Errorf("%w: %d, but there is one broker: use 1 or -1", kerr.InvalidReplicationFactor, t.ReplicationFactor)
 	}
 	if !req.ValidateOnly && !b.mutate(r, int(max(partitions, 1)), req.Version >= 6) {
 		return kerr.ThrottlingQuotaExceeded

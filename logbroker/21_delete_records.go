@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -35,6 +37,9 @@ func (b *Broker) deleteRecords(topic string, index int32, offset int64) (start i
 	p, err := b.topics.partition(b.topics.byName(topic), index)
 	if err != nil {
 		return -1, err
+	}
+	if !p.topic.policy.Load().expires {
+		return -1, fmt.Errorf("%w: cleanup.policy of the topic does not delete", kerr.PolicyViolation)
 	}
 	high := p.highWatermark()
 	if offset == -1 {

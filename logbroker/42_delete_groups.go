@@ -8,7 +8,7 @@ import (
 )
 
 // handleDeleteGroups answers DeleteGroups, versions 0 to 3. Only a group
-// without members, and without pending offsets of a transaction, can go.
+// without members can go; offsets of open transactions go with it.
 func (b *Broker) handleDeleteGroups(r *request) {
 	req := r.msg.(*kmsg.DeleteGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteGroupsResponse)
@@ -24,6 +24,9 @@ func (b *Broker) handleDeleteGroups(r *request) {
 }
 
 func (b *Broker) deleteGroup(id string) error {
+	if id == "" {
+		return kerr.InvalidGroupID
+	}
 	g := b.coordinator()
 	g.persist.Lock()
 	defer g.persist.Unlock()
@@ -33,7 +36,8 @@ func (b *Broker) deleteGroup(id string) error {
 	}
 	g.mu.Lock()
 	e := g.find(id, false)
-	busy := e != nil && e.state() != group.Empty || b.meta.HasPending(id)
+	busy := e != nil && e.state() != group.Empty
+	pending := b.meta.HasPending(id)
 	if !busy {
 		delete(g.byID, id)
 	}
@@ -41,7 +45,7 @@ func (b *Broker) deleteGroup(id string) error {
 	switch {
 	case busy:
 		return kerr.NonEmptyGroup
-	case e == nil && len(offsets) == 0:
+	case e == nil && len(offsets) == 0 && !pending:
 		return kerr.GroupIDNotFound
 	}
 	batch := b.meta.NewBatch()

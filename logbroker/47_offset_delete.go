@@ -18,6 +18,10 @@ func (b *Broker) handleOffsetDelete(r *request) {
 
 func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse {
 	resp := req.ResponseKind().(*kmsg.OffsetDeleteResponse)
+	if req.Group == "" {
+		resp.ErrorCode = kerr.InvalidGroupID.Code
+		return resp
+	}
 	g := b.coordinator()
 	g.persist.Lock()
 	defer g.persist.Unlock()
@@ -35,7 +39,7 @@ func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDelete
 	}
 	g.mu.Unlock()
 	switch {
-	case e == nil && len(offsets) == 0:
+	case e == nil && len(offsets) == 0 && !b.meta.HasPending(req.Group):
 		resp.ErrorCode = kerr.GroupIDNotFound.Code
 		return resp
 	case members > 0 && subscribed == nil:

@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -123,18 +124,21 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 	s.edit.Lock()
 	defer s.edit.Unlock()
 	t := s.byName(name)
-	if t == nil {
-		return kerr.UnknownTopicOrPartition
-	}
 	configs := map[string]string{}
-	for k, v := range *t.configs.Load() {
-		configs[k] = v
+	if t != nil {
+		maps.Copy(configs, *t.configs.Load())
 	}
 	if err := change(configs); err != nil {
 		return err
 	}
-	if err := checkConfigs(configs); err != nil || validateOnly {
+	err := checkConfigs(configs)
+	switch {
+	case err != nil: // said first, as Kafka does
 		return err
+	case t == nil:
+		return kerr.UnknownTopicOrPartition
+	case validateOnly:
+		return nil
 	}
 	batch := s.b.meta.NewBatch()
 	batch.PutTopic(meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.parts())), Created: true, Configs: configs})

@@ -286,6 +286,7 @@ func (g *groups) ids() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	ids = append(ids, g.b.meta.PendingGroups()...)
 	g.mu.Lock()
 	for id := range g.byID {
 		ids = append(ids, id)

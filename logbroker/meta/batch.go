@@ -83,11 +83,16 @@ func (b *Batch) DeleteDecision(c Decision) {
 // PutGroup writes the row of a group; the value is package group's own.
 func (b *Batch) PutGroup(group string, value []byte) { b.set(nameKey(kindGroup, group), value) }
 
-// DeleteGroup removes the row of a group and all its committed offsets.
+// DeleteGroup removes the row of a group and all its offsets: those that are
+// committed and those that are pending in open transactions.
 func (b *Batch) DeleteGroup(group string) {
 	b.del(nameKey(kindGroup, group))
 	prefix := offsetPrefix(group)
 	b.keep(b.b.DeleteRange(prefix, upperBound(prefix), nil))
+	for _, p := range b.s.pendingOf(group) {
+		b.del(pendingKey(p.ProducerID, group, p.Offset.Topic, p.Offset.Partition))
+		b.decided = append(b.decided, p)
+	}
 }
 
 // PutOffset commits an offset of a group.

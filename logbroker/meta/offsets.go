@@ -59,6 +59,31 @@ func (s *Store) HasPending(group string) bool {
 	return false
 }
 
+// PendingGroups lists the groups with pending offsets; some of them twice.
+func (s *Store) PendingGroups() (out []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.pending {
+		out = append(out, id.group)
+	}
+	return out
+}
+
+// pendingOf lists the pending offsets of a group.
+func (s *Store) pendingOf(group string) (out []PendingOffset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, offsets := range s.pending {
+		if id.group != group {
+			continue
+		}
+		for producer, o := range offsets {
+			out = append(out, PendingOffset{ProducerID: producer, Group: group, Offset: o})
+		}
+	}
+	return out
+}
+
 // PendingOffsets lists the pending offsets of all open transactions by
 // producer id.
 func (s *Store) PendingOffsets() ([]PendingOffset, error) {

@@ -58,8 +58,11 @@ type State struct {
 	// what Last becomes.
 	Next, NextLast Producer
 
-	Phase   Phase
-	Timeout time.Duration
+	Phase Phase
+	// ThenEmpty says that the transaction is aborted for a producer that begins
+	// anew: when the Prepare phase ends there is nothing that ended.
+	ThenEmpty bool
+	Timeout   time.Duration
 	// Started is when the open transaction began; zero without one.
 	Started time.Time
 	Updated time.Time
@@ -83,6 +86,9 @@ func (s State) Completed() State {
 		s.Phase = CompleteAbort
 	default:
 		return s
+	}
+	if s.ThenEmpty {
+		s.Phase, s.ThenEmpty = Empty, false
 	}
 	s.Producer, s.Last = s.Next, s.NextLast
 	s.Next, s.NextLast = NoProducer, NoProducer

@@ -118,7 +118,7 @@ func (s State) init(ev Init, now time.Time) (State, Effects, error) {
 		return s, Effects{}, kerr.ConcurrentTransactions
 	case Ongoing:
 		next, eff, err := s.decide(false, s.bumped(ev.Fresh), last, now)
-		next.Timeout = ev.Timeout
+		next.Timeout, next.ThenEmpty = ev.Timeout, true
 		return next, eff, err
 	}
 	s.Producer, s.Last = s.bumped(ev.Fresh), last
