@@ -25,9 +25,9 @@ race: ## the same with the race detector, where goroutines meet
 e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
 	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/...
 
-kafka: ## the conformance suite and the word count on Apache Kafka itself, which needs Java and Maven
+kafka: ## the conformance suite, the word count and a comparison with Apache Kafka itself, which needs Java and Maven
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \
-	  bench/kafka.sh run $(GO) test -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount; \
+	  bench/kafka.sh run $(GO) test -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount ./internal/differential; \
 	else echo "SKIPPED: tests on Apache Kafka need java and mvn; make deps installs them"; fi
 
 lint: ## formatting, vet, staticcheck

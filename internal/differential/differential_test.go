@@ -36,6 +36,10 @@ func startLevada(t *testing.T) string {
 	return ln.Addr().String()
 }
 
+// fakeName is the broker of which only right requests are asked: what it says to
+// wrong ones is not what Apache Kafka says.
+const fakeName = "kfake"
+
 func startFake(t *testing.T) string {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -50,7 +54,14 @@ func startFake(t *testing.T) string {
 func compare(t *testing.T, seed uint64, steps int, prefix string, ours, theirs *broker, known func(op, ours, theirs string) bool) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
-	w := newWorld(prefix)
+	w := newWorld(prefix, theirs.name == fakeName)
+	if w.right {
+		for _, name := range w.topics {
+			for _, b := range []*broker{ours, theirs} {
+				w.newTopic(name, 2, 1, "", "", false).do(b)
+			}
+		}
+	}
 	for i := range steps {
 		op := w.next(rng)
 		ours.doing, theirs.doing = op.text, op.text
@@ -58,7 +69,7 @@ func compare(t *testing.T, seed uint64, steps int, prefix string, ours, theirs *
 			agree(op.first.do, ours, theirs)
 		}
 		a, b := op.do(ours), op.do(theirs)
-		if op.reads && a != b {
+		if op.reads && a != b && !known(op.text, a, b) {
 			a, b = agree(op.do, ours, theirs)
 		}
 		if testing.Verbose() {
@@ -93,8 +104,8 @@ func number(name string, fallback int) int {
 
 // TestAgainstFake compares with the fake broker of franz-go (LEVADA_SEEDS for more).
 func TestAgainstFake(t *testing.T) {
-	for seed := range number("LEVADA_SEEDS", 40) {
-		ours, fake := dialBroker(t, "Levada", startLevada(t)), dialBroker(t, "kfake", startFake(t))
+	for seed := range number("LEVADA_SEEDS", 3) {
+		ours, fake := dialBroker(t, "Levada", startLevada(t)), dialBroker(t, fakeName, startFake(t))
 		compare(t, uint64(seed), 120, "", ours, fake, knownOfFake)
 	}
 }
@@ -105,7 +116,7 @@ func TestAgainstApacheKafka(t *testing.T) {
 	if addr == "" {
 		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
 	}
-	for seed := range number("LEVADA_SEEDS", 25) {
+	for seed := range number("LEVADA_SEEDS", 15) {
 		ours, kafka := dialBroker(t, "Levada", startLevada(t)), dialBroker(t, "Apache Kafka", addr)
 		compare(t, uint64(seed), 120, fmt.Sprintf("d%d-%d-", os.Getpid(), seed), ours, kafka, knownOfKafka)
 	}

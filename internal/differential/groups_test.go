@@ -14,6 +14,9 @@ func (w *world) commit(rng *rand.Rand, group, topic string, partition int32) ope
 	member, generation := pick(rng, "", "", "", "nobody"), pick(rng, int32(-1), -1, -1, 3)
 	metadata := strings.Repeat("m", pick(rng, 0, 3, 5000))
 	version := pick(rng, int16(8), 9)
+	if w.right {
+		member, generation, metadata = "", -1, "m"
+	}
 	text := fmt.Sprintf("OffsetCommit v%d %s %s-%d to %d as %q generation %d, metadata %d", version, group, topic, partition, offset, member, generation, len(metadata))
 	return operation{text: text, do: func(b *broker) string {
 		return settle(func() string {

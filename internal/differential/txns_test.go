@@ -17,6 +17,9 @@ func (w *world) initProducer(rng *rand.Rand, id string) operation {
 	if rng.IntN(8) == 0 {
 		id = ""
 	}
+	if w.right {
+		id, timeout = w.ids[0], 60_000
+	}
 	return operation{text: fmt.Sprintf("InitProducerId %q timeout %d", id, timeout), do: func(b *broker) string {
 		return settle(func() string {
 			req := kmsg.NewPtrInitProducerIDRequest()
@@ -56,6 +59,9 @@ func (w *world) transactional(rng *rand.Rand, id, topic string, partition int32)
 	add := rng.IntN(5) > 0
 	epoch := pick(rng, int16(0), 0, 0, 0, -1, 1) // beside the right one
 	gap := int32(pick(rng, 0, 0, 0, 0, 1))
+	if w.right {
+		add, epoch, gap = true, 0, 0
+	}
 	return operation{text: fmt.Sprintf("transactional Produce %s to %s-%d, added %v, epoch %+d, gap %d", id, topic, partition, add, epoch, gap), do: func(b *broker) string {
 		pid, held := w.held(b, id)
 		if held+epoch < 0 {
@@ -82,13 +88,7 @@ func (w *world) transactional(rng *rand.Rand, id, topic string, partition int32)
 		var at int64
 		if _, err := fmt.Sscanf(got, "ok at %d", &at); err == nil {
 			// Levada shows records of an open transaction once they are on disk.
-			settle(func() string {
-				var end int64
-				if _, err := fmt.Sscanf(w.listOffsets(topic, partition, -1, 0).do(b), "ok %d", &end); err != nil || end > at {
-					return "done"
-				}
-				return "busy"
-			}, "busy")
+			b.fetchWaiting(topic, partition, at, 0, 5000)
 		}
 		if p := w.producers[id]; p != nil && got[:2] == "ok" && epoch == 0 {
 			p.next[key] = seq + gap + 1
@@ -123,6 +123,9 @@ func (w *world) txnOffsets(id, group, topic string, partition int32) operation {
 func (w *world) endTxn(rng *rand.Rand, id string) operation {
 	commit := rng.IntN(2) == 0
 	epoch := pick(rng, int16(0), 0, 0, 0, -1, 1)
+	if w.right {
+		epoch = 0
+	}
 	return operation{text: fmt.Sprintf("EndTxn %s commit %v epoch %+d", id, commit, epoch), do: func(b *broker) string {
 		pid, held := w.held(b, id)
 		if held+epoch < 0 {
