@@ -1,0 +1,442 @@
+package logbroker
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// Cases in which young brokers lost data or let somebody in; docs/reliability.md
+// lists them with their tests.
+
+func (w *workbench) deleteTopic(name string) {
+	w.t.Helper()
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.Version = 6
+	t := kmsg.NewDeleteTopicsRequestTopic()
+	t.Topic = &name
+	req.Topics = append(req.Topics, t)
+	w.want(ask[*kmsg.DeleteTopicsResponse](w, req).Topics[0].ErrorCode, nil)
+}
+
+// TestRecreatedTopicIsNew: nothing of a deleted topic is seen under its name again,
+// and its id is nobody's.
+func TestRecreatedTopicIsNew(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 0, false, "old")).ErrorCode, nil)
+	w.want(w.commitAs("", -1), nil)
+	old := w.topics.byName("t").id
+	w.deleteTopic("t")
+	w.want(w.produce(9, nil, 0, oneRecord(7, 0, 1, false, "between")).ErrorCode, kerr.UnknownTopicOrPartition)
+	w.restart()
+	w.topic("t", 1)
+	check := func() {
+		t.Helper()
+		if id := w.topics.byName("t").id; id == old {
+			t.Fatal("the new topic has the old id")
+		}
+		if got := w.values(0, false); len(got) > 0 {
+			t.Fatalf("the new topic has %q", got)
+		}
+		w.wantOffset(-1)
+		fetch := kmsg.NewPtrFetchRequest()
+		fetch.Version, fetch.SessionEpoch = 13, -1
+		ft := kmsg.NewFetchRequestTopic()
+		ft.TopicID = old
+		ft.Partitions = append(ft.Partitions, kmsg.NewFetchRequestTopicPartition())
+		fetch.Topics = append(fetch.Topics, ft)
+		w.want(ask[*kmsg.FetchResponse](w, fetch).Topics[0].Partitions[0].ErrorCode, kerr.UnknownTopicID)
+	}
+	check()
+	w.losePower("boot-2")
+	check()
+	// The producer of old is as new here.
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 1, false, "new")).ErrorCode, nil)
+}
+
+// TestNamesStayInTheDirectory: no name makes a file outside of its place.
+func TestNamesStayInTheDirectory(t *testing.T) {
+	w := newWorkbench(t)
+	for _, name := range []string{"", ".", "..", "../x", "a/b", `a\b`, "a\x00b", "ä", "a b", strings.Repeat("x", 250), "/etc", "a\n"} {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.Version = 7
+		ct := kmsg.NewCreateTopicsRequestTopic()
+		ct.Topic, ct.NumPartitions, ct.ReplicationFactor = name, 1, 1
+		req.Topics = append(req.Topics, ct)
+		w.want(ask[*kmsg.CreateTopicsResponse](w, req).Topics[0].ErrorCode, kerr.InvalidTopicException)
+	}
+	for _, name := range []string{"...", "a.b", "a_b", "__consumer_offsets", strings.Repeat("x", 249), "-1", "Orders", "orders"} {
+		w.topic(name, 1)
+	}
+	w.restart()
+	if n := len(w.topics.sorted()); n != 8 {
+		t.Errorf("%d topics after a restart, want 8", n)
+	}
+}
+
+// TestFirstBatchComesWhole: a reader that asks for little gets the first batch
+// whole, however large, and no more (KIP-74).
+func TestFirstBatchComesWhole(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	large := strings.Repeat("x", 100_000)
+	w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, large)).ErrorCode, nil)
+	w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, "small")).ErrorCode, nil)
+	for _, limits := range [][2]int32{{1, 1}, {1 << 20, 1}, {1, 1 << 20}, {0, 0}, {-5, 1}, {1, -5}} {
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.SessionEpoch, req.MaxBytes = 12, -1, limits[0]
+		ft := kmsg.NewFetchRequestTopic()
+		ft.Topic = "t"
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.PartitionMaxBytes = limits[1]
+		ft.Partitions = append(ft.Partitions, p)
+		req.Topics = append(req.Topics, ft)
+		got := ask[*kmsg.FetchResponse](w, req).Topics[0].Partitions[0]
+		w.want(got.ErrorCode, nil)
+		if n := w.countBatches(got.RecordBatches); n != 1 && limits != [2]int32{1, 1 << 20} || len(got.RecordBatches) < 100_000 {
+			t.Errorf("limits %v: %d batches in %d bytes", limits, n, len(got.RecordBatches))
+		}
+	}
+	w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, strings.Repeat("x", 2<<20))).ErrorCode, kerr.MessageTooLarge)
+}
+
+// TestStrangeFetches: no offset, partition or epoch that a client sends is too
+// strange.
+func TestStrangeFetches(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+	for _, offset := range []int64{math.MinInt64, -2, -1, 2, 1 << 40, math.MaxInt64} {
+		if _, err := w.Fetch("t", 0, offset, false, 1<<20, nil); errorCode(err) != kerr.OffsetOutOfRange.Code {
+			t.Errorf("offset %d: %v", offset, err)
+		}
+	}
+	for _, n := range []int32{math.MinInt32, -1, 1, math.MaxInt32} {
+		if _, err := w.Fetch("t", n, 0, false, math.MaxInt, nil); errorCode(err) != kerr.UnknownTopicOrPartition.Code {
+			t.Errorf("partition %d: %v", n, err)
+		}
+	}
+}
+
+// TestOldMessageSets: what was written before record batches is refused, never
+// stored unread.
+func TestOldMessageSets(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	for _, magic := range []byte{0, 1, 3, 255} {
+		batch := oneRecord(-1, -1, -1, false, "v")
+		batch[16] = magic
+		code := w.produce(13, nil, 0, batch).ErrorCode
+		if code == 0 {
+			t.Errorf("magic %d is taken", magic)
+		}
+	}
+	// A set of messages as it was then: offset, size, CRC, magic 0, attributes, no key, a value.
+	message := append(make([]byte, 4), 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 'v')
+	set := binary.BigEndian.AppendUint32(make([]byte, 8), uint32(len(message)))
+	set = append(append(set, message...), make([]byte, 60)...)
+	if code := w.produce(3, nil, 0, recordbatch.Batch(set)).ErrorCode; code == 0 {
+		t.Error("a message set is taken")
+	}
+	if end := w.topics.byName("t").parts()[0].log.End(); end != 0 {
+		t.Errorf("%d offsets were used", end)
+	}
+}
+
+// TestDelayedEnd: the end of one transaction that comes late does not end the next
+// one (KAFKA-17754), and what belongs to none does not begin one.
+func TestDelayedEnd(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "first")).ErrorCode, nil)
+	ended := w.endTxn(5, id, pid, epoch, true)
+	w.want(ended.ErrorCode, nil)
+	if ended.ProducerEpoch != epoch+1 {
+		t.Fatalf("epoch %d after %d", ended.ProducerEpoch, epoch)
+	}
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch+1, 0, true, "second")).ErrorCode, nil)
+	late := w.endTxn(5, id, pid, epoch, true) // a copy of the first, held up on its way
+	if late.ErrorCode == 0 && late.ProducerEpoch != epoch+1 {
+		t.Errorf("the late end gave epoch %d", late.ProducerEpoch)
+	}
+	if got := w.values(0, true); !slices.Equal(got, []string{"first"}) {
+		t.Errorf("committed %q", got)
+	}
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 1, true, "late")).ErrorCode, kerr.InvalidProducerEpoch)
+	w.want(w.endTxn(5, id, pid, epoch+1, false).ErrorCode, nil)
+	if got := w.values(0, true); !slices.Equal(got, []string{"first"}) {
+		t.Errorf("committed %q after the second was aborted", got)
+	}
+}
+
+// TestDelayedProduce: a batch of an aborted transaction that comes after its end
+// begins none, in the older protocol either, and nobody waits for it.
+func TestDelayedProduce(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "a"
+	pid, epoch := w.initID(id)
+	add := func() int16 {
+		req := kmsg.NewPtrAddPartitionsToTxnRequest()
+		req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch = 3, id, pid, epoch
+		req.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: "t", Partitions: []int32{0}}}
+		return ask[*kmsg.AddPartitionsToTxnResponse](w, req).Topics[0].Partitions[0].ErrorCode
+	}
+	w.want(add(), nil)
+	w.want(w.produce(11, &id, 0, oneRecord(pid, epoch, 0, true, "aborted")).ErrorCode, nil)
+	w.want(w.endTxn(3, id, pid, epoch, false).ErrorCode, nil)
+	if code := w.produce(11, &id, 0, oneRecord(pid, epoch, 1, true, "late")).ErrorCode; code == 0 {
+		t.Error("a late batch of the older protocol is taken")
+	}
+	w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, "after")).ErrorCode, nil)
+	w.pass(2 * time.Second)
+	if got := w.values(0, true); !slices.Equal(got, []string{"after"}) {
+		t.Errorf("committed %q", got)
+	}
+}
+
+// TestEndTwice: the same end again is fine, the opposite is not.
+func TestEndTwice(t *testing.T) {
+	for _, version := range []int16{3, 5} {
+		for _, commit := range []bool{true, false} {
+			w := newWorkbench(t)
+			w.topic("t", 1)
+			id := "a"
+			pid, epoch := w.initID(id)
+			if version == 3 {
+				req := kmsg.NewPtrAddPartitionsToTxnRequest()
+				req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch = 3, id, pid, epoch
+				req.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: "t", Partitions: []int32{0}}}
+				w.want(ask[*kmsg.AddPartitionsToTxnResponse](w, req).Topics[0].Partitions[0].ErrorCode, nil)
+			}
+			w.want(w.produce(map[int16]int16{3: 11, 5: 13}[version], &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+			first := w.endTxn(version, id, pid, epoch, commit)
+			w.want(first.ErrorCode, nil)
+			again := w.endTxn(version, id, pid, epoch, commit)
+			w.want(again.ErrorCode, nil)
+			if version == 5 && again.ProducerEpoch != first.ProducerEpoch {
+				t.Errorf("epoch %d, then %d", first.ProducerEpoch, again.ProducerEpoch)
+			}
+			want := kerr.InvalidTxnState
+			if version == 5 && !commit {
+				want = kerr.TransactionAbortable // as of one that the broker aborted
+			}
+			w.want(w.endTxn(version, id, pid, epoch, !commit).ErrorCode, want)
+			w.restart()
+			w.want(w.endTxn(version, id, pid, epoch, commit).ErrorCode, nil)
+			if got := len(w.values(0, true)); got != map[bool]int{true: 1}[commit] {
+				t.Errorf("version %d, commit %v: %d records", version, commit, got)
+			}
+		}
+	}
+}
+
+// TestOneProducerWins: of many that take a transactional id over at once, one can
+// write.
+func TestOneProducerWins(t *testing.T) {
+	b, _ := dial(t, Config{})
+	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	id := "a"
+	for round := range 100 {
+		const rivals = 8
+		var wg sync.WaitGroup
+		wrote := make([]bool, rivals)
+		holders := make([]*kmsg.InitProducerIDResponse, rivals)
+		for i := range rivals {
+			wg.Go(func() {
+				for holders[i] == nil || holders[i].ErrorCode == kerr.ConcurrentTransactions.Code {
+					req := kmsg.NewPtrInitProducerIDRequest()
+					req.Version, req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = 4, &id, 60_000, -1, -1
+					holders[i] = wait[*kmsg.InitProducerIDResponse](b, req)
+				}
+			})
+		}
+		wg.Wait()
+		for i, h := range holders {
+			if h.ErrorCode != 0 {
+				continue // fenced before it had its answer
+			}
+			batch := oneRecord(h.ProducerID, h.ProducerEpoch, 0, true, "v")
+			_, err := b.Append("t", 0, batch)
+			wrote[i] = err == nil
+		}
+		n := 0
+		for _, ok := range wrote {
+			if ok {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Fatalf("round %d: %d of %d could write", round, n, rivals)
+		}
+	}
+}
+
+// wait sends a request as a caller in this process and waits for its answer.
+func wait[R kmsg.Response](b *Broker, req kmsg.Request) R {
+	answer := make(chan kmsg.Response, 1)
+	b.Handle(NewConn("test", "/test"), req, func(r kmsg.Response) { answer <- r })
+	return (<-answer).(R)
+}
+
+// TestStaleMembersCannotCommit: offsets of a transaction by a member that lost its
+// place are refused (KIP-447).
+func TestStaleMembersCannotCommit(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	m := w.joinClassic("")
+	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
+	id := "a"
+	pid, epoch := w.initID(id)
+	commit := func(member string, generation int32) int16 {
+		req := kmsg.NewPtrTxnOffsetCommitRequest()
+		req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = 5, id, "g", pid, epoch
+		req.MemberID, req.Generation = member, generation
+		ct := kmsg.NewTxnOffsetCommitRequestTopic()
+		ct.Topic = "t"
+		ct.Partitions = append(ct.Partitions, kmsg.NewTxnOffsetCommitRequestTopicPartition())
+		req.Topics = append(req.Topics, ct)
+		return ask[*kmsg.TxnOffsetCommitResponse](w, req).Topics[0].Partitions[0].ErrorCode
+	}
+	w.want(commit(m.MemberID, m.Generation+1), kerr.IllegalGeneration)
+	w.want(commit("somebody", m.Generation), kerr.UnknownMemberID)
+	w.want(commit(m.MemberID, m.Generation), nil)
+	w.wantOffset(-1) // until the transaction ends
+	w.restart()
+	w.want(commit(m.MemberID, m.Generation+1), kerr.IllegalGeneration)
+	w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, nil)
+	if got := w.committed(); got < 0 {
+		t.Errorf("offset %d after the commit", got)
+	}
+}
+
+// TestOneProducerOnTwoConnections: its sequence is one, wherever it comes from.
+func TestOneProducerOnTwoConnections(t *testing.T) {
+	b, _ := dial(t, Config{})
+	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	const n = 200
+	var wg sync.WaitGroup
+	codes := make([][]int16, 2)
+	for c := range codes {
+		wg.Go(func() {
+			for seq := int32(0); seq < n; {
+				req := kmsg.NewPtrProduceRequest()
+				req.Version, req.Acks = 11, -1
+				pt := kmsg.NewProduceRequestTopic()
+				pt.Topic = "t"
+				p := kmsg.NewProduceRequestTopicPartition()
+				p.Records = oneRecord(7, 0, seq, false, "v")
+				pt.Partitions = append(pt.Partitions, p)
+				req.Topics = append(req.Topics, pt)
+				code := wait[*kmsg.ProduceResponse](b, req).Topics[0].Partitions[0].ErrorCode
+				if code == 0 || code == kerr.DuplicateSequenceNumber.Code || code == kerr.OutOfOrderSequenceNumber.Code {
+					seq++ // written, here or there; or the other is far ahead
+				} else {
+					codes[c] = append(codes[c], code)
+					seq++
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(codes[0])+len(codes[1]) > 0 {
+		t.Errorf("codes %v", codes)
+	}
+	if end := b.topics.byName("t").parts()[0].log.End(); end != n {
+		t.Errorf("%d records, want %d", end, n)
+	}
+}
+
+// TestAnswersKeepTheirOrder: requests that are sent at once are answered in their
+// order, the slow ones before the quick ones that follow.
+func TestAnswersKeepTheirOrder(t *testing.T) {
+	_, connect := dial(t, Config{AutoCreateTopics: true})
+	c := connect()
+	var all []byte
+	const n = 60
+	for i := range n {
+		var frame []byte
+		if i%3 == 0 { // waits for records that do not come
+			req := kmsg.NewPtrFetchRequest()
+			req.Version, req.MaxWaitMillis, req.MinBytes, req.SessionEpoch = 11, 20, 1, -1
+			frame = frameOf(req)
+		} else {
+			req := kmsg.NewPtrMetadataRequest()
+			req.Version = 9
+			frame = frameOf(req)
+		}
+		binary.BigEndian.PutUint32(frame[4:], uint32(i))
+		all = append(binary.BigEndian.AppendUint32(all, uint32(len(frame))), frame...)
+	}
+	go func() { _, _ = c.Write(all) }()
+	w := &wire{t, c}
+	for i := range n {
+		frame, err := w.receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := binary.BigEndian.Uint32(frame); got != uint32(i) {
+			t.Fatalf("answer %d comes as number %d", got, i)
+		}
+	}
+}
+
+// TestNamesInTheLog: what clients call themselves cannot write lines of the log.
+func TestNamesInTheLog(t *testing.T) {
+	log := &syncBuffer{}
+	_, connect := dial(t, Config{Logger: slog.New(slog.NewTextHandler(log, nil))})
+	c := connect()
+	frame := []byte{0, 3, 0x7f, 0, 0, 0, 0, 1, 0, 26} // a version that is not served
+	frame = append(frame, "x\nlevel=ERROR msg=\x1b[31mfake"...)
+	w := &wire{t, c}
+	w.send(frame)
+	if _, err := w.receive(); err == nil {
+		t.Fatal("answered")
+	}
+	for line := range strings.Lines(log.String()) {
+		if strings.HasPrefix(line, "level=ERROR") || strings.Contains(line, "\x1b") {
+			t.Errorf("the log has the line %q", line)
+		}
+	}
+}
+
+// TestFilesAreForTheOwner: others cannot read what is stored.
+func TestFilesAreForTheOwner(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	b, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("the directory has mode %v", info.Mode())
+	}
+}
