@@ -31,9 +31,15 @@ func openMark(d *directory) (vfs.File, error) {
 
 // readMark is 0 where there is no whole mark.
 func readMark(d *directory) int64 {
+	end, _ := readWholeMark(d)
+	return end
+}
+
+// readWholeMark tells, too, whether there is one.
+func readWholeMark(d *directory) (end int64, whole bool) {
 	p, err := d.readFile(markFile, markSize)
 	if err != nil || len(p) != markSize || crc32.Checksum(p[:8], castagnoli) != binary.BigEndian.Uint32(p[8:]) {
-		return 0
+		return 0, false
 	}
-	return int64(binary.BigEndian.Uint64(p))
+	return int64(binary.BigEndian.Uint64(p)), true
 }

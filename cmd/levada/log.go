@@ -1,0 +1,314 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/spf13/cobra"
+
+	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker/commitlog"
+	"github.com/levada/levada/logbroker/meta"
+)
+
+func (a *app) logCommand() *cobra.Command {
+	c := &cobra.Command{Use: "log", Short: "Look at the files of a broker, without changing them"}
+	c.AddCommand(a.logVerifyCommand(), a.logDumpCommand())
+	return c
+}
+
+func (a *app) logVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify PATH…", Short: "Check every batch, checksum and index of data directories or partitions", Args: cobra.MinimumNArgs(1),
+		Long:    "Checks the files of data directories, or of single partitions, and changes nothing. A\nbroker may be running: what it appends meanwhile is not looked at, and its own\ndatabase is only checked when it does not run. Exit code 1: records are damaged.",
+		Example: "  levada log verify /var/lib/levada",
+		RunE:    func(c *cobra.Command, paths []string) error { return a.verifyLogs(c, paths) },
+	}
+}
+
+// verifiedRow is one partition as it is reported.
+type verifiedRow struct {
+	Partition string   `json:"partition"`
+	Segments  int      `json:"segments"`
+	Sealed    int      `json:"sealed"`
+	Batches   int64    `json:"batches"`
+	Records   int64    `json:"records"`
+	Bytes     int64    `json:"bytes"`
+	Start     int64    `json:"start"`
+	End       int64    `json:"end"`
+	Damage    []string `json:"damage"`
+	Rebuilt   []string `json:"rebuilt_at_start"`
+}
+
+func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
+	var rows []verifiedRow
+	var notes []string
+	damaged := 0
+	for _, path := range paths {
+		dirs, isData, err := partitionsUnder(path)
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			row, err := verifyPartition(dir)
+			if err != nil {
+				return environmentError(err)
+			}
+			damaged += len(row.Damage)
+			rows = append(rows, row)
+		}
+		if isData {
+			note, bad := checkMeta(filepath.Join(path, "meta"))
+			notes = append(notes, note)
+			damaged += bad
+		}
+	}
+	if err := a.printVerified(c, rows, notes); err != nil {
+		return err
+	}
+	if damaged > 0 {
+		return fmt.Errorf("%d faults damage what is stored; restore the files that are named from a backup", damaged)
+	}
+	return nil
+}
+
+// checkMeta checks the broker's database, if no broker has it open.
+func checkMeta(dir string) (note string, faults int) {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Sprintf("%s: %v", dir, err), 1
+	}
+	n, err := meta.Check(vfs.Default, dir)
+	switch {
+	case errors.Is(err, meta.ErrInUse):
+		return dir + ": in use by a broker, not checked", 0
+	case err != nil:
+		return err.Error(), 1
+	}
+	return fmt.Sprintf("%s: %d rows, all can be read", dir, n), 0
+}
+
+func verifyPartition(dir string) (verifiedRow, error) {
+	row := verifiedRow{Partition: dir, Damage: []string{}, Rebuilt: []string{}}
+	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, Fault: func(f commitlog.Fault) {
+		if f.Derived {
+			row.Rebuilt = append(row.Rebuilt, f.String())
+		} else {
+			row.Damage = append(row.Damage, f.String())
+		}
+	}}.Inspect()
+	row.Segments, row.Sealed, row.Batches, row.Records, row.Bytes = sum.Segments, sum.Sealed, sum.Batches, sum.Records, sum.Bytes
+	row.Start, row.End = sum.Start, sum.End
+	return row, err
+}
+
+func (a *app) printVerified(c *cobra.Command, rows []verifiedRow, notes []string) error {
+	if a.output == "json" {
+		return a.print(c.OutOrStdout(), map[string]any{"partitions": rows, "notes": notes}, table{})
+	}
+	t := table{header: []string{"PARTITION", "SEGMENTS", "SEALED", "BATCHES", "RECORDS", "BYTES", "START", "END", "DAMAGE"}, empty: "no partitions"}
+	for _, r := range rows {
+		t.rows = append(t.rows, []string{
+			r.Partition, strconv.Itoa(r.Segments), strconv.Itoa(r.Sealed), strconv.FormatInt(r.Batches, 10), strconv.FormatInt(r.Records, 10),
+			strconv.FormatInt(r.Bytes, 10), strconv.FormatInt(r.Start, 10), strconv.FormatInt(r.End, 10), strconv.Itoa(len(r.Damage)),
+		})
+		notes = append(notes, r.Rebuilt...)
+		notes = append(notes, r.Damage...)
+	}
+	if err := a.print(c.OutOrStdout(), nil, t); err != nil {
+		return err
+	}
+	for _, n := range notes {
+		fmt.Fprintln(c.OutOrStdout(), printable(n))
+	}
+	return nil
+}
+
+// partitionsUnder are the directories of the partitions that a path names: a data
+// directory, a partition's, or a segment's file.
+func partitionsUnder(path string) (dirs []string, isData bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, false, inputError(fmt.Errorf("%w; name a data directory, the directory of a partition, or a segment", err))
+	}
+	if !info.IsDir() {
+		return []string{filepath.Dir(path)}, false, nil
+	}
+	logs := filepath.Join(path, "logs")
+	entries, err := os.ReadDir(logs)
+	if errors.Is(err, os.ErrNotExist) {
+		return []string{path}, false, nil
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, filepath.Join(logs, e.Name()))
+		}
+	}
+	return dirs, true, err
+}
+
+func (a *app) logDumpCommand() *cobra.Command {
+	var records bool
+	c := &cobra.Command{
+		Use: "dump PATH…", Short: "Print every batch of partitions or segments", Args: cobra.MinimumNArgs(1),
+		Long:    "Prints every batch of data directories, partitions or single segments, a line each, and\nchanges nothing. What is wrong is said on standard error; exit code 1: records are damaged.",
+		Example: "  levada log dump /var/lib/levada/logs/orders-0 --records",
+		RunE:    func(c *cobra.Command, paths []string) error { return a.dumpLogs(c, paths, records) },
+	}
+	c.Flags().BoolVar(&records, "records", false, "print the records, too")
+	return c
+}
+
+func (a *app) dumpLogs(c *cobra.Command, paths []string, records bool) error {
+	damaged := 0
+	for _, path := range paths {
+		dirs, _, err := partitionsUnder(path)
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			d := dumper{app: a, c: c, records: records}
+			if strings.HasSuffix(path, ".log") {
+				d.only = filepath.Clean(path)
+			}
+			_, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, Batch: d.batch, Fault: func(f commitlog.Fault) {
+				fmt.Fprintln(c.ErrOrStderr(), "levada:", printable(f.String()))
+				if !f.Derived {
+					damaged++
+				}
+			}}.Inspect()
+			if err != nil {
+				return environmentError(err)
+			}
+		}
+	}
+	if damaged > 0 {
+		return fmt.Errorf("%d faults damage records", damaged)
+	}
+	return nil
+}
+
+// dumper prints batches.
+type dumper struct {
+	app     *app
+	c       *cobra.Command
+	records bool
+	only    string // the segment that is asked for; empty for all
+}
+
+// dumpedBatch is a batch as it is printed.
+type dumpedBatch struct {
+	File             string         `json:"file"`
+	Position         int64          `json:"position"`
+	BaseOffset       int64          `json:"base_offset"`
+	LastOffset       int64          `json:"last_offset"`
+	Records          int32          `json:"records"`
+	Bytes            int            `json:"bytes"`
+	LeaderEpoch      int32          `json:"leader_epoch"`
+	ProducerID       int64          `json:"producer_id"`
+	ProducerEpoch    int16          `json:"producer_epoch"`
+	BaseSequence     int32          `json:"base_sequence"`
+	Codec            string         `json:"codec"`
+	TimestampType    string         `json:"timestamp_type"`
+	BaseTimestampMs  int64          `json:"base_timestamp_ms"`
+	MaxTimestampMs   int64          `json:"max_timestamp_ms"`
+	Transactional    bool           `json:"transactional"`
+	Control          string         `json:"control,omitempty"`
+	CRCValid         bool           `json:"crc_valid"`
+	RecordsOfTheLine []dumpedRecord `json:"values,omitempty"`
+}
+
+type dumpedRecord struct {
+	Offset      int64  `json:"offset"`
+	TimestampMs int64  `json:"timestamp_ms"`
+	Key         any    `json:"key"`
+	Value       any    `json:"value"`
+	Fault       string `json:"fault,omitempty"`
+}
+
+func (d dumper) batch(path string, position int64, b recordbatch.Batch) error {
+	if d.only != "" && filepath.Clean(path) != d.only {
+		return nil
+	}
+	out := describeBatch(path, position, b)
+	if d.records && !b.IsControl() && out.CRCValid {
+		out.RecordsOfTheLine = describeRecords(b)
+	}
+	if d.app.output == "json" {
+		return d.app.print(d.c.OutOrStdout(), out, table{})
+	}
+	line := fmt.Sprintf("%s@%d offsets %d-%d records %d bytes %d epoch %d producer %d/%d sequence %d %s %s %d-%d",
+		filepath.Base(path), position, out.BaseOffset, out.LastOffset, out.Records, out.Bytes, out.LeaderEpoch, out.ProducerID, out.ProducerEpoch,
+		out.BaseSequence, out.Codec, out.TimestampType, out.BaseTimestampMs, out.MaxTimestampMs)
+	if out.Transactional {
+		line += " transactional"
+	}
+	if out.Control != "" {
+		line += " " + out.Control
+	}
+	if !out.CRCValid {
+		line += " CRC WRONG"
+	}
+	if _, err := fmt.Fprintln(d.c.OutOrStdout(), line); err != nil {
+		return err
+	}
+	for _, r := range out.RecordsOfTheLine {
+		text := fmt.Sprintf("  %d %d %v=%v", r.Offset, r.TimestampMs, r.Key, r.Value)
+		if r.Fault != "" {
+			text = "  " + r.Fault
+		}
+		if _, err := fmt.Fprintln(d.c.OutOrStdout(), printable(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func describeBatch(path string, position int64, b recordbatch.Batch) dumpedBatch {
+	out := dumpedBatch{
+		File: path, Position: position, BaseOffset: b.BaseOffset(), LastOffset: b.LastOffset(), Records: b.Count(), Bytes: len(b),
+		LeaderEpoch: b.LeaderEpoch(), ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
+		Codec: fmt.Sprint(b.Codec()), TimestampType: "CreateTime", BaseTimestampMs: b.BaseTimestamp(), MaxTimestampMs: b.MaxTimestamp(),
+		Transactional: b.IsTransactional(), CRCValid: b.Validate() == nil,
+	}
+	if b.IsLogAppendTime() {
+		out.TimestampType = "LogAppendTime"
+	}
+	if b.IsControl() {
+		out.Control = "control"
+		if m, err := recordbatch.ParseMarker(b); err == nil {
+			out.Control = map[bool]string{true: "commit", false: "abort"}[m.Commit]
+		}
+	}
+	return out
+}
+
+func describeRecords(b recordbatch.Batch) (out []dumpedRecord) {
+	var rd recordbatch.Reader
+	var rec recordbatch.Record
+	if err := rd.Reset(b); err != nil {
+		return []dumpedRecord{{Fault: err.Error()}}
+	}
+	for {
+		ok, err := rd.Next(&rec)
+		if err != nil {
+			return append(out, dumpedRecord{Fault: err.Error()})
+		}
+		if !ok {
+			return out
+		}
+		out = append(out, dumpedRecord{Offset: rec.Offset, TimestampMs: rec.Timestamp, Key: textOrNull(rec.Key), Value: textOrNull(rec.Value)})
+	}
+}
+
+// textOrNull is bytes as text, or null.
+func textOrNull(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return string(b)
+}

@@ -1,0 +1,377 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// Fault is something that Inspect found.
+type Fault struct {
+	Path     string // the file
+	Position int64  // where in it, in bytes; -1 for the whole
+	Offset   int64  // of the records there; -1 if that cannot be told
+	// Derived tells that it is made again from the log by itself; otherwise records
+	// are damaged.
+	Derived bool
+	What    string
+	Mend    string
+}
+
+// String is the fault in one line.
+func (f Fault) String() string {
+	at := ""
+	if f.Position >= 0 {
+		at += fmt.Sprintf(" at byte %d", f.Position)
+	}
+	if f.Offset >= 0 {
+		at += fmt.Sprintf(", offset %d", f.Offset)
+	}
+	return fmt.Sprintf("%s%s: %s; %s", f.Path, at, f.What, f.Mend)
+}
+
+// Inspector looks at the files of a log and changes nothing. It takes no lock, so
+// that a broker may be writing; what it appends meanwhile is not looked at.
+type Inspector struct {
+	FS  vfs.FS
+	Dir string
+	// Batch is called with every batch and where it is; nil calls nothing. The
+	// batch is valid during the call.
+	Batch func(path string, position int64, b recordbatch.Batch) error
+	// Fault is called with everything that is wrong.
+	Fault func(Fault)
+}
+
+// Summary is what Inspect has seen.
+type Summary struct {
+	Segments, Sealed int
+	Batches, Records int64
+	Bytes            int64
+	Start, End       int64 // offsets; End is the one after the last
+}
+
+const (
+	mendRecords = "restore the file from a backup; the broker serves the rest of the partition"
+	mendDerived = "it is made again from the log at the next start"
+)
+
+// inspection is one Inspect under way.
+type inspection struct {
+	Inspector
+	dir      *directory
+	sum      Summary
+	expected int64 // offset of the next batch; -1: any
+	epoch    int32 // leader epoch of the last
+	epochs   []foundEpoch
+	synced   int64 // what the mark says was durable
+	file     string
+	base     int64
+}
+
+// foundEpoch is where a leader epoch was first seen.
+type foundEpoch struct {
+	epochStart
+	path     string
+	position int64
+}
+
+// Inspect looks at all files of the log. An error means that it could not look; what
+// it finds goes to Fault.
+func (i Inspector) Inspect() (Summary, error) {
+	in := &inspection{Inspector: i, dir: &directory{fs: i.FS, path: i.Dir}, expected: -1, epoch: -1}
+	have, err := in.dir.list()
+	if err != nil {
+		return Summary{}, err
+	}
+	in.mark()
+	if err := in.swap(); err != nil {
+		return Summary{}, err
+	}
+	for n, base := range have.segments {
+		if err := in.segment(base, n == len(have.segments)-1); err != nil {
+			return in.sum, err
+		}
+	}
+	if len(have.segments) > 0 {
+		in.sum.Start, in.sum.End = have.segments[0], max(in.expected, 0)
+	}
+	in.checkpoint(have.segments)
+	for _, end := range have.snapshots {
+		in.snapshot(end)
+	}
+	if in.synced > in.sum.End {
+		in.report(Fault{Path: in.dir.join(markFile), Position: -1, Offset: in.sum.End, What: fmt.Sprintf("records up to offset %d were on disk, and the log ends before", in.synced), Mend: mendRecords})
+	}
+	return in.sum, nil
+}
+
+func (in *inspection) report(f Fault) {
+	if in.Fault != nil {
+		in.Fault(f)
+	}
+}
+
+// derived reports a fault of a file that is made again.
+func (in *inspection) derived(name, what string) {
+	in.report(Fault{Path: in.dir.join(name), Position: -1, Offset: -1, Derived: true, What: what, Mend: mendDerived})
+}
+
+func (in *inspection) damage(position int64, format string, args ...any) {
+	in.report(Fault{Path: in.file, Position: position, Offset: in.expected, What: fmt.Sprintf(format, args...), Mend: mendRecords})
+}
+
+// mark reads what was durable at least.
+func (in *inspection) mark() {
+	if _, err := in.FS.Stat(in.dir.join(markFile)); isNotExist(err) {
+		return
+	}
+	var whole bool
+	if in.synced, whole = readWholeMark(in.dir); !whole {
+		in.derived(markFile, "its sum is not that of its content")
+	}
+}
+
+// swap looks at a compaction that was decided and not finished.
+func (in *inspection) swap() error {
+	s, err := in.dir.readSwap()
+	if err != nil {
+		in.report(Fault{Path: in.dir.join(swapFile), Position: -1, Offset: -1, What: err.Error(), Mend: mendRecords})
+		return nil
+	}
+	if s != nil {
+		return fmt.Errorf("commitlog: %s: a compaction is being finished; look again when the broker has started", in.dir.join(swapFile))
+	}
+	return nil
+}
+
+// segment walks over the batches of one segment.
+func (in *inspection) segment(base int64, last bool) error {
+	name := logName(base)
+	in.file, in.base = in.dir.join(name), base
+	f, err := in.FS.Open(in.file)
+	if err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	size := info.Size()
+	in.sum.Segments++
+	in.sum.Bytes += size
+	sealed, gaps, err := in.sealOf(f, base, size)
+	if err != nil {
+		return err
+	}
+	switch {
+	case in.expected < 0:
+		in.expected = base
+	case base != in.expected && !(gaps && base > in.expected):
+		in.damage(0, "the segment begins at offset %d, and the one before it ends at %d", base, in.expected)
+		in.expected = base
+	}
+	if err := in.batches(f, size, sealed, gaps, last); err != nil {
+		return err
+	}
+	in.index(base, size)
+	return nil
+}
+
+// sealOf compares a segment with its seal. gaps tells that it was compacted.
+func (in *inspection) sealOf(f io.ReaderAt, base, size int64) (sealed *seal, gaps bool, err error) {
+	s, ok, err := in.dir.readSeal(base)
+	if err != nil {
+		in.report(Fault{Path: in.dir.join(sealName(base)), Position: -1, Offset: base, What: err.Error(), Mend: mendRecords})
+		return nil, true, nil
+	}
+	if !ok {
+		return nil, false, nil
+	}
+	in.sum.Sealed++
+	sum, err := fileSum(f, min(size, s.sizeBytes))
+	if err != nil {
+		return nil, false, err
+	}
+	if size < s.sizeBytes || sum != s.sum {
+		in.damage(-1, "%d bytes with the sum %08x, and its seal says %d with %08x", size, sum, s.sizeBytes, s.sum)
+	}
+	return &s, s.compactedTo >= 0, nil
+}
+
+// batches walks over a segment. A batch that is damaged inside is passed over; one
+// whose length cannot be is the end of what can be read.
+func (in *inspection) batches(f io.ReaderAt, size int64, sealed *seal, gaps, last bool) error {
+	w := newWalker(f, 0, size)
+	for {
+		b, position, err := w.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil && !errors.Is(err, recordbatch.ErrCorrupt) && !errors.Is(err, recordbatch.ErrShort) {
+			return fmt.Errorf("commitlog: %s: %w", in.file, err)
+		}
+		if err != nil {
+			in.tail(f, position, size, last, err)
+			break
+		}
+		in.check(b, position, gaps)
+		in.sum.Batches++
+		in.sum.Records += int64(b.Count())
+		if in.Batch != nil {
+			if err := in.Batch(in.file, position, b); err != nil {
+				return err
+			}
+		}
+		if b.LeaderEpoch() > in.epoch || len(in.epochs) == 0 {
+			in.epochs = append(in.epochs, foundEpoch{epochStart{b.LeaderEpoch(), b.BaseOffset()}, in.file, position})
+		}
+		in.expected, in.epoch = b.LastOffset()+1, max(in.epoch, b.LeaderEpoch())
+	}
+	if sealed != nil {
+		if in.expected > sealed.end {
+			in.damage(-1, "it holds offset %d, and its seal ends it at %d", in.expected-1, sealed.end)
+		}
+		in.expected = max(in.expected, sealed.end)
+	}
+	return nil
+}
+
+// check holds a batch against the log around it.
+func (in *inspection) check(b recordbatch.Batch, position int64, gaps bool) {
+	if err := b.Validate(); err != nil {
+		in.damage(position, "%v", err)
+	}
+	switch base := b.BaseOffset(); {
+	case base < in.expected, base > in.expected && !gaps:
+		in.damage(position, "the batch begins at offset %d, and %d is due", base, in.expected)
+	case b.LeaderEpoch() < in.epoch:
+		in.damage(position, "its leader epoch is %d, and one before it has %d", b.LeaderEpoch(), in.epoch)
+	}
+}
+
+// tail looks at what follows the last batch that can be read. At the end of the last
+// segment it may be an append that is under way, or was when the power went.
+func (in *inspection) tail(f io.ReaderAt, position, size int64, last bool, why error) {
+	zeros, err := onlyZeros(f, position, size)
+	switch {
+	case err == nil && zeros && !last:
+		return // an append that failed left them
+	case last && in.expected >= in.synced:
+		in.report(Fault{
+			Path: in.file, Position: position, Offset: in.expected, Derived: true,
+			What: fmt.Sprintf("%d bytes that are no whole batch, after all that was on disk", size-position), Mend: "they are being written, or are cut off at the next start",
+		})
+	default:
+		in.damage(position, "no batch can be read here: %v; what follows in this segment is not looked at", why)
+	}
+}
+
+func onlyZeros(f io.ReaderAt, from, to int64) (bool, error) {
+	buf := make([]byte, 64<<10)
+	for from < to {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), to-from)], from)
+		if slices.ContainsFunc(buf[:n], func(c byte) bool { return c != 0 }) {
+			return false, nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) || n == 0 {
+			return false, err
+		}
+		from += int64(n)
+	}
+	return true, nil
+}
+
+// index reads the indexes of a segment, where there are any.
+func (in *inspection) index(base, size int64) {
+	offsets, err1 := in.dir.readFile(indexName(base), size+1)
+	times, err2 := in.dir.readFile(timeIndexName(base), 2*size+1)
+	if isNotExist(err1) || isNotExist(err2) {
+		return // it is written when the segment is full
+	}
+	if err := errors.Join(err1, err2); err != nil {
+		in.derived(indexName(base), err.Error())
+		return
+	}
+	if err := newIndex(base, 1).decode(offsets, times, size, max(in.expected, base+1)); err != nil {
+		in.derived(indexName(base), err.Error())
+	}
+}
+
+// checkpoint compares the checkpoint with the segments.
+func (in *inspection) checkpoint(segments []int64) {
+	p, err := in.dir.readFile(checkpointFile, maxCheckpoint)
+	if isNotExist(err) {
+		return
+	}
+	var c checkpoint
+	if err == nil {
+		c, err = decodeCheckpoint(p)
+	}
+	if err != nil {
+		in.derived(checkpointFile, err.Error())
+		return
+	}
+	for _, s := range c.segments {
+		if !slices.Contains(segments, s.base) {
+			if len(segments) == 0 || s.base > segments[0] {
+				in.report(Fault{Path: in.dir.join(logName(s.base)), Position: -1, Offset: s.base, What: "the checkpoint has this segment, and it is not there", Mend: mendRecords})
+			}
+			continue
+		}
+		info, err := in.FS.Stat(in.dir.join(logName(s.base)))
+		if err == nil && info.Size() < s.sizeBytes {
+			in.report(Fault{
+				Path: in.dir.join(logName(s.base)), Position: info.Size(), Offset: -1,
+				What: fmt.Sprintf("%d bytes, and the checkpoint says %d", info.Size(), s.sizeBytes), Mend: mendRecords,
+			})
+		}
+		in.indexSums(s)
+	}
+}
+
+// indexSums compares the indexes of a segment with the sums in the checkpoint.
+func (in *inspection) indexSums(s checkpointSegment) {
+	if s.sums == (indexSums{}) {
+		return
+	}
+	offsets, err1 := in.dir.readFile(indexName(s.base), maxCheckpoint)
+	times, err2 := in.dir.readFile(timeIndexName(s.base), maxCheckpoint)
+	if err := errors.Join(err1, err2); err != nil || sumsOf(offsets, times) != s.sums {
+		in.derived(indexName(s.base), "the indexes are not those that the checkpoint names")
+	}
+}
+
+func (in *inspection) snapshot(end int64) {
+	var s *state
+	p, err := in.dir.readFile(snapshotName(end), maxCheckpoint)
+	if err == nil {
+		s, err = decodeSnapshot(p, end, defaultMaxProducers)
+	}
+	switch {
+	case isNotExist(err): // a newer one took its place meanwhile
+	case err != nil:
+		in.derived(snapshotName(end), err.Error())
+	default:
+		in.compareEpochs(s.epochs, end)
+	}
+}
+
+// compareEpochs holds the leader epochs of the batches against those that were known
+// when a snapshot was written: no checksum of a batch covers its own.
+func (in *inspection) compareEpochs(known []epochStart, end int64) {
+	for _, e := range in.epochs {
+		same := func(k epochStart) bool { return k.epoch == e.epoch && (k.start == e.start || k.start < in.sum.Start) }
+		if e.start < end && !slices.ContainsFunc(known, same) {
+			in.report(Fault{
+				Path: e.path, Position: e.position, Offset: e.start,
+				What: fmt.Sprintf("the batch has leader epoch %d, which did not begin here", e.epoch), Mend: mendRecords,
+			})
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package commitlog
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// inspect looks at the log of a file system and returns what it finds.
+func inspect(t *testing.T, fs vfs.FS) (Summary, []Fault) {
+	t.Helper()
+	var faults []Fault
+	sum, err := Inspector{FS: fs, Dir: testDir, Fault: func(f Fault) { faults = append(faults, f) }}.Inspect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum, faults
+}
+
+// sealedLog writes a log of several leader epochs and segments, sealed but for the
+// last, with indexes, a checkpoint and snapshots.
+func sealedLog(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes, cfg.IndexIntervalBytes = 500, 50
+	for epoch := range int32(3) {
+		cfg.LeaderEpoch = epoch
+		l := mustOpen(t, cfg)
+		for range 3 {
+			mustAppend(t, l, source{}, "some value", "another")
+			mustAppend(t, l, source{id: 7, epoch: 0, sequence: 0, transactional: true}, "of a transaction")
+			if _, _, err := l.AppendMarker(7, 0, true, epoch); err != nil {
+				t.Fatal(err)
+			}
+			cfg.LeaderEpoch = epoch
+		}
+		for more := true; more; {
+			var err error
+			if more, err = l.Seal(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(l.Sync(), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cfg.FS.(*vfs.MemFS)
+}
+
+func fileBytes(t *testing.T, fs vfs.FS, name string) []byte {
+	t.Helper()
+	f, err := fs.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestInspectFindsEveryFlippedByte: a log that is whole has no fault; with any byte
+// of any of its files changed it has one, and it is not changed by the look.
+func TestInspectFindsEveryFlippedByte(t *testing.T) {
+	fs := sealedLog(t)
+	batches := 0
+	sum, err := Inspector{FS: fs, Dir: testDir, Fault: func(f Fault) { t.Errorf("of a whole log: %s", f) }, Batch: func(string, int64, recordbatch.Batch) error {
+		batches++
+		return nil
+	}}.Inspect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Segments < 3 || sum.Sealed < 2 || sum.Batches != int64(batches) || sum.End == 0 {
+		t.Fatalf("summary %+v, %d batches", sum, batches)
+	}
+	names, err := fs.List(testDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, name := range names {
+		path := fs.PathJoin(testDir, name)
+		whole := fileBytes(t, fs, path)
+		kinds[name[strings.LastIndexAny(name, ".-")+1:]]++
+		for i := range whole {
+			f, err := fs.OpenReadWrite(path, writeCategory)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt([]byte{whole[i] ^ 0x41}, int64(i)); err != nil {
+				t.Fatal(err)
+			}
+			_, faults := inspect(t, fs)
+			if len(faults) == 0 {
+				t.Errorf("%s: byte %d changed, and nothing found", name, i)
+			}
+			if strings.HasSuffix(name, logSuffix) {
+				damaged := false
+				for _, fault := range faults {
+					damaged = damaged || !fault.Derived
+				}
+				if !damaged {
+					t.Errorf("%s: byte %d changed, and no records are called damaged: %v", name, i, faults)
+				}
+			}
+			if _, err := f.WriteAt(whole[i:i+1], int64(i)); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, kind := range []string{"log", "index", "timeindex", "seal", "snapshot", "checkpoint", "synced"} {
+		if kinds[kind] == 0 {
+			t.Errorf("the log has no file of kind %s: %v", kind, kinds)
+		}
+	}
+	if _, faults := inspect(t, fs); len(faults) > 0 {
+		t.Errorf("the log was changed: %v", faults)
+	}
+}
+
+// TestInspectTorn: what is cut off a sealed segment is damage, what is cut off the
+// last one where nothing was on disk yet is not.
+func TestInspectTorn(t *testing.T) {
+	fs := sealedLog(t)
+	names, err := fs.List(testDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logs []string
+	for _, n := range names {
+		if strings.HasSuffix(n, logSuffix) {
+			logs = append(logs, fs.PathJoin(testDir, n))
+		}
+	}
+	slices.Sort(logs)
+	damaged := func(faults []Fault) bool {
+		return slices.ContainsFunc(faults, func(f Fault) bool { return !f.Derived })
+	}
+	cut := func(path string, n int) {
+		whole := fileBytes(t, fs, path)
+		f, err := fs.Create(path, writeCategory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write(whole[:n])
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := logs[len(logs)-1]
+	cut(last, len(fileBytes(t, fs, last))-1)
+	if _, faults := inspect(t, fs); !damaged(faults) {
+		t.Errorf("cut below what was on disk: %v", faults)
+	}
+	if err := errors.Join(fs.Remove(fs.PathJoin(testDir, markFile)), fs.Remove(fs.PathJoin(testDir, checkpointFile))); err != nil {
+		t.Fatal(err)
+	}
+	if _, faults := inspect(t, fs); len(faults) == 0 || damaged(faults) {
+		t.Errorf("a torn tail: %v", faults)
+	}
+	if err := fs.Remove(logs[1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, faults := inspect(t, fs); !damaged(faults) {
+		t.Errorf("a segment that is missing: %v", faults)
+	}
+}
