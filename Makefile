@@ -23,7 +23,7 @@ race: ## the same with the race detector, where goroutines meet
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(RACE)
 
 e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
-	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/...
+	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/peers
 
 kafka: ## the conformance suite, the word count and a comparison with Apache Kafka itself, which needs Java and Maven
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \
@@ -39,7 +39,8 @@ fmt: ## format all Go files
 	$(GO) tool gofumpt -w .
 
 deps: ## what race and e2e need beside Go (Debian)
-	apt-get install -y --no-install-recommends kcat gcc libc6-dev default-jre-headless maven
+	apt-get install -y --no-install-recommends kcat gcc libc6-dev default-jdk-headless maven python3-confluent-kafka
+	command -v npm >/dev/null || apt-get install -y --no-install-recommends nodejs npm
 
 clean:
 	rm -rf bin data
