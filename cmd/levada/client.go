@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,21 +20,26 @@ const defaultBrokers = "127.0.0.1:9092"
 
 // cluster holds the flags of commands that talk to a broker.
 type cluster struct {
-	brokers string
-	timeout time.Duration
+	brokers  string
+	settings []string
+	timeout  time.Duration
 }
 
 func (cl *cluster) addFlags(c *cobra.Command) {
-	c.PersistentFlags().StringVarP(&cl.brokers, "brokers", "b", defaultBrokers, "addresses of brokers, HOST:PORT,…")
+	c.PersistentFlags().StringVarP(&cl.brokers, "brokers", "b", "", "addresses of brokers, HOST:PORT,… (default "+defaultBrokers+")")
+	c.PersistentFlags().StringArrayVarP(&cl.settings, "set", "X", nil, "NAME=VALUE of "+strings.Join(settingNames, ", ")+"; or LEVADA_NAME in the environment")
 	c.PersistentFlags().DurationVar(&cl.timeout, "timeout", 10*time.Second, "how long to wait for an answer")
 }
 
 // client connects to the cluster; the error names the address.
 func (cl *cluster) client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
-	opts = append([]kgo.Opt{
-		kgo.SeedBrokers(strings.Split(cl.brokers, ",")...), kgo.ClientID("levada"),
-		kgo.DialTimeout(cl.timeout), kgo.RetryTimeout(cl.timeout),
-	}, opts...)
+	brokers, how, err := cl.connection()
+	if err != nil {
+		return nil, err
+	}
+	opts = slices.Concat(how, []kgo.Opt{
+		kgo.SeedBrokers(brokers...), kgo.ClientID("levada"), kgo.DialTimeout(cl.timeout), kgo.RetryTimeout(cl.timeout),
+	}, opts)
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, inputError(err)
@@ -42,7 +48,10 @@ func (cl *cluster) client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, er
 	defer cancel()
 	if err := client.Ping(pingCtx); err != nil {
 		client.Close()
-		return nil, environmentError(fmt.Errorf("%w at %s: %w; start one with: levada server --data DIR", logclient.ErrUnreachable, cl.brokers, err))
+		if errors.Is(err, kerr.SaslAuthenticationFailed) {
+			return nil, inputError(fmt.Errorf("%s: %w", strings.Join(brokers, ","), err))
+		}
+		return nil, environmentError(fmt.Errorf("%w at %s: %w; start one with: levada server --data DIR", logclient.ErrUnreachable, strings.Join(brokers, ","), err))
 	}
 	return client, nil
 }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// securedServer starts a server that authenticates and authorizes, and returns what
+// a command needs to be its administrator.
+func securedServer(t *testing.T) (admin func(user, password string) []string) {
+	t.Helper()
+	dir := t.TempDir()
+	users := filepath.Join(dir, "users")
+	if err := os.WriteFile(users, []byte("admin:adminpass\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "server", "--data", filepath.Join(dir, "data"), "--listen", "sasl://127.0.0.1:0", "--users", users, "--authorize", "--super-user", "User:admin", "--output", "json")
+	cmd.Stderr = os.Stderr
+	s := startCommand(t, cmd)
+	return func(user, password string) []string {
+		return []string{"-b", s.address, "-X", "user=" + user, "-X", "pass=" + password}
+	}
+}
+
+// TestAdministration adds a user, gives it rights and a limit, and takes them away.
+func TestAdministration(t *testing.T) {
+	as := securedServer(t)
+	do := func(user, password, stdin string, args ...string) outcome {
+		t.Helper()
+		return levada(t, stdin, append(args, as(user, password)...)...)
+	}
+	must := func(want, stdin string, args ...string) {
+		t.Helper()
+		r := do("admin", "adminpass", stdin, args...)
+		if r.code != 0 || !strings.Contains(r.stdout, want) || strings.Contains(r.stdout+r.stderr, "pass") {
+			t.Fatalf("%v: exit %d, want %q in\n%s%s", args, r.code, want, r.stdout, r.stderr)
+		}
+	}
+	must("orders", "", "topic", "create", "orders")
+	must("admin", "", "user", "list")
+	if r := do("ann", "annpass", "", "topic", "list"); r.code != exitInput || strings.Contains(r.stderr, "annpass") {
+		t.Errorf("before she exists: exit %d\n%s", r.code, r.stderr)
+	}
+	must("ann", "annpass\n", "user", "set", "ann")
+	if r := do("ann", "annpass", "", "topic", "list"); r.code != 0 || strings.Contains(r.stdout, "orders") {
+		t.Errorf("without rights: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	must("User:ann", "", "acl", "create", "--allow", "User:ann", "--operation", "read,write", "--topic", "ord", "--prefixed")
+	must("PREFIXED", "", "acl", "list")
+	if r := do("ann", "annpass", "x\n", "topic", "produce", "orders"); r.code != 0 {
+		t.Errorf("with rights: exit %d\n%s", r.code, r.stderr)
+	}
+	must("DENY", "", "acl", "create", "--deny", "User:*", "--operation", "write", "--topic", "orders")
+	if r := do("ann", "annpass", "x\n", "topic", "produce", "orders", "--timeout", "3s"); r.code == 0 {
+		t.Error("who is denied can write")
+	}
+	must("User:ann", "", "acl", "delete", "--allow", "User:ann", "--operation", "read,write", "--topic", "ord", "--prefixed")
+	must("would be set", "", "quota", "set", "producer_byte_rate=1000", "--user", "ann", "--dry-run")
+	must("no limits", "", "quota", "list")
+	must("user=ann", "", "quota", "set", "producer_byte_rate=1000", "--user", "ann")
+	must("1000", "", "quota", "list")
+	must("user=ann", "", "quota", "set", "producer_byte_rate=", "--user", "ann")
+	must("no limits", "", "quota", "list")
+	must("no transactions", "", "txn", "list")
+	must("PRODUCER", "", "txn", "producers", "orders")
+	must("deleted", "", "user", "delete", "ann")
+	for name, args := range map[string][]string{
+		"no right":   {"acl", "create", "--allow", "User:ann"},
+		"operation":  {"acl", "create", "--allow", "User:ann", "--operation", "fly", "--topic", "t"},
+		"principal":  {"acl", "create", "--allow", "ann", "--operation", "read", "--topic", "t"},
+		"nobody":     {"user", "delete", "nobody"},
+		"mechanism":  {"user", "set", "x", "--mechanism", "MD5"},
+		"no one's":   {"quota", "set", "producer_byte_rate=1"},
+		"limit":      {"quota", "set", "producer_byte_rate=fast", "--user", "ann"},
+		"what limit": {"quota", "set", "speed=1", "--user", "ann"},
+		"no txn":     {"txn", "abort", "orders", "--producer", "5"},
+		"no topic":   {"txn", "producers", "nowhere"},
+		"setting":    {"topic", "list", "-X", "colour=blue"},
+	} {
+		if r := do("admin", "adminpass", "p\n", args...); r.code != exitInput {
+			t.Errorf("%s: exit %d\n%s%s", name, r.code, r.stdout, r.stderr)
+		}
+	}
+	// No password, and one in the environment.
+	if r := levada(t, "", append([]string{"topic", "list"}, as("admin", "")...)...); r.code != exitInput {
+		t.Errorf("without a password: exit %d\n%s", r.code, r.stderr)
+	}
+}
+
+// TestSettingsOfTheEnvironment: -X goes before it, and what it says is used.
+func TestSettingsOfTheEnvironment(t *testing.T) {
+	env := map[string]string{"LEVADA_USER": "ann", "LEVADA_PASS": "secret", "LEVADA_TLS_CA": "/none", "LEVADA_SASL_MECHANISM": "plain"}
+	s, err := readSettings([]string{"tls.ca=", "user=bob"}, func(k string) string { return env[k] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.mechanism()
+	if err != nil || m.Name() != "PLAIN" || s["user"] != "bob" || s["pass"] != "secret" || s["tls.ca"] != "" {
+		t.Errorf("settings %v, mechanism %v, %v", s, m, err)
+	}
+	for _, bad := range []string{"user", "password=secret"} {
+		if _, err := readSettings([]string{bad}, func(string) string { return "" }); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	for _, bad := range []settings{{"tls.enabled": "maybe"}, {"tls.ca": "/none"}, {"tls.cert": "/none"}, {"sasl.mechanism": "MD5", "user": "a", "pass": "b"}, {"sasl.mechanism": "OAUTHBEARER"}} {
+		if _, err := bad.options(); err == nil {
+			t.Errorf("%v is taken", bad)
+		}
+	}
+}

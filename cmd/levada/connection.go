@@ -1,0 +1,152 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	client "github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/levada/levada/internal/tlsfiles"
+	"github.com/levada/levada/logbroker/sasl"
+)
+
+// settingNames are the settings of -X, each of which can also be given in the
+// environment: tls.ca is LEVADA_TLS_CA.
+var settingNames = []string{
+	"brokers", "tls.enabled", "tls.ca", "tls.cert", "tls.key", "tls.server_name", "sasl.mechanism", "user", "pass", "token",
+}
+
+// settings are how to reach a cluster.
+type settings map[string]string
+
+// readSettings reads -X and, for what it does not name, the environment. No error
+// repeats a value: it may be a password.
+func readSettings(flags []string, environment func(string) string) (settings, error) {
+	s := settings{}
+	for _, name := range settingNames {
+		if v := environment("LEVADA_" + strings.ToUpper(strings.ReplaceAll(name, ".", "_"))); v != "" {
+			s[name] = v
+		}
+	}
+	for _, f := range flags {
+		name, value, ok := strings.Cut(f, "=")
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("-X %s: write NAME=VALUE", name)
+		case !slices.Contains(settingNames, name):
+			return nil, fmt.Errorf("-X %s: there is no such setting; %s are", name, strings.Join(settingNames, ", "))
+		}
+		s[name] = value
+	}
+	return s, nil
+}
+
+// options are the settings as the client library takes them.
+func (s settings) options() ([]kgo.Opt, error) {
+	var opts []kgo.Opt
+	config, err := s.tls()
+	if err != nil {
+		return nil, err
+	}
+	if config != nil {
+		opts = append(opts, kgo.DialTLSConfig(config))
+	}
+	mechanism, err := s.mechanism()
+	if err != nil {
+		return nil, err
+	}
+	if mechanism != nil {
+		opts = append(opts, kgo.SASL(mechanism))
+	}
+	return opts, nil
+}
+
+func (s settings) tls() (*tls.Config, error) {
+	on := s["tls.ca"]+s["tls.cert"]+s["tls.key"]+s["tls.server_name"] != ""
+	switch s["tls.enabled"] {
+	case "true":
+		on = true
+	case "false":
+		on = false
+	case "":
+	default:
+		return nil, fmt.Errorf("tls.enabled is %q; use true or false", s["tls.enabled"])
+	}
+	if !on {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s["tls.server_name"]}
+	if name := s["tls.ca"]; name != "" {
+		pool, err := tlsfiles.Authorities(name)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = pool
+	}
+	if s["tls.cert"]+s["tls.key"] != "" {
+		cert, err := tls.LoadX509KeyPair(s["tls.cert"], s["tls.key"])
+		if err != nil {
+			return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
+		}
+		config.Certificates = []tls.Certificate{cert}
+	}
+	return config, nil
+}
+
+func (s settings) mechanism() (client.Mechanism, error) {
+	name := strings.ToUpper(s["sasl.mechanism"])
+	switch {
+	case name == "" && s["token"] != "":
+		name = sasl.OAuthBearer
+	case name == "" && s["user"]+s["pass"] != "":
+		name = sasl.SCRAM256
+	}
+	switch name {
+	case "":
+		return nil, nil
+	case sasl.OAuthBearer:
+		if s["token"] == "" {
+			return nil, errors.New("OAUTHBEARER needs a token: -X token=… or LEVADA_TOKEN")
+		}
+		return oauth.Auth{Token: s["token"]}.AsMechanism(), nil
+	}
+	if s["user"] == "" || s["pass"] == "" {
+		return nil, fmt.Errorf("%s needs user and pass: -X user=… and LEVADA_PASS", name)
+	}
+	switch name {
+	case sasl.Plain:
+		return plain.Auth{User: s["user"], Pass: s["pass"]}.AsMechanism(), nil
+	case sasl.SCRAM256:
+		return scram.Auth{User: s["user"], Pass: s["pass"]}.AsSha256Mechanism(), nil
+	case sasl.SCRAM512:
+		return scram.Auth{User: s["user"], Pass: s["pass"]}.AsSha512Mechanism(), nil
+	}
+	return nil, fmt.Errorf("sasl.mechanism: %s is none of %s", name, strings.Join(sasl.Mechanisms, ", "))
+}
+
+// connection is what -b, -X and the environment say.
+func (cl *cluster) connection() (brokers []string, opts []kgo.Opt, err error) {
+	s, err := readSettings(cl.settings, os.Getenv)
+	if err == nil {
+		opts, err = s.options()
+	}
+	if err != nil {
+		return nil, nil, inputError(err)
+	}
+	where := cl.brokers
+	if where == "" {
+		where = s["brokers"]
+	}
+	if where == "" {
+		where = defaultBrokers
+	}
+	return strings.Split(where, ","), opts, nil
+}

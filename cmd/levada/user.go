@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"golang.org/x/term"
+)
+
+func (a *app) userCommand() *cobra.Command {
+	cl := &cluster{}
+	c := &cobra.Command{Use: "user", Short: "Users who authenticate with SCRAM or PLAIN"}
+	cl.addFlags(c)
+	c.AddCommand(a.userListCommand(cl), a.userSetCommand(cl), a.userDeleteCommand(cl))
+	return c
+}
+
+func (a *app) userListCommand(cl *cluster) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List users and their mechanisms", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			admin, err := cl.admin(c.Context())
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
+			users, err := admin.DescribeUserSCRAMs(c.Context())
+			if err != nil {
+				return wrongInput(err)
+			}
+			type row struct {
+				User       string   `json:"user"`
+				Mechanisms []string `json:"mechanisms"`
+			}
+			rows := []row{}
+			t := table{header: []string{"USER", "MECHANISMS"}, empty: "no users"}
+			for _, u := range users.Sorted() {
+				r := row{User: u.User}
+				for _, i := range u.CredInfos {
+					r.Mechanisms = append(r.Mechanisms, i.Mechanism.String())
+				}
+				rows = append(rows, r)
+				t.rows = append(t.rows, []string{r.User, strings.Join(r.Mechanisms, " ")})
+			}
+			return a.print(c.OutOrStdout(), map[string]any{"users": rows}, t)
+		},
+	}
+}
+
+var scramNumbers = map[string]kadm.ScramMechanism{"SCRAM-SHA-256": kadm.ScramSha256, "SCRAM-SHA-512": kadm.ScramSha512}
+
+func (a *app) userSetCommand(cl *cluster) *cobra.Command {
+	var mechanisms []string
+	var iterations int32
+	c := &cobra.Command{
+		Use: "set USER", Short: "Add a user, or give one another password, which is read from standard input", Args: cobra.ExactArgs(1),
+		Example: "  echo \"$PASSWORD\" | levada user set ann",
+		RunE: func(c *cobra.Command, args []string) error {
+			var set []kadm.UpsertSCRAM
+			for _, m := range mechanisms {
+				n, ok := scramNumbers[strings.ToUpper(m)]
+				if !ok {
+					return inputError(fmt.Errorf("--mechanism %q: use SCRAM-SHA-256 or SCRAM-SHA-512", m))
+				}
+				set = append(set, kadm.UpsertSCRAM{User: args[0], Mechanism: n, Iterations: iterations})
+			}
+			password, err := readPassword(c)
+			if err != nil {
+				return inputError(err)
+			}
+			for i := range set {
+				set[i].Password = password
+			}
+			return a.alterUsers(c, cl, args[0], nil, set)
+		},
+	}
+	c.Flags().StringSliceVar(&mechanisms, "mechanism", []string{"SCRAM-SHA-256", "SCRAM-SHA-512"}, "mechanisms that the user can use")
+	c.Flags().Int32Var(&iterations, "iterations", 8192, "how much work a guess is, 4096 to 16384")
+	return c
+}
+
+// readPassword reads a line: without showing it where it is typed.
+func readPassword(c *cobra.Command) (string, error) {
+	if fd := int(os.Stdin.Fd()); c.InOrStdin() == os.Stdin && term.IsTerminal(fd) {
+		fmt.Fprint(c.ErrOrStderr(), "password: ")
+		b, err := term.ReadPassword(fd)
+		fmt.Fprintln(c.ErrOrStderr())
+		if err == nil && len(b) == 0 {
+			err = errors.New("the password is empty")
+		}
+		return string(b), err
+	}
+	in := bufio.NewScanner(c.InOrStdin())
+	if !in.Scan() || in.Text() == "" {
+		return "", errors.Join(in.Err(), errors.New("the password is empty: give it on standard input"))
+	}
+	return in.Text(), nil
+}
+
+func (a *app) userDeleteCommand(cl *cluster) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete USER", Short: "Delete a user", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			admin, err := cl.admin(c.Context())
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
+			users, err := admin.DescribeUserSCRAMs(c.Context(), args[0])
+			if err == nil {
+				err = users[args[0]].Err
+			}
+			if err != nil {
+				return inputError(fmt.Errorf("user %q: %w", args[0], err))
+			}
+			var drop []kadm.DeleteSCRAM
+			for _, i := range users[args[0]].CredInfos {
+				drop = append(drop, kadm.DeleteSCRAM{User: args[0], Mechanism: i.Mechanism})
+			}
+			return a.alterUsers(c, cl, args[0], drop, nil)
+		},
+	}
+}
+
+func (a *app) alterUsers(c *cobra.Command, cl *cluster, user string, drop []kadm.DeleteSCRAM, set []kadm.UpsertSCRAM) error {
+	admin, err := cl.admin(c.Context())
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	changed, err := admin.AlterUserSCRAMs(c.Context(), drop, set)
+	if err != nil {
+		return wrongInput(err)
+	}
+	for _, r := range changed {
+		if r.Err != nil {
+			return inputError(explained("user "+r.User, r.Err, r.ErrMessage))
+		}
+	}
+	done := map[bool]string{true: "set", false: "deleted"}[len(set) > 0]
+	return a.print(c.OutOrStdout(), map[string]string{"user": user, "done": done}, table{header: []string{"USER", "DONE"}, rows: [][]string{{user, done}}})
+}
