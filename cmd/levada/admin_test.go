@@ -90,6 +90,46 @@ func TestAdministration(t *testing.T) {
 	}
 }
 
+// TestGroupSeek sets the offsets of a group in every way, within what there is.
+func TestGroupSeek(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "t", "--partitions", "1", "-b", s.address)
+	mustLevada(t, strings.Repeat("line\n", 10), "topic", "produce", "t", "-b", s.address)
+	if r := levada(t, "", "group", "seek", "g", "--to", "start", "-b", s.address); r.code != exitInput || !strings.Contains(r.stderr, "--topic") {
+		t.Errorf("without offsets: exit %d\n%s", r.code, r.stderr)
+	}
+	at := "-"
+	for _, step := range []struct{ to, want string }{
+		{"4", "4"}, {"+3", "7"}, {"-2", "5"}, {"end", "10"}, {"-100", "0"}, {"+100", "10"}, {"start", "0"}, {"99", "10"}, {"@-1h", "0"}, {"@2099-01-01T00:00:00Z", "10"}, {"@0", "0"},
+	} {
+		args := []string{"group", "seek", "g", "--to", step.to, "-b", s.address}
+		if at == "-" {
+			args = append(args, "--topic", "t")
+		}
+		for _, dry := range []bool{true, false} {
+			if dry {
+				args = append(args, "--dry-run")
+			} else {
+				args = args[:len(args)-1]
+			}
+			out := strings.Fields(mustLevada(t, "", args...))
+			if got := out[len(out)-4:]; got[2] != at || got[3] != step.want {
+				t.Errorf("%v: from %s to %s, want %s to %s", args, got[2], got[3], at, step.want)
+			}
+		}
+		at = step.want
+	}
+	for _, bad := range []string{"", "x", "@", "@yesterday", "1.5"} {
+		if r := levada(t, "", "group", "seek", "g", "--to", bad, "-b", s.address); r.code != exitInput || !strings.Contains(r.stderr, "use start, end") {
+			t.Errorf("--to %q: exit %d\n%s", bad, r.code, r.stderr)
+		}
+	}
+	mustLevada(t, "", "group", "delete", "g", "-b", s.address)
+	if r := levada(t, "", "group", "delete", "g", "-b", s.address); r.code != exitInput {
+		t.Errorf("deleted twice: exit %d\n%s", r.code, r.stderr)
+	}
+}
+
 // TestSettingsOfTheEnvironment: -X goes before it, and what it says is used.
 func TestSettingsOfTheEnvironment(t *testing.T) {
 	env := map[string]string{"LEVADA_USER": "ann", "LEVADA_PASS": "secret", "LEVADA_TLS_CA": "/none", "LEVADA_SASL_MECHANISM": "plain"}

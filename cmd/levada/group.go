@@ -9,9 +9,9 @@ import (
 
 func (a *app) groupCommand() *cobra.Command {
 	cl := &cluster{}
-	c := &cobra.Command{Use: "group", Short: "Look at consumer groups"}
+	c := &cobra.Command{Use: "group", Short: "Look at consumer groups, and set their offsets"}
 	cl.addFlags(c)
-	c.AddCommand(a.groupListCommand(cl), a.groupDescribeCommand(cl))
+	c.AddCommand(a.groupListCommand(cl), a.groupDescribeCommand(cl), a.groupSeekCommand(cl), a.groupDeleteCommand(cl))
 	return c
 }
 
