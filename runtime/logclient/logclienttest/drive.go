@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/levada/levada/runtime/assign"
@@ -35,9 +36,27 @@ func until(f *fixture, cond func() bool, all ...stepped) {
 			return
 		}
 		if !await(deadline.C, all) {
-			f.Fatalf("not within %v", patience)
+			f.Fatalf("not within %v: %s", patience, standing(all))
 		}
 	}
+}
+
+// standing says how far all of them have come.
+func standing(all []stepped) string {
+	var out []string
+	for _, s := range all {
+		r, ok := s.(*reading)
+		if !ok {
+			continue
+		}
+		for p, next := range r.next {
+			out = append(out, fmt.Sprintf("%v: %d records, next %d, end %d", p, len(r.records[p]), next, r.end[p]))
+		}
+		for _, e := range r.events {
+			out = append(out, fmt.Sprintf("event %v of %v: %v", e.Kind, e.Partitions, e.Err))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // await waits until something is woken or due; false at the deadline.
