@@ -18,12 +18,17 @@ type sessionClient struct {
 	at    map[int32]int64 // the next offset of each partition it fetches
 	known map[int32]int64 // the high watermark it was told
 	got   map[int32]int   // records read
+	// maxBytes is the size of an answer; 0 is 300.
+	maxBytes int32
 }
 
 func (c *sessionClient) fetch(change []int32, forget []int32) *kmsg.FetchResponse {
 	c.w.t.Helper()
 	req := kmsg.NewPtrFetchRequest()
 	req.Version, req.MaxBytes, req.SessionID, req.SessionEpoch = 12, 300, c.id, c.epoch
+	if c.maxBytes > 0 {
+		req.MaxBytes = c.maxBytes
+	}
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic = "t"
 	for _, n := range change {
@@ -129,6 +134,25 @@ func TestFetchSessions(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNoPartitionStarves: one that always has more than an answer holds does not
+// keep the others from their turn.
+func TestNoPartitionStarves(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 3)
+	for range 50 {
+		w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, "value")).ErrorCode, nil)
+	}
+	w.want(w.produce(11, nil, 2, oneRecord(-1, -1, -1, false, "waits")).ErrorCode, nil)
+	c := &sessionClient{w: w, conn: NewConn("c", "/c"), at: map[int32]int64{}, known: map[int32]int64{}, got: map[int32]int{}, maxBytes: 1}
+	change := []int32{0, 1, 2}
+	for range 3 {
+		change = c.round(change, nil)
+	}
+	if c.got[2] != 1 || c.got[0] == 0 {
+		t.Errorf("after three rounds: %v", c.got)
+	}
 }
 
 // TestLostSessions: a client that has lost track is told so, and begins anew.

@@ -237,13 +237,31 @@ func TestNonceTwice(t *testing.T) {
 	}
 	key := sum(sha256.New, salted, "Client Key")
 	stored := sha256.Sum256(key)
-	without := "c=biws,r=abcabcnonce1"
-	signature := sum(sha256.New, stored[:], "n=ann,r=abc,"+string(answer)+","+without)
-	for i := range key {
-		key[i] ^= signature[i]
+	final := func(nonce string) []byte {
+		without := "c=biws,r=" + nonce
+		signature := sum(sha256.New, stored[:], "n=ann,r=abc,"+string(answer)+","+without)
+		proof := make([]byte, len(key))
+		for i := range key {
+			proof[i] = key[i] ^ signature[i]
+		}
+		return []byte(without + ",p=" + base64.StdEncoding.EncodeToString(proof))
 	}
-	if _, done, err := x.Next([]byte(without + ",p=" + base64.StdEncoding.EncodeToString(key))); err != nil || !done {
+	if _, done, err := x.Next(final("abcabcnonce1")); err != nil || !done {
 		t.Errorf("%v, %v", done, err)
+	}
+	// A nonce that the server did not choose is refused, even signed by who knows
+	// the password.
+	for _, nonce := range []string{"abc", "", "abcnonce1", "nonce1", "abcnonce2x", "xabcnonce2"} {
+		x, err := s.Start(SCRAM256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer, _, err = x.Next([]byte("n,,n=ann,r=abc")); err != nil {
+			t.Fatal(err)
+		}
+		if _, done, err := x.Next(final(nonce)); !errors.Is(err, ErrRefused) || done {
+			t.Errorf("nonce %q: %v", nonce, err)
+		}
 	}
 }
 
