@@ -43,6 +43,7 @@ type Broker struct {
 	guards        map[int16]guard // not changed after Open
 	timers        timers
 	cleaner       cleaner
+	frames        frames
 	run           running
 }
 

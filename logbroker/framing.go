@@ -4,15 +4,42 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"sync"
 )
 
-// firstChunk is how much memory a frame gets before any of it has come; more is
-// taken as more comes, so that a length alone costs nothing.
-const firstChunk = 64 << 10
+const (
+	// firstChunk is how much memory a frame gets before any of it has come; more
+	// is taken as more comes, so that a length alone costs nothing.
+	firstChunk = 64 << 10
+	// maxPooledFrame is the largest frame that is kept for the next.
+	maxPooledFrame = 4 << 20
+)
 
-// readFrame reads n bytes.
-func readFrame(r *bufio.Reader, n int) ([]byte, error) {
-	frame := make([]byte, min(n, firstChunk))
+// frames are buffers of requests that have been answered. Without them every
+// batch of records costs a collection of garbage soon.
+type frames struct{ pool sync.Pool }
+
+// get returns an empty buffer.
+func (f *frames) get() []byte {
+	if b, ok := f.pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+// put takes back a buffer that nobody refers to any more.
+func (f *frames) put(b []byte) {
+	if cap(b) >= firstChunk && cap(b) <= maxPooledFrame {
+		f.pool.Put(&b)
+	}
+}
+
+// readFrame reads n bytes, into the memory of buf if they fit.
+func readFrame(r *bufio.Reader, n int, buf []byte) ([]byte, error) {
+	frame := buf[:min(n, cap(buf))]
+	if len(frame) < min(n, firstChunk) {
+		frame = make([]byte, min(n, firstChunk))
+	}
 	for read := 0; ; {
 		m, err := io.ReadFull(r, frame[read:])
 		read += m

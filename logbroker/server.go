@@ -157,7 +157,11 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, clo
 		if err != nil {
 			return err
 		}
-		frame, err := readFrame(r, n)
+		var buf []byte
+		if n > firstChunk {
+			buf = b.frames.get()
+		}
+		frame, err := readFrame(r, n, buf)
 		if err != nil {
 			return err
 		}
@@ -231,6 +235,9 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, clo
 	start := b.now()
 	b.Handle(conn, req, func(resp kmsg.Response) {
 		b.metered(conn, req.Key(), len(frame), start, resp)
+		if req.Key() == int16(kmsg.Produce) {
+			b.frames.put(frame) // the log has the records; others may be kept by who handles them
+		}
 		p.ready <- resp
 	})
 	if conn.auth.failed {

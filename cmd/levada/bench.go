@@ -65,6 +65,7 @@ func (a *app) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a CPU profile of the process that runs the topology")
 	c.Flags().StringVar(&f.childOf, "child", "", "")
 	_ = c.Flags().MarkHidden("child")
+	c.AddCommand(a.benchProduceCommand(), a.benchConsumeCommand(), a.benchLatencyCommand())
 	return c
 }
 
@@ -112,17 +113,14 @@ func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
 	if f.childOf != "" {
 		return a.benchChild(c, name, f)
 	}
-	if f.dir == "" {
-		dir, err := os.MkdirTemp("", "levada-bench-")
-		if err != nil {
-			return environmentError(err)
-		}
-		defer os.RemoveAll(dir)
-		f.dir = dir
+	dir, drop, err := workDir(f.dir)
+	if err != nil {
+		return err
 	}
+	defer drop()
+	f.dir = dir
 	var server *benchServer
 	if f.brokers == "server" {
-		var err error
 		if server, err = startBenchServer(c.Context(), filepath.Join(f.dir, "server")); err != nil {
 			return environmentError(err)
 		}
@@ -130,7 +128,6 @@ func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
 		f.brokers = server.address
 	}
 	var result benchResult
-	var err error
 	if f.records > 0 {
 		result, err = a.round(c.Context(), name, f, server)
 	} else {

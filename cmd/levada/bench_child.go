@@ -2,20 +2,20 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime/pprof"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/levada/levada/bench/brokerload"
 	"github.com/levada/levada/bench/workload"
 )
 
@@ -30,22 +30,34 @@ func (a *app) benchChild(c *cobra.Command, name string, f *benchFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.profile != "" {
-		out, err := os.Create(f.profile)
-		if err != nil {
-			return inputError(err)
-		}
-		defer out.Close()
-		if err := pprof.StartCPUProfile(out); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stopProfile, err := profileTo(f.profile)
+	if err != nil {
+		return err
 	}
+	defer stopProfile()
 	r, err := workload.Run(c.Context(), cfg, time.Unix(0, started))
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(c.OutOrStdout()).Encode(r)
+}
+
+// profileTo begins a CPU profile if there is a file for it.
+func profileTo(file string) (stop func(), err error) {
+	if file == "" {
+		return func() {}, nil
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = out.Close() // a profile that is cut short says so when it is read
+	}, nil
 }
 
 // benchServer is a levada server of its own process, whose CPU counts.
@@ -54,12 +66,13 @@ type benchServer struct {
 	address string
 }
 
-func startBenchServer(ctx context.Context, dir string) (*benchServer, error) {
+func startBenchServer(ctx context.Context, dir string, more ...string) (*benchServer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "server", "--data", dir, "--listen", "127.0.0.1:0", "--output", "json")
+	args := []string{"server", "--data", dir, "--listen", "127.0.0.1:0", "--output", "json"}
+	cmd := exec.CommandContext(ctx, self, append(args, more...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -88,9 +101,6 @@ func (s *benchServer) stop() {
 	_ = s.cmd.Wait() // its work is over, however it ends
 }
 
-// clockTick is the unit of CPU times in /proc, which Linux fixes for users.
-const clockTick = 10 * time.Millisecond
-
 // usage is what a process has used so far.
 type usage struct {
 	cpu     time.Duration
@@ -102,22 +112,10 @@ func (s *benchServer) used() (usage, error) {
 	if s == nil {
 		return usage{}, nil
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	u, err := brokerload.UsageOf(s.cmd.Process.Pid)
 	if err != nil {
 		return usage{}, err
 	}
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 13 {
-		return usage{}, fmt.Errorf("/proc/%d/stat has %d fields", s.cmd.Process.Pid, len(fields))
-	}
-	var ticks int64
-	for _, field := range fields[11:13] { // utime, stime
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return usage{}, err
-		}
-		ticks += n
-	}
 	written, err := workload.WrittenBytes(s.cmd.Process.Pid)
-	return usage{time.Duration(ticks) * clockTick, written}, err
+	return usage{u.CPU, written}, err
 }

@@ -19,6 +19,7 @@ type serverFlags struct {
 	cacheMiB               int64
 	autoCreate             bool
 	connections, perHost   int
+	profile                string // where the CPU profile goes
 	security               securityFlags
 }
 
@@ -38,6 +39,7 @@ func (a *app) serverCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.autoCreate, "auto-create-topics", true, "create topics that clients write to")
 	c.Flags().IntVar(&f.connections, "max-connections", 4096, "connections at once")
 	c.Flags().IntVar(&f.perHost, "max-connections-per-host", 0, "connections of one address at once (default: as many as there can be)")
+	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a CPU profile until the server ends")
 	f.security.add(c.Flags())
 	return c
 }
@@ -67,6 +69,11 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	if err := errors.Join(append(faults, err, err2)...); err != nil {
 		return inputError(err)
 	}
+	stopProfile, err := profileTo(f.profile)
+	if err != nil {
+		return err
+	}
+	defer stopProfile()
 	listeners, err := listen(endpoints)
 	if err != nil {
 		return err
