@@ -4,8 +4,8 @@
 #
 #   bench/kafka.sh start        starts it in the background, prints HOST:PORT
 #   bench/kafka.sh stop         stops it and deletes its data
-#   bench/kafka.sh run CMD...   starts one, runs CMD with LEVADA_KAFKA=HOST:PORT,
-#                               stops it; exits as CMD did
+#   bench/kafka.sh run CMD...   starts one, runs CMD with LEVADA_KAFKA=HOST:PORT
+#                               and LEVADA_KAFKA_PID, stops it; exits as CMD did
 #
 # KAFKA_RUN_DIR holds the data, the log and the pid (default: one per user under
 # the temporary directory; run takes a new one). The class path is cached under
@@ -162,7 +162,8 @@ run)
 	trap 'stop; rmdir "$(dirname "$run")" 2>/dev/null || true' EXIT
 	trap 'exit 130' INT TERM
 	LEVADA_KAFKA=$(start)
-	export LEVADA_KAFKA
+	LEVADA_KAFKA_PID=$(cat "$run/pid")
+	export LEVADA_KAFKA LEVADA_KAFKA_PID
 	code=0
 	"$@" || code=$?
 	exit "$code"

@@ -48,6 +48,10 @@ type fetch struct {
 	committed bool
 	maxBytes  int
 	resp      *kmsg.FetchResponse
+	// found are the records of each partition that are still in a file, and buf
+	// is where others lie; of a TCP client.
+	found []commitlog.Range
+	buf   []byte
 
 	mu      sync.Mutex // guards what follows
 	done    bool
@@ -60,6 +64,7 @@ type fetch struct {
 // read fills the answer and tells whether it is enough to be sent.
 func (f *fetch) read() (enough bool) {
 	f.resp = f.req.ResponseKind().(*kmsg.FetchResponse)
+	f.found, f.buf = f.found[:0], f.buf[:0]
 	total := 0
 	var topic *topic
 	var unknown int16
@@ -76,6 +81,7 @@ func (f *fetch) read() (enough bool) {
 		rp := kmsg.NewFetchResponseTopicPartition()
 		rp.Partition, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p.Partition, -1, -1, -1
 		rp.PreferredReadReplica, rp.RecordBatches = -1, []byte{} // librdkafka takes no null
+		f.found = append(f.found, commitlog.Range{})
 		if topic == nil {
 			rp.ErrorCode = unknown
 		} else {
@@ -92,6 +98,10 @@ func (f *fetch) read() (enough bool) {
 func (f *fetch) respond() {
 	if f.session != nil {
 		f.session.finish(f)
+	}
+	if f.r.conn.listener != nil {
+		f.r.respond(&fetchAnswer{FetchResponse: f.resp, ranges: f.found, buf: f.buf})
+		return
 	}
 	f.r.respond(f.resp)
 }
@@ -117,21 +127,51 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 	if first {
 		maxBytes = max(maxBytes, minBatchBytes)
 	}
-	res, err := f.b.readFrom(part, p.FetchOffset, f.committed, maxBytes, first, nil)
+	res, end, err := f.b.readable(part, p.FetchOffset, f.committed)
 	rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
 	if err != nil {
 		rp.ErrorCode = errorCode(err)
 		return 0
 	}
-	if len(res.Batches) > 0 {
-		rp.RecordBatches = res.Batches
+	if p.FetchOffset >= end {
+		return 0
 	}
-	for _, a := range res.Aborted {
-		ra := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
-		ra.ProducerID, ra.FirstOffset = a.ProducerID, a.FirstOffset
-		rp.AbortedTransactions = append(rp.AbortedTransactions, ra)
+	size, err := f.records(rp, part.log, p.FetchOffset, end, maxBytes, first)
+	if err != nil {
+		rp.ErrorCode = errorCode(err)
+		return 0
 	}
-	return len(res.Batches)
+	if size > 0 && f.committed {
+		for _, a := range part.log.Aborted(p.FetchOffset, end) {
+			ra := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
+			ra.ProducerID, ra.FirstOffset = a.ProducerID, a.FirstOffset
+			rp.AbortedTransactions = append(rp.AbortedTransactions, ra)
+		}
+	}
+	return size
+}
+
+// records reads a partition, or finds what a TCP client is to be sent from a file.
+func (f *fetch) records(rp *kmsg.FetchResponseTopicPartition, log *commitlog.Log, offset, end int64, maxBytes int, first bool) (int, error) {
+	if f.r.conn.listener == nil {
+		batches, err := log.Read(offset, end, maxBytes, first, nil)
+		if len(batches) > 0 {
+			rp.RecordBatches = batches
+		}
+		return len(batches), err
+	}
+	if r, ok := log.Locate(offset, end, maxBytes, minSent); ok {
+		f.found[len(f.found)-1] = r
+		return r.Size(), nil
+	}
+	if f.buf == nil {
+		f.buf = f.b.frames.get()
+	}
+	before := len(f.buf)
+	buf, err := log.Read(offset, end, maxBytes, first, f.buf)
+	f.buf = buf
+	rp.RecordBatches = buf[before:len(buf):len(buf)]
+	return len(buf) - before, err
 }
 
 // park waits until a partition advances far enough, or the time is over.
@@ -209,30 +249,16 @@ type FetchResult struct {
 // first transaction without a decision.
 func (b *Broker) lastStable(p *partition) int64 { return min(p.log.SyncedEnd(), p.log.LastStable()) }
 
-// readFrom reads one partition for Fetch in both forms.
-func (b *Broker) readFrom(p *partition, offset int64, committed bool, maxBytes int, atLeastOne bool, dst []byte) (FetchResult, error) {
-	res := FetchResult{HighWatermark: p.highWatermark(), LogStart: p.log.Start()}
+// readable is the state of a partition, and up to where it may be read.
+func (b *Broker) readable(p *partition, offset int64, committed bool) (res FetchResult, end int64, err error) {
+	res = FetchResult{HighWatermark: p.highWatermark(), LogStart: p.log.Start()}
 	res.LastStableOffset = min(res.HighWatermark, p.log.LastStable())
-	end := res.HighWatermark
+	end = res.HighWatermark
 	if committed {
 		end = res.LastStableOffset
 	}
 	if offset < res.LogStart || offset > max(res.HighWatermark, p.log.SyncedEnd()) {
-		return res, commitlog.ErrOffsetOutOfRange
+		err = commitlog.ErrOffsetOutOfRange
 	}
-	if offset >= end {
-		return res, nil
-	}
-	batches, err := p.log.Read(offset, end, maxBytes, atLeastOne, dst)
-	if err != nil {
-		return res, err
-	}
-	res.Batches = batches
-	if !committed || len(batches) == len(dst) {
-		return res, nil
-	}
-	for _, a := range p.log.Aborted(offset, end) {
-		res.Aborted = append(res.Aborted, AbortedTxn{a.ProducerID, a.FirstOffset})
-	}
-	return res, nil
+	return res, end, err
 }

@@ -46,10 +46,18 @@ func (b *Broker) Fetch(topic string, partition int32, offset int64, readCommitte
 	if err != nil {
 		return FetchResult{}, err
 	}
-	res, err := b.readFrom(p, offset, readCommitted, maxBytes, true, dst)
+	res, end, err := b.readable(p, offset, readCommitted)
+	if err == nil && offset < end {
+		res.Batches, err = p.log.Read(offset, end, maxBytes, true, dst)
+	}
 	if err != nil {
 		b.log.Debug("fetch failed", "topic", topic, "partition", partition, "offset", offset, "error", err)
 		return res, withCode(err)
+	}
+	if readCommitted && len(res.Batches) > len(dst) {
+		for _, a := range p.log.Aborted(offset, end) {
+			res.Aborted = append(res.Aborted, AbortedTxn{a.ProducerID, a.FirstOffset})
+		}
 	}
 	return res, nil
 }

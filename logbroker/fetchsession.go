@@ -166,21 +166,22 @@ func (s *fetchSession) finish(f *fetch) {
 	first := f.req.SessionEpoch == newSessionEpoch
 	n := 0
 	var quiet, served []*fetchPart
-	topics := f.resp.Topics[:0]
+	topics, found := f.resp.Topics[:0], f.found[:0]
 	for _, t := range f.resp.Topics {
 		kept := t.Partitions[:0]
 		for _, rp := range t.Partitions {
-			p := f.parts[n]
+			p, inFile := f.parts[n], f.found[n]
 			n++
-			news := rp.ErrorCode != 0 || len(rp.RecordBatches) > 0 || rp.DivergingEpoch.EndOffset >= 0 || rp.HighWatermark != p.high || rp.LogStartOffset != p.start
+			records := len(rp.RecordBatches) > 0 || inFile.Size() > 0
+			news := rp.ErrorCode != 0 || records || rp.DivergingEpoch.EndOffset >= 0 || rp.HighWatermark != p.high || rp.LogStartOffset != p.start
 			p.high, p.start = rp.HighWatermark, rp.LogStartOffset
 			if rp.ErrorCode != 0 {
 				p.high = -2 // told again until it is over
 			}
 			if news || first {
-				kept = append(kept, rp)
+				kept, found = append(kept, rp), append(found, inFile)
 			}
-			if len(rp.RecordBatches) > 0 {
+			if records {
 				served = append(served, p)
 			} else {
 				quiet = append(quiet, p)
@@ -190,7 +191,7 @@ func (s *fetchSession) finish(f *fetch) {
 			topics = append(topics, t)
 		}
 	}
-	f.resp.Topics = topics
+	f.resp.Topics, f.found = topics, found
 	if len(served) > 0 && len(quiet) > 0 {
 		s.parts = append(quiet, served...)
 	}

@@ -12,11 +12,11 @@ const (
 	// is taken as more comes, so that a length alone costs nothing.
 	firstChunk = 64 << 10
 	// maxPooledFrame is the largest frame that is kept for the next.
-	maxPooledFrame = 4 << 20
+	maxPooledFrame = 32 << 20
 )
 
-// frames are buffers of requests that have been answered. Without them every
-// batch of records costs a collection of garbage soon.
+// frames are buffers of requests that have been answered, and of answers that were
+// sent. Without them every batch of records costs a collection of garbage soon.
 type frames struct{ pool sync.Pool }
 
 // get returns an empty buffer.

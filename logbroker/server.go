@@ -67,16 +67,6 @@ func (b *Broker) addConn(c net.Conn, l *listener) bool {
 	return true
 }
 
-// pending is an answer that is due in its turn; ready holds it. One with raw is
-// bytes without a header.
-type pending struct {
-	correlation int32
-	flexible    bool
-	raw         []byte
-	isRaw       bool
-	ready       chan kmsg.Response // capacity 1: an answer never waits for the writer
-}
-
 // serveConn reads requests, handles them in order, and writes their answers in
 // that order. At most Limits.Pipelined wait at a time.
 func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
@@ -86,26 +76,26 @@ func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
 		_ = raw.Close()
 		return
 	}
-	queue := make(chan *pending, b.cfg.Limits.Pipelined)
 	closed := make(chan struct{})
 	var once sync.Once
 	end := func() { once.Do(func() { _ = c.Close(); close(closed) }) }
+	answers := newAnswers(b, c, closed)
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		defer end()
-		b.writeAnswers(c, queue, closed)
+		answers.run()
 	})
 	conn := &Conn{Host: "/" + host, listener: l, principal: principal}
 	conn.onFail = func(err error) {
 		b.logEnd(c.RemoteAddr().String(), conn.ClientID, err)
 		end()
 	}
-	err = b.readRequests(c, conn, queue, closed)
+	err = b.readRequests(c, conn, answers)
 	b.logEnd(c.RemoteAddr().String(), conn.ClientID, err)
+	answers.finish()
 	if goodbye := (*errGoodbye)(nil); !errors.As(err, &goodbye) {
 		end()
 	}
-	close(queue)
 	writer.Wait()
 }
 
@@ -131,7 +121,7 @@ func (b *Broker) logEnd(address, clientID string, err error) {
 	}
 }
 
-func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, closed <-chan struct{}) error {
+func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 	r := bufio.NewReaderSize(c, readBufferSize)
 	authenticateBy := time.Now().Add(handshakeTimeout)
 	var size [4]byte
@@ -145,7 +135,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, clo
 		if _, err := io.ReadFull(r, size[:]); err != nil {
 			return err
 		}
-		if err := conn.wait(b.now, closed); err != nil {
+		if err := conn.wait(b.now, answers.closed); err != nil {
 			return err
 		}
 		rest := time.Now().Add(frameTimeout)
@@ -165,7 +155,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, queue chan<- *pending, clo
 		if err != nil {
 			return err
 		}
-		if err := b.serveFrame(conn, frame, queue, closed); err != nil {
+		if err := b.serveFrame(conn, frame, answers, more(r)); err != nil {
 			return err
 		}
 	}
@@ -218,9 +208,9 @@ func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange boo
 }
 
 // serveFrame decodes one request and hands it on.
-func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, closed <-chan struct{}) error {
+func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more bool) error {
 	if conn.auth.raw {
-		return b.serveRaw(conn, frame, queue, closed)
+		return b.serveRaw(conn, frame, answers)
 	}
 	req, p, clientID, err := b.decode(frame)
 	if err != nil {
@@ -228,9 +218,6 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, clo
 	}
 	if clientID != nil {
 		conn.ClientID = (*clientID)[:min(len(*clientID), maxClientID)]
-	}
-	if err := enqueue(queue, p, closed); err != nil {
-		return err
 	}
 	start := b.now()
 	b.Handle(conn, req, func(resp kmsg.Response) {
@@ -240,23 +227,26 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, queue chan<- *pending, clo
 		}
 		p.ready <- resp
 	})
+	if err := answers.give(p, more && !conn.auth.failed); err != nil {
+		return err
+	}
 	if conn.auth.failed {
 		return &errGoodbye{refusef("authentication failed")}
 	}
 	return nil
 }
 
-func enqueue(queue chan<- *pending, p *pending, closed <-chan struct{}) error {
-	select {
-	case queue <- p:
-		return nil
-	case <-closed:
-		return net.ErrClosed
+// more tells whether another whole request has been read.
+func more(r *bufio.Reader) bool {
+	if r.Buffered() < 4 {
+		return false
 	}
+	size, _ := r.Peek(4) // that many are there
+	return int64(binary.BigEndian.Uint32(size))+4 <= int64(r.Buffered())
 }
 
 // serveRaw takes a message of an authentication that comes without a request.
-func (b *Broker) serveRaw(conn *Conn, frame []byte, queue chan<- *pending, closed <-chan struct{}) error {
+func (b *Broker) serveRaw(conn *Conn, frame []byte, answers *answers) error {
 	answer, err := b.authenticate(conn, frame)
 	if err != nil {
 		return refusef("authentication failed")
@@ -264,7 +254,7 @@ func (b *Broker) serveRaw(conn *Conn, frame []byte, queue chan<- *pending, close
 	conn.auth.raw = !conn.auth.done
 	p := &pending{isRaw: true, raw: answer, ready: make(chan kmsg.Response, 1)}
 	p.ready <- nil
-	return enqueue(queue, p, closed)
+	return answers.give(p, false)
 }
 
 // decode reads header and body of a request. The body is walked over first: see
@@ -308,54 +298,4 @@ func (b *Broker) decode(frame []byte) (kmsg.Request, *pending, *string, error) {
 	// The header of an answer to ApiVersions is never flexible (KIP-511).
 	p.flexible = req.IsFlexible() && key != int16(kmsg.ApiVersions)
 	return req, p, clientID, nil
-}
-
-// writeAnswers writes answers as they become ready, in the order of their
-// requests. A nil answer is none.
-func (b *Broker) writeAnswers(c net.Conn, queue <-chan *pending, closed <-chan struct{}) {
-	w := bufio.NewWriterSize(c, readBufferSize)
-	var head []byte
-	for p := range queue {
-		var resp kmsg.Response
-		select {
-		case resp = <-p.ready:
-		default:
-			// What is written must not wait for an answer that is not there yet.
-			if err := w.Flush(); err != nil {
-				return
-			}
-			select {
-			case resp = <-p.ready:
-			case <-closed:
-				return
-			case <-b.run.stop:
-				return
-			}
-		}
-		if resp == nil && !p.isRaw {
-			continue
-		}
-		head = append(head[:0], 0, 0, 0, 0)
-		frame := append(head, p.raw...)
-		if !p.isRaw {
-			frame = binary.BigEndian.AppendUint32(frame, uint32(p.correlation))
-			if p.flexible {
-				frame = append(frame, 0)
-			}
-			frame = resp.AppendTo(frame)
-		}
-		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
-		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := w.Write(frame); err != nil {
-			return
-		}
-		if len(queue) == 0 {
-			if err := w.Flush(); err != nil {
-				return
-			}
-		}
-		if cap(frame) <= 1<<20 {
-			head = frame
-		}
-	}
 }

@@ -51,7 +51,7 @@ func (c *Conn) throttle(resp kmsg.Response, wait time.Duration, now time.Time) {
 }
 
 func fetchedBytes(resp kmsg.Response) (n int) {
-	f, ok := resp.(*kmsg.FetchResponse)
+	f, ok := resp.(*fetchAnswer)
 	if !ok {
 		return 0
 	}
@@ -59,6 +59,9 @@ func fetchedBytes(resp kmsg.Response) (n int) {
 		for j := range f.Topics[i].Partitions {
 			n += len(f.Topics[i].Partitions[j].RecordBatches)
 		}
+	}
+	for _, r := range f.ranges {
+		n += r.Size()
 	}
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,11 @@ var fsyncPolicies = map[string]logbroker.FsyncPolicy{
 	"always": logbroker.FsyncAlways, "interval": logbroker.FsyncInterval, "os": logbroker.FsyncOS,
 }
 
+// heapFloor is memory that is never touched, and so costs none: garbage is collected
+// when the heap has doubled, and that of an idle broker is so small that a few
+// requests double it.
+const heapFloor = 16 << 20
+
 func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	var faults []error
 	if f.data == "" {
@@ -69,6 +75,8 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	if err := errors.Join(append(faults, err, err2)...); err != nil {
 		return inputError(err)
 	}
+	floor := make([]byte, heapFloor)
+	defer runtime.KeepAlive(floor)
 	stopProfile, err := profileTo(f.profile)
 	if err != nil {
 		return err

@@ -100,16 +100,17 @@ func (s *segment) letGo(from, to int64) {
 	}
 	s.files.RLock()
 	defer s.files.RUnlock()
-	file := s.file
 	if s.closed {
 		return
 	}
+	file := s.file
 	if file == nil {
-		var err error
-		if file, err = s.dir.fs.Open(s.path()); err != nil {
+		opened, err := s.dir.fs.Open(s.path())
+		if err != nil {
 			return
 		}
-		defer file.Close()
+		defer opened.Close()
+		file = share(opened)
 	}
 	if fd := file.Fd(); fd != vfs.InvalidFd {
 		dontNeed(fd, from, to-from)

@@ -38,7 +38,7 @@ type segment struct {
 	// files guards file and closed: held for reading during a read, for
 	// writing to open or close.
 	files  sync.RWMutex
-	file   vfs.File
+	file   *sharedFile
 	closed bool
 
 	// lookup guards what follows. No file of an active segment is touched
@@ -77,16 +77,17 @@ func (s *segment) open(writable bool) error {
 	if s.file != nil {
 		return nil
 	}
+	var file vfs.File
 	var err error
 	if writable {
-		s.file, err = s.dir.fs.OpenReadWrite(s.path(), writeCategory)
+		file, err = s.dir.fs.OpenReadWrite(s.path(), writeCategory)
 	} else {
-		s.file, err = s.dir.fs.Open(s.path())
+		file, err = s.dir.fs.Open(s.path())
 	}
 	if err != nil {
-		s.file = nil
 		return fmt.Errorf("commitlog: %w", err)
 	}
+	s.file = share(file)
 	return nil
 }
 
@@ -105,20 +106,12 @@ func (s *segment) close() error {
 
 // ReadAt fills p from position. The file is opened if need be.
 func (s *segment) ReadAt(p []byte, position int64) (int, error) {
-	s.files.RLock()
-	for s.file == nil {
-		s.files.RUnlock()
-		if err := s.open(false); err != nil {
-			return 0, err
-		}
-		s.files.RLock()
-		if s.closed {
-			s.files.RUnlock()
-			return 0, ErrClosed
-		}
+	file, err := s.hold()
+	if err != nil {
+		return 0, err
 	}
-	defer s.files.RUnlock()
-	n, err := s.file.ReadAt(p, position)
+	defer file.Close() // of a file that was read: only its segment's Close tells
+	n, err := file.ReadAt(p, position)
 	if n == len(p) {
 		return n, nil
 	}

@@ -152,7 +152,7 @@ func (l *Log) swapIn(group []*segment, n *newFile, sl seal) error {
 	}
 	// The file has its name before anybody can close and open it again.
 	s.files.Lock()
-	s.file = file
+	s.file = share(file)
 	next := slices.Concat(segs[:at], []*segment{s}, segs[at+len(group):])
 	l.segments.Store(&next)
 	for _, old := range group {

@@ -1,0 +1,187 @@
+package logbroker
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+// minSent is the least that is sent from a file as it is. What is less is copied,
+// which takes fewer calls.
+const minSent = 32 << 10
+
+// fetchAnswer is the answer to a fetch of a TCP client: some of the records are
+// still in files, from where they are sent.
+type fetchAnswer struct {
+	*kmsg.FetchResponse
+	// ranges are those of the partitions, in the order of the response; one with
+	// RecordBatches has an empty range.
+	ranges []commitlog.Range
+	buf    []byte // where RecordBatches lie, or most of them
+}
+
+// cut is a place in an encoded answer into which records go.
+type cut struct {
+	at      int
+	records []byte
+	section *commitlog.Section // of size bytes, if records is nil
+	size    int
+}
+
+// appendTo encodes the answer without its records, and says where they go. It
+// writes what FetchResponse.AppendTo would, of the fields that a broker sets.
+func (f *fetchAnswer) appendTo(dst []byte) ([]byte, []cut) {
+	v, flexible := f.Version, f.Version >= 12
+	dst = kbin.AppendInt32(dst, f.ThrottleMillis)
+	if v >= 7 {
+		dst = kbin.AppendInt16(dst, f.ErrorCode)
+		dst = kbin.AppendInt32(dst, f.SessionID)
+	}
+	dst = appendCount(dst, flexible, len(f.Topics))
+	cuts := make([]cut, 0, len(f.ranges))
+	n := 0
+	for i := range f.Topics {
+		t := &f.Topics[i]
+		switch {
+		case v >= 13:
+			dst = kbin.AppendUuid(dst, t.TopicID)
+		case flexible:
+			dst = kbin.AppendCompactString(dst, t.Topic)
+		default:
+			dst = kbin.AppendString(dst, t.Topic)
+		}
+		dst = appendCount(dst, flexible, len(t.Partitions))
+		for j := range t.Partitions {
+			c := cut{records: t.Partitions[j].RecordBatches, size: len(t.Partitions[j].RecordBatches)}
+			if r := f.ranges[n]; r.Size() > 0 {
+				// One that is gone by now is empty: the client asks again, and is told.
+				if section, err := r.Open(); err == nil {
+					c = cut{section: section, size: r.Size()}
+				}
+			}
+			n++
+			dst = appendFetched(dst, v, &t.Partitions[j], c.size)
+			c.at = len(dst)
+			cuts = append(cuts, c)
+			if flexible {
+				dst = appendDiverging(dst, &t.Partitions[j].DivergingEpoch)
+			}
+		}
+		if flexible {
+			dst = append(dst, 0) // no tags
+		}
+	}
+	if flexible {
+		dst = append(dst, 0)
+	}
+	return dst, cuts
+}
+
+func appendCount(dst []byte, flexible bool, n int) []byte {
+	if flexible {
+		return kbin.AppendCompactArrayLen(dst, n)
+	}
+	return kbin.AppendArrayLen(dst, n)
+}
+
+// appendFetched encodes a partition up to its records, of which there are size
+// bytes.
+func appendFetched(dst []byte, version int16, p *kmsg.FetchResponseTopicPartition, size int) []byte {
+	flexible := version >= 12
+	dst = kbin.AppendInt32(dst, p.Partition)
+	dst = kbin.AppendInt16(dst, p.ErrorCode)
+	dst = kbin.AppendInt64(dst, p.HighWatermark)
+	dst = kbin.AppendInt64(dst, p.LastStableOffset)
+	if version >= 5 {
+		dst = kbin.AppendInt64(dst, p.LogStartOffset)
+	}
+	if flexible {
+		dst = kbin.AppendCompactNullableArrayLen(dst, len(p.AbortedTransactions), p.AbortedTransactions == nil)
+	} else {
+		dst = kbin.AppendNullableArrayLen(dst, len(p.AbortedTransactions), p.AbortedTransactions == nil)
+	}
+	for _, a := range p.AbortedTransactions {
+		dst = kbin.AppendInt64(dst, a.ProducerID)
+		dst = kbin.AppendInt64(dst, a.FirstOffset)
+		if flexible {
+			dst = append(dst, 0)
+		}
+	}
+	if version >= 11 {
+		dst = kbin.AppendInt32(dst, p.PreferredReadReplica)
+	}
+	if flexible {
+		return kbin.AppendUvarint(dst, uint32(size)+1)
+	}
+	return kbin.AppendInt32(dst, int32(size))
+}
+
+// appendDiverging encodes the tags of a partition: where its log diverges from the
+// client's (KIP-595), if it does.
+func appendDiverging(dst []byte, d *kmsg.FetchResponseTopicPartitionDivergingEpoch) []byte {
+	if d.Epoch == -1 && d.EndOffset == -1 {
+		return append(dst, 0)
+	}
+	dst = append(dst, 1, 0, 4+8+1) // one tag, the first, and its length
+	dst = kbin.AppendInt32(dst, d.Epoch)
+	dst = kbin.AppendInt64(dst, d.EndOffset)
+	return append(dst, 0)
+}
+
+// write sends the answer. head has place for the length of the frame, and holds its
+// header; it is returned to be used again.
+func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte) ([]byte, error) {
+	frame, cuts := f.appendTo(head)
+	defer func() {
+		for _, cut := range cuts {
+			if cut.section != nil {
+				_ = cut.section.Close() // of a file that was read
+			}
+		}
+	}()
+	size := len(frame) - 4
+	for _, cut := range cuts {
+		size += cut.size
+	}
+	binary.BigEndian.PutUint32(frame, uint32(size))
+	from := 0
+	for _, cut := range cuts {
+		if cut.size == 0 {
+			continue
+		}
+		if _, err := w.Write(frame[from:cut.at]); err != nil {
+			return frame, err
+		}
+		from = cut.at
+		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if err := cut.write(c, w); err != nil {
+			return frame, err
+		}
+	}
+	_, err := w.Write(frame[from:])
+	return frame, err
+}
+
+func (u *cut) write(c net.Conn, w *bufio.Writer) error {
+	if u.section == nil {
+		_, err := w.Write(u.records)
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	err := sendFile(c, u.section, u.size)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	_, err = io.Copy(c, u.section.Reader())
+	return err
+}

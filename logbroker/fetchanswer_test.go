@@ -1,0 +1,138 @@
+package logbroker
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"pgregory.net/rapid"
+
+	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+// An answer to a fetch has the same bytes whether its records come from memory or
+// from a file: those that the protocol library writes, in every version.
+func TestFetchAnswerIsEncodedAsTheLibraryDoes(t *testing.T) {
+	log, err := commitlog.Open(commitlog.Config{FS: vfs.Default, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for i := range 40 {
+		var b recordbatch.Builder
+		b.Append(int64(i), []byte("key"), bytes.Repeat([]byte{byte(i)}, 2000), nil)
+		batch := b.Batch()
+		batch.SetCRC()
+		if _, err := log.Append(batch, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	served := kmsg.NewPtrFetchResponse().MaxVersion()
+	rapid.Check(t, func(rt *rapid.T) {
+		whole, lean := kmsg.NewPtrFetchResponse(), kmsg.NewPtrFetchResponse()
+		var ranges []commitlog.Range
+		version := int16(rapid.IntRange(4, int(served)).Draw(rt, "version"))
+		whole.Version, whole.ThrottleMillis, whole.SessionID = version, rapid.Int32().Draw(rt, "throttle"), rapid.Int32().Draw(rt, "session")
+		whole.ErrorCode = rapid.Int16().Draw(rt, "error")
+		*lean = *whole
+		lean.Topics = nil
+		for range rapid.IntRange(0, 3).Draw(rt, "topics") {
+			topic := kmsg.NewFetchResponseTopic()
+			topic.Topic, topic.TopicID[3] = rapid.StringN(1, 20, 200).Draw(rt, "name"), rapid.Byte().Draw(rt, "id")
+			bare := topic
+			for range rapid.IntRange(0, 4).Draw(rt, "partitions") {
+				p, r := drawPartition(rt, log)
+				topic.Partitions = append(topic.Partitions, p)
+				if r.Size() > 0 {
+					p.RecordBatches = nil
+				}
+				bare.Partitions, ranges = append(bare.Partitions, p), append(ranges, r)
+			}
+			whole.Topics, lean.Topics = append(whole.Topics, topic), append(lean.Topics, bare)
+		}
+		body := whole.AppendTo([]byte("head"))
+		want := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+		if got := overTCP(t, &fetchAnswer{FetchResponse: lean, ranges: ranges}); !bytes.Equal(got, want) {
+			rt.Fatalf("version %d: %d bytes, the library writes %d", version, len(got), len(want))
+		}
+	})
+}
+
+// drawPartition draws what a partition may answer, with the range that its records
+// come from, if they are in a file.
+func drawPartition(rt *rapid.T, log *commitlog.Log) (kmsg.FetchResponseTopicPartition, commitlog.Range) {
+	p := kmsg.NewFetchResponseTopicPartition()
+	p.Partition, p.ErrorCode = rapid.Int32().Draw(rt, "partition"), rapid.Int16().Draw(rt, "code")
+	p.HighWatermark, p.LastStableOffset, p.LogStartOffset = rapid.Int64().Draw(rt, "high"), rapid.Int64().Draw(rt, "stable"), rapid.Int64().Draw(rt, "start")
+	p.PreferredReadReplica = rapid.Int32().Draw(rt, "replica")
+	for range rapid.IntRange(0, 2).Draw(rt, "aborted") {
+		a := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
+		a.ProducerID, a.FirstOffset = rapid.Int64().Draw(rt, "pid"), rapid.Int64().Draw(rt, "first")
+		p.AbortedTransactions = append(p.AbortedTransactions, a)
+	}
+	if rapid.Bool().Draw(rt, "diverges") {
+		p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = rapid.Int32().Draw(rt, "epoch"), rapid.Int64().Draw(rt, "end")
+	}
+	switch rapid.IntRange(0, 2).Draw(rt, "records") {
+	case 0:
+		p.RecordBatches = []byte{}
+	case 1:
+		p.RecordBatches = rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(rt, "bytes")
+	default:
+		offset := rapid.Int64Range(0, 20).Draw(rt, "offset")
+		r, ok := log.Locate(offset, log.End(), 1<<20, 1)
+		if !ok {
+			rt.Fatal("nothing located")
+		}
+		section, err := r.Open()
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer section.Close()
+		if p.RecordBatches, err = io.ReadAll(section.Reader()); err != nil {
+			rt.Fatal(err)
+		}
+		return p, r
+	}
+	return p, commitlog.Range{}
+}
+
+// overTCP writes an answer to a TCP connection and returns what came.
+func overTCP(t *testing.T, f *fetchAnswer) []byte {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	came := make(chan []byte, 1)
+	go func() {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			came <- nil
+			return
+		}
+		defer c.Close()
+		b, _ := io.ReadAll(c) // what is missing is seen
+		came <- b
+	}()
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriter(c)
+	if _, err := f.write(c, w, []byte("\x00\x00\x00\x00head")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	return <-came
+}

@@ -1,0 +1,12 @@
+//go:build !linux
+
+package logbroker
+
+import (
+	"errors"
+	"net"
+
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+func sendFile(net.Conn, *commitlog.Section, int) error { return errors.ErrUnsupported }
