@@ -166,6 +166,7 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (c
 	if err := b.space.forRecords(len(batch)); err != nil {
 		return commitlog.AppendResult{}, err
 	}
+	defer b.checkpoints.wrote(b, len(batch))
 	if !batch.IsTransactional() {
 		return p.log.Append(batch, nil)
 	}

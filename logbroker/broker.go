@@ -15,10 +15,6 @@ import (
 	"github.com/levada/levada/logbroker/meta"
 )
 
-// maxSyncs is how many logs are synced at once. More do not make a disk
-// faster, and each holds a thread.
-const maxSyncs = 32
-
 // errClosed is what waits on a broker that ends is told.
 var errClosed = errors.New("logbroker: the broker is closed")
 
@@ -43,6 +39,8 @@ type Broker struct {
 	guards        map[int16]guard // not changed after Open
 	timers        timers
 	cleaner       cleaner
+	syncer        syncer
+	checkpoints   checkpoints
 	frames        frames
 	run           running
 }
@@ -54,7 +52,6 @@ type running struct {
 	stop   chan struct{}
 	closed atomic.Bool
 	failed atomic.Pointer[error]
-	syncs  chan struct{} // slots
 	// nextRefusal is when a refused request may be logged again, ns since 1970.
 	nextRefusal atomic.Int64
 	mu          sync.Mutex // guards what follows
@@ -88,7 +85,7 @@ func (b *Broker) Close() error {
 		batch.PutSystem(sysClean, []byte{1})
 		err = b.meta.Commit(batch, true)
 	}
-	return errors.Join(err, b.meta.Close(), b.dir.Close())
+	return errors.Join(err, b.syncer.close(), b.meta.Close(), b.dir.Close())
 }
 
 // Kill ends the broker as a SIGKILL would: what the operating system has stays,
@@ -106,7 +103,7 @@ func (b *Broker) Kill() {
 			errs = append(errs, p.log.Close())
 		}
 	})
-	errs = append(errs, b.meta.Close(), b.dir.Close())
+	errs = append(errs, b.syncer.close(), b.meta.Close(), b.dir.Close())
 	if err := errors.Join(errs...); err != nil {
 		b.log.Debug("killed", "error", err)
 	}
@@ -180,11 +177,7 @@ func (b *Broker) spawn(fn func()) {
 // failed sync left in the page cache is unknown, and trying again would hide
 // that.
 func (b *Broker) syncLog(p *partition) error {
-	if !b.cfg.Synchronous {
-		b.run.syncs <- struct{}{}
-		defer func() { <-b.run.syncs }()
-	}
-	err := p.log.Sync()
+	err := b.syncer.sync(p.log)
 	if p.gone.Load() {
 		return kerr.UnknownTopicOrPartition
 	}

@@ -116,6 +116,9 @@ type Limits struct {
 	// was written or read longest ago is let go, and read from the disk when it
 	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
 	CacheBytes int64
+	// RecoveryBytes is about how much of the logs a start after a crash has to read:
+	// past it checkpoints are written. Default 256 MiB.
+	RecoveryBytes int64
 	// CompactionBytes is the memory for the keys of the log that is being
 	// compacted, 24 bytes a key. Default 16 MiB.
 	CompactionBytes int64
@@ -167,6 +170,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.Partitions, 20000)
 	orDefault(&l.Transactions, 100000)
 	orDefault(&l.CacheBytes, 1<<30)
+	orDefault(&l.RecoveryBytes, 256<<20)
 	orDefault(&l.CompactionBytes, 16<<20)
 	orDefault(&l.FreeBytes, 64<<20)
 	return c, errors.Join(faults...)

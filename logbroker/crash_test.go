@@ -135,6 +135,7 @@ func (s *sim) open() {
 	b, err := Open(Config{
 		Dir: "data", FS: errorfs.Wrap(below, hook), Now: func() time.Time { return s.now }, Synchronous: true,
 		BootID: func() string { return fmt.Sprint("boot-", s.boot) }, SegmentBytes: 2000, faults: s.plant,
+		Limits: Limits{RecoveryBytes: 700},
 	})
 	if err != nil {
 		s.t.Fatalf("open: %v", err)

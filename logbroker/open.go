@@ -42,7 +42,6 @@ func Open(cfg Config) (*Broker, error) {
 	b := &Broker{cfg: cfg, log: cfg.Logger, gate: newGateFS(cfg.FS), handlers: map[int16]served{}}
 	b.run.wakeUp = make(chan struct{}, 1)
 	b.run.stop = make(chan struct{})
-	b.run.syncs = make(chan struct{}, maxSyncs)
 	b.run.listener, b.run.conns = map[net.Listener]struct{}{}, map[net.Conn]struct{}{}
 	b.run.hosts, b.guards = map[string]int{}, guards()
 	b.timers.wake = b.wake
@@ -61,6 +60,10 @@ func Open(cfg Config) (*Broker, error) {
 	b.meta, err = meta.Open(meta.Config{FS: b.gate, Dir: b.dir.Join(metaDir), Logger: b.log, OnFatal: b.fatal})
 	if err != nil {
 		return nil, errors.Join(err, b.dir.Close())
+	}
+	if err := b.syncer.open(b); err != nil {
+		b.Kill()
+		return nil, err
 	}
 	if err := b.recover(); err != nil {
 		b.Kill()

@@ -159,10 +159,8 @@ func (s *topicSet) open(st start) error {
 // storage error, the others work.
 func (s *topicSet) openTopic(row meta.Topic, starts map[meta.Partition]int64, st start) *topic {
 	t := &topic{name: row.Name, id: row.ID}
-	parts := make([]*partition, 0, row.Partitions)
-	for i := range row.Partitions {
-		parts = append(parts, s.openPartition(t, row, i, starts, st))
-	}
+	parts := make([]*partition, row.Partitions)
+	s.b.parallel(len(parts), func(i int) { parts[i] = s.openPartition(t, row, int32(i), starts, st) })
 	t.partitions.Store(&parts)
 	t.setConfigs(s.b, row.Configs)
 	return t

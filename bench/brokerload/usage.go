@@ -47,3 +47,14 @@ func UsageOf(pid int) (Usage, error) {
 	}
 	return Usage{CPU: time.Duration(n[0]+n[1]) * clockTick, RSS: n[2] * int64(os.Getpagesize())}, nil
 }
+
+// ReadBytes is what a process has read so far, from files and connections.
+func ReadBytes(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	_, err = fmt.Sscanf(string(b), "rchar: %d", &n)
+	return n, err
+}

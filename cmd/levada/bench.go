@@ -65,7 +65,7 @@ func (a *app) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a CPU profile of the process that runs the topology")
 	c.Flags().StringVar(&f.childOf, "child", "", "")
 	_ = c.Flags().MarkHidden("child")
-	c.AddCommand(a.benchProduceCommand(), a.benchConsumeCommand(), a.benchLatencyCommand(), a.benchCompareCommand())
+	c.AddCommand(a.benchProduceCommand(), a.benchConsumeCommand(), a.benchLatencyCommand(), a.benchStartCommand(), a.benchCompareCommand())
 	return c
 }
 

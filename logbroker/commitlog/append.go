@@ -255,6 +255,51 @@ func (l *Log) Sync() error {
 	return l.syncActive()
 }
 
+// Syncing is a sync of the log that is done by other means than its own.
+type Syncing struct {
+	l    *Log
+	seg  *segment
+	end  int64
+	size int64
+}
+
+// BeginSync begins a sync that the caller does: of the whole file system, for many
+// logs at once. It returns nil if another sync is under way, or nothing is to be
+// synced. Until End or Cancel no other sync of the log begins.
+func (l *Log) BeginSync() *Syncing {
+	if !l.syncing.TryLock() {
+		return nil
+	}
+	end := l.end.Load()
+	if l.usable() != nil || end == l.syncedEnd.Load() {
+		l.syncing.Unlock()
+		return nil
+	}
+	seg := l.active()
+	return &Syncing{l, seg, end, seg.size.Load()}
+}
+
+// End takes note that all that was appended before BeginSync is durable, or, as
+// with Sync, that the log has failed for good.
+func (s *Syncing) End(err error) error {
+	defer s.l.syncing.Unlock()
+	if err != nil {
+		return s.l.fail(fmt.Errorf("%s: %w", s.seg.path(), err))
+	}
+	s.l.synced(s.seg, s.end, s.size)
+	return nil
+}
+
+// Cancel ends a sync that was not done.
+func (s *Syncing) Cancel() { s.l.syncing.Unlock() }
+
+// synced takes note of what is durable. syncing is held.
+func (l *Log) synced(seg *segment, end, size int64) {
+	l.syncedEnd.Store(end)
+	l.writeMark(end)
+	l.cfg.Cache.written(seg, size, false)
+}
+
 // syncActive syncs the active segment; the sealed ones are. syncing is held.
 func (l *Log) syncActive() error {
 	if err := l.failure(); err != nil {
@@ -269,8 +314,6 @@ func (l *Log) syncActive() error {
 	if err := seg.file.SyncData(); err != nil {
 		return l.fail(fmt.Errorf("%s: %w", seg.path(), err))
 	}
-	l.syncedEnd.Store(end)
-	l.writeMark(end)
-	l.cfg.Cache.written(seg, size, false)
+	l.synced(seg, end, size)
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 const (
 	checkpointHeader = "levada checkpoint 2"
 	maxCheckpoint    = 64 << 20
-	keptSnapshots    = 2
 )
 
 var errCheckpoint = errors.New("checkpoint is damaged")
@@ -70,24 +69,31 @@ func decodeCheckpoint(p []byte) (checkpoint, error) {
 	return c, nil
 }
 
-// saveCheckpoint writes what spares the next start from reading the log again.
-// All below end is synced; the caller holds the locks of appends and syncs. It
-// is derived: a failure costs time at the next start, no data.
-func (l *Log) saveCheckpoint() error {
-	end := l.end.Load()
-	segs := *l.segments.Load()
-	c := checkpoint{end: end}
-	for _, s := range segs {
+// describe makes a checkpoint of the log as it is, and the snapshot that goes with
+// it; the indexes are written. The caller holds the lock of appends.
+func (l *Log) describe() (c checkpoint, snapshot []byte, err error) {
+	c.end = l.end.Load()
+	for _, s := range *l.segments.Load() {
 		if err := s.writeIndex(); err != nil {
-			return err
+			return c, nil, err
 		}
 		ts, offset := s.newestTimestamp()
 		c.segments = append(c.segments, checkpointSegment{s.base, s.size.Load(), ts, offset, s.compactedTo.Load(), s.sums})
 	}
 	l.mu.RLock()
-	snapshot := l.state.encodeSnapshot(end)
-	l.mu.RUnlock()
-	if err := l.dir.writeFile(snapshotName(end), snapshot, true); err != nil {
+	defer l.mu.RUnlock()
+	return c, l.state.encodeSnapshot(c.end), nil
+}
+
+// saveCheckpoint writes what spares the next start from reading the log again.
+// All below end is synced; the caller holds the locks of appends and syncs. It
+// is derived: a failure costs time at the next start, no data.
+func (l *Log) saveCheckpoint() error {
+	c, snapshot, err := l.describe()
+	if err != nil {
+		return err
+	}
+	if err := l.dir.writeFile(snapshotName(c.end), snapshot, true); err != nil {
 		return err
 	}
 	// replaceFile syncs the directory after the rename; the snapshot's name
@@ -98,18 +104,95 @@ func (l *Log) saveCheckpoint() error {
 	if err := l.dir.replaceFile(checkpointFile, c.encode()); err != nil {
 		return err
 	}
-	l.saved = end
-	return l.dropSnapshots()
+	return l.noteSaved(c)
 }
 
-// dropSnapshots keeps the newest ones.
-func (l *Log) dropSnapshots() error {
+// noteSaved remembers what the next start need not read. appends is held.
+func (l *Log) noteSaved(c checkpoint) error {
+	before := l.saved
+	l.saved, l.savedBytes = c.end, c.segments[len(c.segments)-1].sizeBytes
+	return l.dropSnapshots(before)
+}
+
+// Checkpoint is one of a log that goes on, in three steps: BeginCheckpoint writes
+// it beside the one there is, then it is made durable, for many logs at once where
+// the file system can, and Finish puts it in its place. Forgotten after any step,
+// it has done nothing.
+type Checkpoint struct {
+	l        *Log
+	is       checkpoint
+	segments *[]*segment
+}
+
+// BeginCheckpoint begins a checkpoint if at least so many bytes of the log would
+// have to be read by a start after a crash; otherwise it returns nil.
+func (l *Log) BeginCheckpoint(least int64) (*Checkpoint, error) {
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	if l.usable() != nil || l.swapping || l.active().size.Load()-l.savedBytes < least {
+		return nil, nil
+	}
+	c, snapshot, err := l.describe()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.dir.writeFile(snapshotName(c.end), snapshot, false); err != nil {
+		return nil, err
+	}
+	if err := l.dir.writeFile(nextCheckpoint, c.encode(), false); err != nil {
+		return nil, err
+	}
+	return &Checkpoint{l, c, l.segments.Load()}, nil
+}
+
+// Sync makes the checkpoint durable, and the log up to it, where the caller cannot
+// do so for the whole file system.
+func (c *Checkpoint) Sync() error {
+	if err := c.l.Sync(); err != nil {
+		return err
+	}
+	for _, name := range []string{snapshotName(c.is.end), nextCheckpoint} {
+		f, err := c.l.dir.fs.Open(c.l.dir.join(name))
+		if isNotExist(err) {
+			return nil // a newer one was written, which Finish notices
+		}
+		if err != nil {
+			return fmt.Errorf("commitlog: %w", err)
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return fmt.Errorf("commitlog: %s: %w", name, err)
+		}
+	}
+	return c.l.dir.sync()
+}
+
+// Finish puts a durable checkpoint in its place, unless the segments have changed
+// meanwhile, for which a newer one was written. The snapshot before it is kept: it
+// is needed until the new name is durable, which is so before the next one is.
+func (c *Checkpoint) Finish() error {
+	l := c.l
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	if l.usable() != nil || l.segments.Load() != c.segments || l.saved > c.is.end {
+		return l.dir.remove(nextCheckpoint)
+	}
+	if err := l.dir.fs.Rename(l.dir.join(nextCheckpoint), l.dir.join(checkpointFile)); err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	return l.noteSaved(c.is)
+}
+
+// dropSnapshots keeps that of the checkpoint and that of the one before.
+func (l *Log) dropSnapshots(before int64) error {
 	have, err := l.dir.list()
 	if err != nil {
 		return err
 	}
-	for i := 0; i < len(have.snapshots)-keptSnapshots; i++ {
-		if err := l.dir.remove(snapshotName(have.snapshots[i])); err != nil {
+	for _, end := range have.snapshots {
+		if end == l.saved || end == before {
+			continue
+		}
+		if err := l.dir.remove(snapshotName(end)); err != nil {
 			return err
 		}
 	}

@@ -68,8 +68,10 @@ func (s *crashSim) newProducers() {
 func (s *crashSim) step() {
 	s.t.Helper()
 	switch n := s.rng.IntN(100); {
-	case n < 65:
+	case n < 60:
 		s.append()
+	case n < 65:
+		s.checkpoint()
 	case n < 75:
 		s.marker()
 	case n < 95:
@@ -92,6 +94,30 @@ func (s *crashSim) step() {
 	}
 	if s.log.SyncedEnd() > s.synced {
 		s.synced = s.log.SyncedEnd() // a roll synced
+	}
+}
+
+// checkpoint goes as far as chance will have it, while the log goes on.
+func (s *crashSim) checkpoint() {
+	s.t.Helper()
+	c, err := s.log.BeginCheckpoint(s.rng.Int64N(2000))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for step := range s.rng.IntN(3) {
+		for range s.rng.IntN(8) {
+			s.append()
+		}
+		switch {
+		case c == nil:
+		case step == 0:
+			err = c.Sync()
+		default:
+			err = c.Finish()
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	cutSuffix       = ".cut"     // a copy that is not finished
 	compactSuffix   = ".compact" // a compacted segment that is not in its place
 	checkpointFile  = "levada-checkpoint"
+	nextCheckpoint  = checkpointFile + ".next" + cutSuffix
 	markFile        = "levada-synced"
 	swapFile        = "levada-swap"
 )

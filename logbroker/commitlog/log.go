@@ -44,7 +44,9 @@ type Log struct {
 	hints  hints
 	awake  awakeList
 	damage damageList
-	saved  int64 // end of the log as the checkpoint has it; under appends
+	// saved is the end of the log as the checkpoint has it, and savedBytes the
+	// size of the active segment there; under appends.
+	saved, savedBytes int64
 	// swapping: the checkpoint is older than the last swap, whose decision is
 	// still there; under appends.
 	swapping bool

@@ -42,6 +42,8 @@ type recovery struct {
 	from     int // the first segment to read
 	fromByte int64
 	end      int64 // of what was read so far
+	saved    int64 // end of the log as the checkpoint has it
+	read     int64 // bytes that no checkpoint vouched for
 	created  bool  // the log is new
 	swap     *swap // a decision that was made and may not be carried out
 	changed  bool  // there is more, or less, than the checkpoint says
@@ -121,6 +123,7 @@ func (r *recovery) missing(offset int64, why string) error {
 func (r *recovery) trustCheckpoint() error {
 	r.state = newState(r.cfg.MaxProducers)
 	r.end = r.segments[0].base
+	r.saved = r.end
 	data, err := r.dir.readFile(checkpointFile, maxCheckpoint)
 	if isNotExist(err) {
 		return nil
@@ -178,7 +181,7 @@ func (r *recovery) adopt(known []checkpointSegment, end int64) error {
 		s.compactedTo.Store(k.compactedTo)
 		r.from, r.fromByte = i, k.sizeBytes
 	}
-	r.end = end
+	r.end, r.saved = end, end
 	return nil
 }
 
@@ -252,6 +255,7 @@ func (r *recovery) readSegment(s *segment, at int64, last bool) error {
 		index.add(b, position)
 		r.end = b.NextOffset()
 		s.size.Store(w.at)
+		r.read += int64(len(b))
 		r.changed = true
 	}
 	if s.compactedTo.Load() >= 0 {
@@ -454,6 +458,10 @@ func (r *recovery) settleSegment(s *segment, last bool) error {
 	return nil
 }
 
+// worthSaving is how much has to have been read, in bytes, for a checkpoint to be
+// written at once, so that a start after a crash ends soon where there are many logs.
+const worthSaving = 1 << 20
+
 // finish makes the Log.
 func (r *recovery) finish() (*Log, error) {
 	l := &Log{cfg: r.cfg, dir: r.dir, log: r.cfg.Logger, state: r.state}
@@ -474,8 +482,11 @@ func (r *recovery) finish() (*Log, error) {
 	}
 	l.mark = mark
 	l.writeMark(r.end)
-	l.saved = r.end
-	if r.changed {
+	l.saved = r.saved
+	if r.from == len(r.segments)-1 {
+		l.savedBytes = r.fromByte
+	}
+	if r.changed && (r.swap != nil || r.read >= worthSaving) {
 		if err := l.saveCheckpoint(); err != nil {
 			r.log.Warn("checkpoint was not written; the next start reads more", "dir", r.dir.path, "error", err)
 			l.swapping = r.swap != nil

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -209,7 +210,9 @@ func (s *segment) loadIndex() (*sparseIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sumsOf(offsets, times) != s.sums {
+	offsets, ok := summed(offsets, offsetEntrySize, s.sums.offsets)
+	times, ok2 := summed(times, timeEntrySize, s.sums.times)
+	if !ok || !ok2 {
 		return nil, errIndex
 	}
 	x := newIndex(s.base, s.interval)
@@ -217,6 +220,25 @@ func (s *segment) loadIndex() (*sparseIndex, error) {
 		return nil, err
 	}
 	return x, nil
+}
+
+// summed is the beginning of a file of entries that has the given CRC-32C. The file
+// of a segment that grows may be longer than when the checkpoint was written: a
+// newer one was begun.
+func summed(p []byte, entrySize int, sum uint32) ([]byte, bool) {
+	if crc32.Checksum(p, castagnoli) == sum {
+		return p, true
+	}
+	crc := uint32(0)
+	for n := 0; ; n += entrySize {
+		if crc == sum {
+			return p[:n], true
+		}
+		if n+entrySize > len(p) {
+			return nil, false
+		}
+		crc = crc32.Update(crc, castagnoli, p[n:n+entrySize])
+	}
 }
 
 // buildIndex makes the index from the headers of the batches.

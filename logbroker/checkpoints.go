@@ -1,0 +1,112 @@
+package logbroker
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+// minCheckpoint is how much a log must have grown, in bytes, for a checkpoint.
+const minCheckpoint = 64 << 10
+
+// checkpoints bound what a start after a crash has to read.
+type checkpoints struct {
+	since atomic.Int64 // bytes that were written since the last ones
+	busy  atomic.Bool
+}
+
+// wrote counts records, and lets checkpoints be written when there are too many
+// without one.
+func (c *checkpoints) wrote(b *Broker, bytes int) {
+	if c.since.Add(int64(bytes)) < b.cfg.Limits.RecoveryBytes || !c.busy.CompareAndSwap(false, true) {
+		return
+	}
+	c.since.Store(0)
+	b.spawn(func() {
+		defer c.busy.Store(false)
+		if err := b.checkpoint(min(minCheckpoint, b.cfg.Limits.RecoveryBytes)); err != nil && !b.run.closed.Load() {
+			b.log.Warn("checkpoints were not written; a start after a crash reads more", "error", err)
+		}
+	})
+}
+
+// checkpoint writes a checkpoint of every log that has grown by so many bytes. All
+// become durable with one call where the file system has it: one by one they would
+// take several syncs each.
+func (b *Broker) checkpoint(least int64) error {
+	start := b.now()
+	var logs []*commitlog.Log
+	b.topics.each(func(p *partition) {
+		if p.log != nil && !p.gone.Load() {
+			logs = append(logs, p.log)
+		}
+	})
+	begun, errs := make([]*commitlog.Checkpoint, len(logs)), make([]error, len(logs))
+	b.parallel(len(logs), func(i int) {
+		if !b.run.closed.Load() {
+			begun[i], errs[i] = logs[i].BeginCheckpoint(least)
+		}
+	})
+	begun = slices.DeleteFunc(begun, func(c *commitlog.Checkpoint) bool { return c == nil })
+	if len(begun) == 0 {
+		return errors.Join(errs...)
+	}
+	atOnce := false
+	if fd := b.syncer.root.Fd(); fd != vfs.InvalidFd {
+		var err error
+		if atOnce, err = syncFileSystem(fd); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+	}
+	finished := make([]error, len(begun))
+	b.parallel(len(begun), func(i int) {
+		var err error
+		if !atOnce {
+			err = begun[i].Sync()
+		}
+		if err == nil && !b.run.closed.Load() {
+			err = begun[i].Finish()
+		}
+		if errors.Is(err, commitlog.ErrFailed) {
+			b.fatal(err)
+		}
+		finished[i] = err
+	})
+	b.log.Debug("checkpoints were written", "logs", len(begun), "took", b.now().Sub(start))
+	return errors.Join(append(errs, finished...)...)
+}
+
+// maxOpens is how many logs are opened at once, which is a matter of waiting for
+// the disk.
+const maxOpens = 16
+
+// parallel calls fn for 0 to n-1, several at a time unless the broker is
+// Synchronous.
+func (b *Broker) parallel(n int, fn func(i int)) {
+	workers := min(n, maxOpens)
+	if b.cfg.Synchronous {
+		workers = 1
+	}
+	var next atomic.Int64
+	done := make(chan struct{}, workers)
+	for range workers {
+		work := func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				fn(i)
+			}
+			done <- struct{}{}
+		}
+		if workers == 1 {
+			work()
+		} else {
+			go work()
+		}
+	}
+	for range workers {
+		<-done
+	}
+}

@@ -1,0 +1,87 @@
+package commitlog
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A start after a crash reads what no checkpoint vouches for, and nothing else: it
+// does not notice a damage below the checkpoint of a log that goes on, but every
+// one above it.
+func TestCheckpointOfALogThatGoesOn(t *testing.T) {
+	for _, below := range []bool{true, false} {
+		fs := vfs.NewMem()
+		cfg := testConfig(fs)
+		cfg.SegmentBytes = 1 << 20
+		l := mustOpen(t, cfg)
+		value := strings.Repeat("x", 100)
+		for range 20 {
+			mustAppend(t, l, source{}, value)
+		}
+		c, err := l.BeginCheckpoint(1000)
+		if c == nil || err != nil {
+			t.Fatalf("checkpoint %v, %v", c, err)
+		}
+		if err := errors.Join(c.Sync(), c.Finish()); err != nil {
+			t.Fatal(err)
+		}
+		mark := l.active().size.Load()
+		if again, err := l.BeginCheckpoint(1000); again != nil || err != nil {
+			t.Fatalf("another checkpoint of the same log: %v, %v", again, err)
+		}
+		for range 5 {
+			mustAppend(t, l, source{}, value)
+		}
+		// One that is not finished changes nothing.
+		if again, err := l.BeginCheckpoint(100); again == nil || err != nil {
+			t.Fatalf("checkpoint %v, %v", again, err)
+		}
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		at := mark - 1000 // before the last entry of the index
+		if !below {
+			at = mark + 100
+		}
+		f, err := fs.OpenReadWrite(l.active().path(), writeCategory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("y"), at); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Open(cfg)
+		if damaged := errors.Is(err, ErrCorrupt); damaged == below {
+			t.Fatalf("a damage below the checkpoint (%t): open says %v", below, err)
+		}
+	}
+}
+
+// A checkpoint that was overtaken by a new segment is not put in the place of the
+// newer one.
+func TestCheckpointThatCameTooLate(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := testConfig(fs)
+	l := mustOpen(t, cfg)
+	mustAppend(t, l, source{}, strings.Repeat("x", 500))
+	c, err := l.BeginCheckpoint(1)
+	if c == nil || err != nil {
+		t.Fatalf("checkpoint %v, %v", c, err)
+	}
+	for len(*l.segments.Load()) < 3 {
+		mustAppend(t, l, source{}, strings.Repeat("x", 500))
+	}
+	saved := l.saved
+	if err := errors.Join(c.Sync(), c.Finish()); err != nil {
+		t.Fatal(err)
+	}
+	if l.saved != saved {
+		t.Fatalf("the checkpoint ends at %d, was %d", l.saved, saved)
+	}
+	if _, err := fs.Stat(l.dir.join(nextCheckpoint)); !isNotExist(err) {
+		t.Fatalf("what is left of it: %v", err)
+	}
+}

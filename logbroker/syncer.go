@@ -1,0 +1,165 @@
+package logbroker
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+const (
+	// maxSyncs is how many logs are synced at once, each by itself. More do not
+	// make a disk faster, and each holds a thread.
+	maxSyncs = 32
+	// sharedSyncs is how many logs have to wait for one sync of the file system to
+	// be cheaper than one of each (docs/decisions/0006-durability.md).
+	sharedSyncs = 4
+	// slowSync is what such a sync may take. One that takes longer writes what
+	// others have left in the file system; then each log is synced by itself for
+	// slowPause.
+	slowSync  = 50 * time.Millisecond
+	slowPause = 5 * time.Second
+)
+
+// syncer makes logs durable: few of them each by itself, many at once by a sync of
+// the whole file system, which costs the disk one flush.
+type syncer struct {
+	b    *Broker
+	root vfs.File // held open from the start: only so it is told of every failed write
+	wake chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	waiting []syncRequest
+	single  int  // syncs of one log that are under way
+	ended   bool // whoever comes now syncs by itself
+
+	slowUntil time.Time // the loop's own
+}
+
+type syncRequest struct {
+	log  *commitlog.Log
+	done chan error
+}
+
+func (s *syncer) open(b *Broker) error {
+	s.b, s.wake, s.ended = b, make(chan struct{}, 1), b.cfg.Synchronous
+	root, err := b.gate.OpenDir(b.dir.Join(logsDir))
+	if err != nil {
+		return fmt.Errorf("logbroker: %w", err)
+	}
+	s.root = root
+	if !b.cfg.Synchronous {
+		b.run.work.Go(s.loop)
+	}
+	return nil
+}
+
+func (s *syncer) close() error {
+	if s.root == nil {
+		return nil
+	}
+	return s.root.Close()
+}
+
+// sync makes durable all that was appended to the log before the call.
+func (s *syncer) sync(log *commitlog.Log) error {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return log.Sync()
+	}
+	r := syncRequest{log, make(chan error, 1)}
+	s.waiting = append(s.waiting, r)
+	s.mu.Unlock()
+	s.nudge()
+	return <-r.done
+}
+
+func (s *syncer) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop serves those who wait until the broker ends.
+func (s *syncer) loop() {
+	for {
+		select {
+		case <-s.wake:
+		case <-s.b.run.stop:
+			s.mu.Lock()
+			s.ended = true
+			rest := s.waiting
+			s.waiting = nil
+			s.mu.Unlock()
+			for _, r := range rest {
+				r.done <- r.log.Sync()
+			}
+			return
+		}
+		for s.serve() {
+		}
+	}
+}
+
+// serve begins one sync, if there is one to begin.
+func (s *syncer) serve() bool {
+	shared := s.root.Fd() != vfs.InvalidFd && !s.b.now().Before(s.slowUntil)
+	s.mu.Lock()
+	n := len(s.waiting)
+	switch {
+	case n == 0:
+		s.mu.Unlock()
+		return false
+	case shared && n >= sharedSyncs:
+		all := s.waiting
+		s.waiting = nil
+		s.mu.Unlock()
+		s.together(all)
+		return true
+	case shared && s.single >= sharedSyncs, s.single >= maxSyncs:
+		s.mu.Unlock()
+		return false // one that ends wakes the loop
+	}
+	r := s.waiting[0]
+	s.waiting = append(s.waiting[:0], s.waiting[1:]...)
+	s.single++
+	s.mu.Unlock()
+	s.b.run.work.Go(func() {
+		r.done <- r.log.Sync()
+		s.mu.Lock()
+		s.single--
+		s.mu.Unlock()
+		s.nudge()
+	})
+	return true
+}
+
+// together syncs the file system for all of the logs.
+func (s *syncer) together(all []syncRequest) {
+	begun := make([]*commitlog.Syncing, len(all))
+	for i, r := range all {
+		begun[i] = r.log.BeginSync()
+	}
+	start := time.Now()
+	did, err := syncFileSystem(s.root.Fd())
+	if took := time.Since(start); took > slowSync {
+		s.slowUntil = s.b.now().Add(slowPause)
+	}
+	for i, r := range all {
+		switch {
+		case begun[i] == nil:
+			// Another sync of it is under way, or there is nothing to do.
+			s.b.run.work.Go(func() { r.done <- r.log.Sync() })
+		case err == nil && !did:
+			begun[i].Cancel()
+			s.b.run.work.Go(func() { r.done <- r.log.Sync() })
+		default:
+			r.done <- begun[i].End(err)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package logbroker
+
+func syncFileSystem(uintptr) (bool, error) { return false, nil }
