@@ -21,7 +21,7 @@ type startResult struct {
 	Partitions int32   `json:"partitions"`
 	MiB        int64   `json:"mib"`
 	Killed     bool    `json:"killed"`
-	Cold       bool    `json:"cold"` // the page cache was dropped
+	Cold       bool    `json:"cold"`     // the page cache was dropped
 	ReadMiB    float64 `json:"read_mib"` // by the server until then
 	Listening  float64 `json:"listening_ms"`
 	FirstAck   float64 `json:"first_ack_ms"`

@@ -59,7 +59,8 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serverCommand(), a.runCommand(), a.checkCommand(), a.pluginCommand(),
-		a.topicCommand(), a.groupCommand(), a.userCommand(), a.aclCommand(), a.quotaCommand(), a.txnCommand(), a.logCommand(), a.benchCommand(), a.versionCommand(),
+		a.topicCommand(), a.groupCommand(), a.userCommand(), a.aclCommand(), a.quotaCommand(), a.txnCommand(), a.logCommand(),
+		a.backupCommand(), a.restoreCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)

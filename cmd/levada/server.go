@@ -101,6 +101,12 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 		closeAll(listeners)
 		return environmentError(err)
 	}
+	stopControl, err := serveControl(f.data, broker, logger)
+	if err != nil {
+		closeAll(listeners)
+		return environmentError(errors.Join(err, broker.Close()))
+	}
+	defer stopControl()
 	return a.serveUntil(c.Context(), c, broker, endpoints, listeners, fatal)
 }
 

@@ -144,26 +144,37 @@ func (d *directory) replaceFile(name string, data []byte) error {
 // copyPrefix replaces a file by a synced copy of its first bytes. A crash
 // leaves the file as it was, or the copy; which of them is open until the
 // caller syncs the directory.
-func (d *directory) copyPrefix(name string, sizeBytes int64) (err error) {
+func (d *directory) copyPrefix(name string, sizeBytes int64) error {
+	if err := d.copyAs(name, name+cutSuffix, sizeBytes); err != nil {
+		return err
+	}
+	if err := d.fs.Rename(d.join(name+cutSuffix), d.join(name)); err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	return nil
+}
+
+// copyAs makes a synced copy of a file's first bytes under another name.
+func (d *directory) copyAs(name, as string, sizeBytes int64) (err error) {
 	from, err := d.fs.Open(d.join(name))
 	if err != nil {
 		return fmt.Errorf("commitlog: %w", err)
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	to, err := d.fs.Create(d.join(name+cutSuffix), writeCategory)
+	to, err := d.fs.Create(d.join(as), writeCategory)
 	if err != nil {
 		return fmt.Errorf("commitlog: %w", err)
 	}
 	buf := make([]byte, min(max(sizeBytes, 1), 1<<20))
-	_, err = io.CopyBuffer(struct{ io.Writer }{to}, io.NewSectionReader(from, 0, sizeBytes), buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{to}, io.NewSectionReader(from, 0, sizeBytes), buf)
+	if err == nil && n < sizeBytes {
+		err = io.ErrUnexpectedEOF
+	}
 	if err == nil {
 		err = to.Sync()
 	}
 	if err = errors.Join(err, to.Close()); err != nil {
 		return fmt.Errorf("commitlog: copy of %s: %w", name, err)
-	}
-	if err := d.fs.Rename(d.join(name+cutSuffix), d.join(name)); err != nil {
-		return fmt.Errorf("commitlog: %w", err)
 	}
 	return nil
 }

@@ -67,6 +67,18 @@ func (s *Store) Sync() error {
 	return s.Commit(b, true)
 }
 
+// Checkpoint makes dir, which must not be there, a copy of the database as it is,
+// with all commits that have returned. Its files share their bytes with this one's.
+func (s *Store) Checkpoint(dir string) error {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("meta: checkpoint in %s: %w", dir, err)
+	}
+	return nil
+}
+
 // Commit applies the batch atomically; with sync it is durable on return. The
 // batch cannot be used again.
 func (s *Store) Commit(b *Batch, sync bool) error {

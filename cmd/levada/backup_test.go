@@ -1,0 +1,82 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestBackupAndRestore copies the data of a server that runs and of one that was
+// killed, goes on writing, restores the copies, and refuses a damaged one.
+func TestBackupAndRestore(t *testing.T) {
+	dir := t.TempDir()
+	data, live, stopped := filepath.Join(dir, "data"), filepath.Join(dir, "live"), filepath.Join(dir, "stopped")
+	s := startServer(t, data, "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "orders", "--partitions", "2", "-b", s.address)
+	mustLevada(t, "one\ntwo\n", "topic", "produce", "orders", "-b", s.address)
+	if out := mustLevada(t, "", "backup", live, "--data", data); !strings.Contains(out, "holds 2 partitions") {
+		t.Errorf("backup says %q", out)
+	}
+	mustLevada(t, "three\n", "topic", "produce", "orders", "-b", s.address)
+	if r := levada(t, "", "backup", live, "--data", data); r.code != exitInput || !strings.Contains(r.stderr, "there already") {
+		t.Errorf("a second backup to the same place: exit %d\n%s", r.code, r.stderr)
+	}
+	_ = s.signal(syscall.SIGKILL) // it says that it was killed
+	mustLevada(t, "", "backup", stopped, "--data", data)
+
+	for backup, want := range map[string]string{live: "one two", stopped: "one two three"} {
+		again := backup + "-restored"
+		if out := mustLevada(t, "", "restore", backup, again); !strings.Contains(out, "all checked") {
+			t.Errorf("restore says\n%s", out)
+		}
+		s := startServer(t, again, "127.0.0.1:0")
+		out := mustLevada(t, "", "topic", "consume", "orders", "--format", `%v\n`, "-b", s.address)
+		for value := range strings.FieldsSeq(want) {
+			if !strings.Contains(out, value) {
+				t.Errorf("%s has no %q:\n%s", again, value, out)
+			}
+		}
+		if strings.Contains(out, "three") != strings.Contains(want, "three") {
+			t.Errorf("%s:\n%s", again, out)
+		}
+		if err := s.signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if r := levada(t, "", "restore", backup, again); r.code != exitInput || !strings.Contains(r.stderr, "is not empty") {
+			t.Errorf("restore over data: exit %d\n%s", r.code, r.stderr)
+		}
+	}
+	damage(t, filepath.Join(live, "logs"))
+	if r := levada(t, "", "restore", live, filepath.Join(dir, "never")); r.code != 1 || !strings.Contains(r.stderr, "is damaged") {
+		t.Errorf("restore of a damaged backup: exit %d\n%s", r.code, r.stderr)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "never*")); err != nil || len(left) > 0 {
+		t.Errorf("left of a failed restore: %v, %v", left, err)
+	}
+}
+
+// damage flips the last byte of a segment that has records.
+func damage(t *testing.T, logs string) {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(logs, "*", "*.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range segments {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(whole) == 0 {
+			continue
+		}
+		whole[len(whole)-1] ^= 1
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatal("no segment has records")
+}

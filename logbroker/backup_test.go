@@ -1,0 +1,187 @@
+package logbroker
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker/commitlog"
+)
+
+// A backup that is made while transactions go on, each of which writes a record and
+// commits how many it has written, is a state that was: what it holds of committed
+// records is what its offsets say, also after it was recovered; and the broker goes
+// on as if nothing had been.
+func TestBackupIsOneMoment(t *testing.T) {
+	dir := t.TempDir()
+	cfg := Config{Dir: filepath.Join(dir, "data"), SegmentBytes: 4000, Limits: Limits{RecoveryBytes: 20_000}}
+	b, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.topics.create("t", 3, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var work sync.WaitGroup
+	for p := range int32(3) {
+		work.Go(func() {
+			if err := countInTransactions(b, p, stop); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	const backups = 8
+	for i := range backups {
+		for b.topics.byName("t").parts()[0].log.End() < int64(20*(i+1)) {
+			if b.failure() != nil {
+				t.Fatal(b.failure())
+			}
+		}
+		info, err := b.Backup(filepath.Join(dir, fmt.Sprint("backup-", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Partitions != 3 || info.Ends["t-0"] < int64(20*(i+1)) {
+			t.Fatalf("backup %+v", info)
+		}
+	}
+	if _, err := b.Backup(filepath.Join(dir, "backup-0")); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Fatalf("backup over a backup: %v", err)
+	}
+	close(stop)
+	work.Wait()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	last := make([]int64, 3)
+	for i := range backups {
+		checkBackup(t, filepath.Join(dir, fmt.Sprint("backup-", i)), last)
+	}
+	checkBackup(t, cfg.Dir, last)
+}
+
+// checkBackup verifies the files, starts a broker over them, and compares.
+func checkBackup(t *testing.T, dir string, last []int64) {
+	t.Helper()
+	for p := range last {
+		log := filepath.Join(dir, logsDir, fmt.Sprint("t-", p))
+		_, err := commitlog.Inspector{FS: vfs.Default, Dir: log, Fault: func(f commitlog.Fault) {
+			if !f.Derived {
+				t.Errorf("%s: %s", dir, f)
+			}
+		}}.Inspect()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	w := &workbench{Broker: b, t: t}
+	for p := range last {
+		n := w.countCommitted(int32(p))
+		offset := int64(0)
+		row, ok, err := b.meta.Offset(fmt.Sprint("group-", p), "t", int32(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			offset = row.Offset
+		}
+		if n != offset || n < last[p] {
+			t.Fatalf("%s: partition %d has %d committed records, its group is at %d, and was at %d", dir, p, n, offset, last[p])
+		}
+		last[p] = n
+	}
+}
+
+// countCommitted counts the committed records of a partition of topic "t", in all of
+// its segments.
+func (w *workbench) countCommitted(partition int32) (n int64) {
+	w.t.Helper()
+	for offset := int64(0); ; {
+		res, err := w.Fetch("t", partition, offset, true, 1<<20, nil)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(res.Batches) == 0 {
+			return n
+		}
+		aborted := map[int64]bool{}
+		for _, a := range res.Aborted {
+			aborted[a.ProducerID] = true
+		}
+		for rest := res.Batches; len(rest) > 0; {
+			var b recordbatch.Batch
+			if b, rest, err = recordbatch.Split(rest); err != nil {
+				w.t.Fatal(err)
+			}
+			if offset = b.NextOffset(); !b.IsControl() && !aborted[b.ProducerID()] {
+				n += int64(b.Count())
+			}
+		}
+	}
+}
+
+// countInTransactions writes record i and commits offset i in one transaction, again
+// and again.
+func countInTransactions(b *Broker, partition int32, stop <-chan struct{}) error {
+	id, group := fmt.Sprint("id-", partition), fmt.Sprint("group-", partition)
+	conn := NewConn("test", "/test")
+	send := func(req kmsg.Request) kmsg.Response {
+		came := make(chan kmsg.Response, 1)
+		b.Handle(conn, req, func(r kmsg.Response) { came <- r })
+		return <-came
+	}
+	init := kmsg.NewPtrInitProducerIDRequest()
+	init.Version, init.TransactionalID, init.TransactionTimeoutMillis, init.ProducerID, init.ProducerEpoch = 5, &id, 60_000, -1, -1
+	who := send(init).(*kmsg.InitProducerIDResponse)
+	pid, epoch, seq := who.ProducerID, who.ProducerEpoch, int32(0)
+	for n := int64(1); ; n++ {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		req := kmsg.NewPtrProduceRequest()
+		req.Version, req.Acks, req.TransactionID = 12, -1, &id
+		rt, rp := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
+		var builder recordbatch.Builder
+		builder.Append(time.Now().UnixMilli(), nil, []byte(fmt.Sprint(n)), nil)
+		batch := builder.Batch()
+		batch.SetProducer(pid, epoch, seq, true)
+		batch.SetCRC()
+		rt.Topic, rp.Partition, rp.Records = "t", partition, batch
+		rt.Partitions = append(rt.Partitions, rp)
+		req.Topics = append(req.Topics, rt)
+		if code := send(req).(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
+			return fmt.Errorf("produce %d: %d", n, code)
+		}
+		commit := kmsg.NewPtrTxnOffsetCommitRequest()
+		commit.Version, commit.TransactionalID, commit.Group, commit.ProducerID, commit.ProducerEpoch, commit.Generation = 5, id, group, pid, epoch, -1
+		ct, cp := kmsg.NewTxnOffsetCommitRequestTopic(), kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		ct.Topic, cp.Partition, cp.Offset = "t", partition, n
+		ct.Partitions = append(ct.Partitions, cp)
+		commit.Topics = append(commit.Topics, ct)
+		if code := send(commit).(*kmsg.TxnOffsetCommitResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
+			return fmt.Errorf("offsets %d: %d", n, code)
+		}
+		end := kmsg.NewPtrEndTxnRequest()
+		end.Version, end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = 5, id, pid, epoch, true
+		ended := send(end).(*kmsg.EndTxnResponse)
+		if ended.ErrorCode != 0 {
+			return fmt.Errorf("end %d: %d", n, ended.ErrorCode)
+		}
+		pid, epoch, seq = ended.ProducerID, ended.ProducerEpoch, 0
+	}
+}
