@@ -71,8 +71,8 @@ func (b *Broker) ServeListener(ln net.Listener, l Listener) error {
 	}
 	l.SASL = slices.Clone(l.SASL)
 	served := &listener{Listener: l}
-	if err := b.addListener(ln, served); err != nil {
-		return err
+	if !b.addListener(ln, served) {
+		return ln.Close()
 	}
 	defer func() {
 		b.run.mu.Lock()
@@ -94,8 +94,9 @@ func (b *Broker) ServeListener(ln net.Listener, l Listener) error {
 	}
 }
 
-// addListener remembers a listener to close it, and what to tell its clients.
-func (b *Broker) addListener(ln net.Listener, l *listener) error {
+// addListener remembers a listener to close it, and what to tell its clients, unless
+// the broker is closed.
+func (b *Broker) addListener(ln net.Listener, l *listener) bool {
 	l.nodes = advertised{l.AdvertisedHost, l.AdvertisedPort}
 	if l.nodes.host == "" {
 		l.nodes = advertised{b.cfg.AdvertisedHost, b.cfg.AdvertisedPort}
@@ -109,13 +110,13 @@ func (b *Broker) addListener(ln net.Listener, l *listener) error {
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
 	if b.run.closed.Load() {
-		return errClosed
+		return false
 	}
 	b.run.listener[ln] = struct{}{}
 	if b.run.nodes.host == "" {
 		b.run.nodes = l.nodes
 	}
-	return nil
+	return true
 }
 
 // secure does the TLS handshake of a connection, and tells who the client is if it
