@@ -21,7 +21,7 @@ func securedServer(t *testing.T) (admin func(user, password string) []string) {
 	cmd.Stderr = os.Stderr
 	s := startCommand(t, cmd)
 	return func(user, password string) []string {
-		return []string{"-b", s.address, "-X", "user=" + user, "-X", "pass=" + password}
+		return []string{"-o", "table", "-b", s.address, "-X", "user=" + user, "-X", "pass=" + password}
 	}
 }
 
@@ -100,9 +100,9 @@ func TestGroupSeek(t *testing.T) {
 	}
 	at := "-"
 	for _, step := range []struct{ to, want string }{
-		{"4", "4"}, {"+3", "7"}, {"-2", "5"}, {"end", "10"}, {"-100", "0"}, {"+100", "10"}, {"start", "0"}, {"99", "10"}, {"@-1h", "0"}, {"@2099-01-01T00:00:00Z", "10"}, {"@0", "0"},
+		{"4", "4"}, {"+3", "7"}, {"-2", "5"}, {"end", "10"}, {"-100", "0"}, {"+100", "10"}, {"start", "0"}, {"99", "10"}, {"@-1h", "0"}, {"@-60m", "0"}, {"@2099-01-01T00:00:00Z", "10"}, {"@0", "0"},
 	} {
-		args := []string{"group", "seek", "g", "--to", step.to, "-b", s.address}
+		args := []string{"group", "seek", "g", "--to", step.to, "-b", s.address, "-o", "table"}
 		if at == "-" {
 			args = append(args, "--topic", "t")
 		}
@@ -133,7 +133,7 @@ func TestGroupSeek(t *testing.T) {
 // TestSettingsOfTheEnvironment: -X goes before it, and what it says is used.
 func TestSettingsOfTheEnvironment(t *testing.T) {
 	env := map[string]string{"LEVADA_USER": "ann", "LEVADA_PASS": "secret", "LEVADA_TLS_CA": "/none", "LEVADA_SASL_MECHANISM": "plain"}
-	s, err := readSettings([]string{"tls.ca=", "user=bob"}, func(k string) string { return env[k] })
+	s, err := readSettings([]string{"tls.ca=", "user=bob"}, func(k string) string { return env[k] }, settings{"user": "eve", "pass": "of the profile"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestSettingsOfTheEnvironment(t *testing.T) {
 		t.Errorf("settings %v, mechanism %v, %v", s, m, err)
 	}
 	for _, bad := range []string{"user", "password=secret"} {
-		if _, err := readSettings([]string{bad}, func(string) string { return "" }); err == nil || strings.Contains(err.Error(), "secret") {
+		if _, err := readSettings([]string{bad}, func(string) string { return "" }, nil); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

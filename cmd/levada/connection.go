@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -27,10 +28,11 @@ var settingNames = []string{
 // settings are how to reach a cluster.
 type settings map[string]string
 
-// readSettings reads -X and, for what it does not name, the environment. No error
-// repeats a value: it may be a password.
-func readSettings(flags []string, environment func(string) string) (settings, error) {
+// readSettings reads -X, for what it does not name the environment, and for the rest
+// a profile. No error repeats a value: it may be a password.
+func readSettings(flags []string, environment func(string) string, profile settings) (settings, error) {
 	s := settings{}
+	maps.Copy(s, profile)
 	for _, name := range settingNames {
 		if v := environment("LEVADA_" + strings.ToUpper(strings.ReplaceAll(name, ".", "_"))); v != "" {
 			s[name] = v
@@ -132,9 +134,17 @@ func (s settings) mechanism() (client.Mechanism, error) {
 	return nil, fmt.Errorf("sasl.mechanism: %s is none of %s", name, strings.Join(sasl.Mechanisms, ", "))
 }
 
-// connection is what -b, -X and the environment say.
+// connection is what -b, -X, the environment and the profile say.
 func (cl *cluster) connection() (brokers []string, opts []kgo.Opt, err error) {
-	s, err := readSettings(cl.settings, os.Getenv)
+	var s settings
+	var profile settings
+	known, err := readProfiles()
+	if err == nil {
+		profile, err = known.chosen(cl.profile)
+	}
+	if err == nil {
+		s, err = readSettings(cl.settings, os.Getenv, profile)
+	}
 	if err == nil {
 		opts, err = s.options()
 	}

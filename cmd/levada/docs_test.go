@@ -82,22 +82,27 @@ func copyOfRepository(t *testing.T) string {
 }
 
 // TestCommandsOfTheDocuments runs every command that the documents give, in
-// their order, in a copy of the repository.
+// their order, in a copy of the repository. A server goes on until the document
+// ends or starts another, and the commands after it talk to it.
 func TestCommandsOfTheDocuments(t *testing.T) {
 	dir := copyOfRepository(t)
+	t.Setenv("LEVADA_PROFILES", filepath.Join(t.TempDir(), "profiles.json"))
 	texts, ran := documents(t), 0
 	for _, doc := range append([]string{"README.md", "CONTRIBUTING.md"}, others(texts)...) {
+		stop := func() {}
 		for _, block := range blocks(texts[doc], "sh") {
 			for line := range strings.Lines(block) {
-				command, _, _ := strings.Cut(strings.TrimSpace(line), "#")
+				command, _, _ := strings.Cut(strings.TrimSpace(line), "# ")
 				if command = strings.TrimSpace(command); command == "" {
 					continue
 				}
 				ran++
 				switch {
 				case command == "make test": // which is running this
+				case strings.HasPrefix(command, "make chaos"): // which takes as long as it is told, and runs in make e2e
 				case strings.HasPrefix(command, "bin/levada server"):
-					serveOnce(t, dir, command)
+					stop()
+					stop = serve(t, dir, command)
 				default:
 					if out := shell(t, dir, command); len(bytes.TrimSpace(out)) == 0 {
 						t.Errorf("%s: %q printed nothing", doc, command)
@@ -105,6 +110,7 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 				}
 			}
 		}
+		stop()
 	}
 	if ran < 6 {
 		t.Errorf("only %d commands were found", ran)
@@ -143,9 +149,10 @@ func shell(t *testing.T, dir, command string) []byte {
 
 var listenPort = regexp.MustCompile(`(--listen \S+:)\d+`)
 
-// serveOnce starts a server, waits until it listens, and ends it. The ports are
-// any free ones, for those that are named may be taken on this machine.
-func serveOnce(t *testing.T, dir, command string) {
+// serve starts a server and waits until it listens; the commands that follow talk
+// to it. The ports are any free ones, for those that are named may be taken on this
+// machine.
+func serve(t *testing.T, dir, command string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", "exec "+listenPort.ReplaceAllString(command, "${1}0")+" --listen 127.0.0.1:0")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
@@ -156,13 +163,20 @@ func serveOnce(t *testing.T, dir, command string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "listening on ") {
-		t.Errorf("%s: said %q, %v", command, line, err)
+	var address string
+	for lines := bufio.NewScanner(out); !strings.HasPrefix(address, "127.") && lines.Scan(); {
+		address = strings.TrimPrefix(lines.Text(), "listening on ")
 	}
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%s: ended with %v", command, err)
+	if address == "" {
+		t.Errorf("%s: does not listen", command)
+	}
+	t.Setenv("LEVADA_BROKERS", address)
+	return func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: ended with %v", command, err)
+		}
+		t.Setenv("LEVADA_BROKERS", "")
 	}
 }
 

@@ -55,7 +55,7 @@ type groupLag struct {
 
 func (a *app) groupDescribeCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "describe GROUP", Short: "Show the state, members and lag of a group", Args: cobra.ExactArgs(1),
+		Use: "describe GROUP", Short: "Show the state, members and lag of a group", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeGroups,
 		RunE: func(c *cobra.Command, args []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {

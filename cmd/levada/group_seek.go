@@ -16,7 +16,7 @@ import (
 
 func (a *app) groupDeleteCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete GROUP…", Short: "Delete groups that have no members, and their offsets", Args: cobra.MinimumNArgs(1),
+		Use: "delete GROUP…", Short: "Delete groups that have no members, and their offsets", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeGroups,
 		RunE: func(c *cobra.Command, groups []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {
@@ -48,7 +48,7 @@ func (a *app) groupSeekCommand(cl *cluster) *cobra.Command {
 	var topics []string
 	var dryRun bool
 	c := &cobra.Command{
-		Use: "seek GROUP", Short: "Set the offsets of a group that has no members", Args: cobra.ExactArgs(1),
+		Use: "seek GROUP", Short: "Set the offsets of a group that has no members", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeGroups,
 		Long:    "Sets the offsets of a group: to start, end, an offset, the first record at or after a\ntime (@2026-01-31T12:00:00Z, @1767225600000 in milliseconds, @-1h before now), or by so\nmany records (+100, -100). Without --topic it is for the topics that the group has\noffsets in.",
 		Example: "  levada group seek billing --to start --dry-run\n  levada group seek billing --to @-1h --topic orders",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -91,17 +91,11 @@ func parseSeek(s string, now time.Time) (seekTarget, error) {
 		return seekTarget{kind: s}, nil
 	}
 	if at, ok := strings.CutPrefix(s, "@"); ok {
-		if ms, err := strconv.ParseInt(at, 10, 64); err == nil && ms >= 0 {
-			return seekTarget{"time", ms}, nil
-		}
-		if d, err := time.ParseDuration(at); err == nil {
-			return seekTarget{"time", now.Add(d).UnixMilli()}, nil
-		}
-		at, err := time.Parse(time.RFC3339, at)
-		if err != nil {
+		ms, ok := parseTime(at, now)
+		if !ok {
 			return seekTarget{}, wrong
 		}
-		return seekTarget{"time", at.UnixMilli()}, nil
+		return seekTarget{"time", ms}, nil
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {

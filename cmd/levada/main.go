@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -45,27 +46,42 @@ func newRoot() *cobra.Command {
 		Long:          "Levada runs stream-processing pipelines, exactly once, on a log of its own that\nspeaks the Kafka protocol, or on any Kafka cluster.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if a.output == "" {
+				a.output = "table"
+				if forPrograms(c) && !term.IsTerminal(int(os.Stdout.Fd())) {
+					a.output = "json"
+				}
+			}
 			if a.output != "table" && a.output != "json" {
 				return inputError(fmt.Errorf("--output %q: use table or json", a.output))
 			}
 			return nil
 		},
 	}
-	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "form of what is printed: table or json")
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "form of what is printed: table or json (default: table; for commands about a cluster json where standard output is no terminal)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return inputError(fmt.Errorf("%w (see: %s --help)", err, c.CommandPath()))
 	})
 	root.AddCommand(
 		a.serverCommand(), a.runCommand(), a.checkCommand(), a.pluginCommand(),
-		a.topicCommand(), a.groupCommand(), a.userCommand(), a.aclCommand(), a.quotaCommand(), a.txnCommand(), a.logCommand(),
+		a.topicCommand(), a.groupCommand(), a.userCommand(), a.aclCommand(), a.quotaCommand(), a.txnCommand(), a.clusterCommand(), a.profileCommand(), a.logCommand(),
 		a.backupCommand(), a.restoreCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}
 	return root
+}
+
+// forPrograms tells whether a command is about a cluster: what it prints is JSON
+// where a program reads it.
+func forPrograms(c *cobra.Command) bool {
+	for c.HasParent() && c.Parent().HasParent() {
+		c = c.Parent()
+	}
+	return c.PersistentFlags().Lookup("brokers") != nil || c.Name() == "profile"
 }
 
 // wrapArgs makes wrong arguments of a command, and of those below it, wrong

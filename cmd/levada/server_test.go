@@ -71,11 +71,11 @@ func TestTopicAndGroupCommands(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"topic", "list"}, []string{"TOPIC", "a", "b"}},
-		{[]string{"topic", "list", "-o", "json"}, []string{`{"topics":[{"topic":"a"`, `"partitions":2`}},
-		{[]string{"topic", "describe", "a"}, []string{"cleanup.policy", "compact", "HIGH WATERMARK"}},
-		{[]string{"group", "list"}, []string{"no groups"}},
-		{[]string{"topic", "delete", "b"}, []string{"DELETED", "b"}},
+		{[]string{"topic", "list", "-o", "table"}, []string{"TOPIC", "a", "b"}},
+		{[]string{"topic", "list"}, []string{`{"topics":[{"topic":"a"`, `"partitions":2`}},
+		{[]string{"topic", "describe", "a", "-o", "table"}, []string{"cleanup.policy", "compact", "HIGH WATERMARK"}},
+		{[]string{"group", "list", "-o", "table"}, []string{"no groups"}},
+		{[]string{"topic", "delete", "b", "-o", "table"}, []string{"DELETED", "b"}},
 		{[]string{"version"}, []string{version}},
 	} {
 		args := c.args
@@ -89,7 +89,7 @@ func TestTopicAndGroupCommands(t *testing.T) {
 			}
 		}
 	}
-	if out := mustLevada(t, "", "topic", "list", "-b", s.address); strings.Contains(out, "\nb ") {
+	if out := mustLevada(t, "", "topic", "list", "-o", "table", "-b", s.address); strings.Contains(out, "\nb ") {
 		t.Errorf("b was deleted and is listed:\n%s", out)
 	}
 }

@@ -20,7 +20,7 @@ func (a *app) topicCommand() *cobra.Command {
 	cl.addFlags(c)
 	c.AddCommand(
 		a.topicCreateCommand(cl), a.topicListCommand(cl), a.topicDescribeCommand(cl), a.topicDeleteCommand(cl),
-		a.topicProduceCommand(cl), a.topicConsumeCommand(cl),
+		a.topicAddPartitionsCommand(cl), a.topicAlterConfigCommand(cl), a.topicProduceCommand(cl), a.topicConsumeCommand(cl),
 	)
 	return c
 }
@@ -157,7 +157,7 @@ type topicDetail struct {
 
 func (a *app) topicDescribeCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "describe TOPIC…", Short: "Show partitions, offsets and configs of topics", Args: cobra.MinimumNArgs(1),
+		Use: "describe TOPIC…", Short: "Show partitions, offsets and configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
 		RunE: func(c *cobra.Command, names []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {
@@ -255,7 +255,7 @@ func (a *app) printTopic(c *cobra.Command, d topicDetail) error {
 
 func (a *app) topicDeleteCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete TOPIC…", Short: "Delete topics and all of their records", Args: cobra.MinimumNArgs(1),
+		Use: "delete TOPIC…", Short: "Delete topics and all of their records", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
 		RunE: func(c *cobra.Command, names []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {

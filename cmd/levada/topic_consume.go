@@ -21,7 +21,7 @@ type consumeFlags struct {
 	num             int64
 	follow          bool
 	partitions      []int32
-	format          string
+	format, where   string
 	readUncommitted bool
 }
 
@@ -29,27 +29,37 @@ func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
 	f := &consumeFlags{}
 	c := &cobra.Command{
 		Use: "consume TOPIC", Short: "Print the records of a topic, up to its end", Args: cobra.ExactArgs(1),
-		Example: "  levada topic consume word-counts --format '%k %v\\n' --num 10",
+		Example:           "  levada topic consume word-counts -f '%k %v\\n' --num 10\n  levada topic consume orders --offset @2026-01-02T15:04:05Z --where 'value.amount > 100'",
+		ValidArgsFunction: cl.completeTopics,
 		RunE: func(c *cobra.Command, args []string) error {
 			show, err := a.recordPrinter(f.format)
 			if err != nil {
 				return err
 			}
-			return cl.consume(c.Context(), args[0], f, func(w *bufio.Writer, r *kgo.Record) error { return show(w, r) }, c.OutOrStdout())
+			chosen, err := newWhere(f.where)
+			if err != nil {
+				return err
+			}
+			err = cl.consume(c.Context(), args[0], f, chosen, show, c.OutOrStdout())
+			if note := chosen.report(); note != "" {
+				fmt.Fprintln(c.ErrOrStderr(), "levada:", printable(note))
+			}
+			return err
 		},
 	}
-	c.Flags().StringVar(&f.offset, "offset", "start", "where to begin: start, end, N, -N (before the end) or @TIME (ms or RFC 3339)")
+	c.Flags().StringVar(&f.offset, "offset", "start", "where to begin: start, end, N, -N (before the end) or @TIME (ms, RFC 3339, or -1h before now)")
 	c.Flags().Int64VarP(&f.num, "num", "n", 0, "stop after so many records (default: at the end)")
-	c.Flags().BoolVarP(&f.follow, "follow", "f", false, "wait for new records")
+	c.Flags().BoolVar(&f.follow, "follow", false, "wait for new records")
 	c.Flags().Int32SliceVarP(&f.partitions, "partition", "p", nil, "partitions to read (default: all)")
-	c.Flags().StringVar(&f.format, "format", "", `what to print of a record: %k key %v value %t topic %p partition %o offset %d timestamp %h headers %% and \n \t (default: a JSON object per line)`)
+	c.Flags().StringVarP(&f.format, "format", "f", "", `what to print of a record: %k key %v value %t topic %p partition %o offset %d timestamp %h headers %% and \n \t (default: a JSON object per line)`)
+	c.Flags().StringVar(&f.where, "where", "", whereHelp)
 	c.Flags().BoolVar(&f.readUncommitted, "read-uncommitted", false, "also show records of open and aborted transactions")
 	return c
 }
 
 // consume prints records from the offsets asked for up to the ends as they were
 // when it began, or for ever with follow.
-func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, show func(*bufio.Writer, *kgo.Record) error, out io.Writer) error {
+func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, chosen *where, show func(*bufio.Writer, *kgo.Record) error, out io.Writer) error {
 	admin, err := cl.admin(ctx)
 	if err != nil {
 		return err
@@ -87,7 +97,7 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, s
 			if r.Offset+1 >= end {
 				delete(ends, r.Partition)
 			}
-			if r.Attrs.IsControl() {
+			if r.Attrs.IsControl() || !chosen.takes(r) {
 				continue
 			}
 			if err := show(w, r); err != nil {
@@ -122,6 +132,7 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 	if err := last.Error(); err != nil || len(last[topic]) == 0 {
 		return nil, nil, inputError(fmt.Errorf("topic %q does not exist (see: levada topic list)", topic))
 	}
+	wrong := inputError(fmt.Errorf("--offset %q: use start, end, N, -N, or @TIME such as @-1h or @2026-01-31T12:00:00Z", f.offset))
 	at := func(start, end int64) int64 { return start }
 	var times kadm.ListedOffsets
 	switch {
@@ -129,9 +140,9 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 	case f.offset == "end":
 		at = func(_, end int64) int64 { return end }
 	case strings.HasPrefix(f.offset, "@"):
-		ms, err := parseTime(f.offset[1:])
-		if err != nil {
-			return nil, nil, err
+		ms, ok := parseTime(f.offset[1:], time.Now())
+		if !ok {
+			return nil, nil, wrong
 		}
 		if times, err = admin.ListOffsetsAfterMilli(ctx, ms, topic); err != nil {
 			return nil, nil, err
@@ -139,7 +150,7 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 	default:
 		n, err := strconv.ParseInt(f.offset, 10, 64)
 		if err != nil {
-			return nil, nil, inputError(fmt.Errorf("--offset %q: use start, end, N, -N or @TIME", f.offset))
+			return nil, nil, wrong
 		}
 		at = func(start, end int64) int64 {
 			if n < 0 {
@@ -172,15 +183,17 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 	return from, ends, nil
 }
 
-func parseTime(s string) (int64, error) {
+// parseTime reads a time after "@", in milliseconds: such a number, RFC 3339, or how
+// long before or after now it is.
+func parseTime(s string, now time.Time) (ms int64, ok bool) {
 	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return ms, nil
+		return ms, ms >= 0
 	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return 0, inputError(fmt.Errorf("--offset @%s: write milliseconds since 1970 or a time as 2026-01-02T15:04:05Z", s))
+	if by, err := time.ParseDuration(s); err == nil {
+		return now.Add(by).UnixMilli(), true
 	}
-	return t.UnixMilli(), nil
+	at, err := time.Parse(time.RFC3339, s)
+	return at.UnixMilli(), err == nil
 }
 
 // recordPrinter makes the function that prints one record.
@@ -188,7 +201,7 @@ func (a *app) recordPrinter(format string) (func(*bufio.Writer, *kgo.Record) err
 	if format == "" {
 		return printRecordJSON, nil
 	}
-	format = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\\`, `\`).Replace(format)
+	format = unescaped(format)
 	for i := 0; i < len(format); i++ {
 		if format[i] != '%' {
 			continue

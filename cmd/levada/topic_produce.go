@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -22,58 +24,106 @@ const maxLineBytes = 64 << 20
 // maxBufferedRecords bounds the records that wait for the broker.
 const maxBufferedRecords = 10_000
 
+// produceFlags say how lines become records.
+type produceFlags struct {
+	key, separator, format, compression string
+	keyed, tombstone                    bool
+	partition                           int32
+	headers                             []string
+}
+
+// codecs are the names of --compression.
+var codecs = map[string]kgo.CompressionCodec{
+	"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+}
+
 func (a *app) topicProduceCommand(cl *cluster) *cobra.Command {
-	var key, separator string
-	var partition int32
-	var headers []string
+	f := &produceFlags{}
 	c := &cobra.Command{
 		Use: "produce TOPIC", Short: "Write each line of standard input as a record", Args: cobra.ExactArgs(1),
-		Example: "  echo 'a=1' | levada topic produce numbers --key-separator =",
+		Example:           "  echo 'a=1' | levada topic produce numbers --key-separator =\n  echo '3 a 1' | levada topic produce numbers -f '%p %k %v'",
+		ValidArgsFunction: cl.completeTopics,
 		RunE: func(c *cobra.Command, args []string) error {
+			f.keyed = c.Flags().Changed("key")
+			opts, record, err := f.records()
+			if err != nil {
+				return err
+			}
 			batch, err := maxMessageBytes(c.Context(), cl, args[0])
 			if err != nil {
 				return err
 			}
-			opts := []kgo.Opt{kgo.DefaultProduceTopic(args[0]), kgo.MaxBufferedRecords(maxBufferedRecords), kgo.RecordDeliveryTimeout(cl.timeout), kgo.ProducerBatchMaxBytes(batch)}
-			if partition >= 0 {
-				opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-			}
-			hs, err := parseHeaders(headers)
-			if err != nil {
-				return err
-			}
-			client, err := cl.client(c.Context(), opts...)
+			client, err := cl.client(c.Context(), append(opts,
+				kgo.DefaultProduceTopic(args[0]), kgo.MaxBufferedRecords(maxBufferedRecords), kgo.RecordDeliveryTimeout(cl.timeout), kgo.ProducerBatchMaxBytes(batch))...)
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			make := func(line []byte) (*kgo.Record, error) {
-				r := &kgo.Record{Partition: partition, Headers: hs, Value: bytes.Clone(line)}
-				switch {
-				case separator != "":
-					k, v, ok := bytes.Cut(r.Value, []byte(separator))
-					if !ok {
-						return nil, inputError(fmt.Errorf("line %q has no separator %q between key and value", abridged(line), separator))
-					}
-					r.Key, r.Value = k, v
-				case c.Flags().Changed("key"):
-					r.Key = []byte(key)
-				}
-				return r, nil
-			}
-			n, err := produceLines(c.Context(), client, c.InOrStdin(), make)
+			n, err := produceLines(c.Context(), client, c.InOrStdin(), record)
 			if err != nil {
 				return wrongInput(fmt.Errorf("topic %q: after %d records: %w", args[0], n, err))
 			}
 			return a.print(c.OutOrStdout(), map[string]any{"topic": args[0], "records": n}, table{header: []string{"TOPIC", "RECORDS"}, rows: [][]string{{args[0], fmt.Sprint(n)}}})
 		},
 	}
-	c.Flags().StringVarP(&key, "key", "k", "", "key of every record (default: none)")
-	c.Flags().StringVarP(&separator, "key-separator", "K", "", "text between key and value in each line")
-	c.Flags().Int32VarP(&partition, "partition", "p", -1, "partition of every record (default: by key)")
-	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "header NAME=VALUE of every record; may be repeated")
-	c.MarkFlagsMutuallyExclusive("key", "key-separator")
+	c.Flags().StringVarP(&f.key, "key", "k", "", "key of every record (default: none)")
+	c.Flags().StringVarP(&f.separator, "key-separator", "K", "", "text between key and value in each line")
+	c.Flags().StringVarP(&f.format, "format", "f", "", `how a line holds a record: %k key %v value %t topic %p partition %d timestamp in ms %h headers NAME=VALUE,… %% and \t, with text between them (default: a line is a value)`)
+	c.Flags().Int32VarP(&f.partition, "partition", "p", -1, "partition of every record (default: by key)")
+	c.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "header NAME=VALUE of every record; may be repeated")
+	c.Flags().BoolVarP(&f.tombstone, "tombstone", "Z", false, "an empty value is none: it deletes its key in a compacted topic")
+	c.Flags().StringVarP(&f.compression, "compression", "z", "snappy", "codec of the batches: none, gzip, snappy, lz4 or zstd")
+	_ = c.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(slices.Sorted(maps.Keys(codecs)), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	c.MarkFlagsMutuallyExclusive("key", "key-separator", "format")
 	return c
+}
+
+// records returns how the client has to write, and what makes a record of a line.
+func (f *produceFlags) records() (opts []kgo.Opt, record func([]byte) (*kgo.Record, error), err error) {
+	codec, ok := codecs[f.compression]
+	if !ok {
+		return nil, nil, inputError(fmt.Errorf("--compression %q: use none, gzip, snappy, lz4 or zstd", f.compression))
+	}
+	headers, err := parseHeaders(f.headers)
+	if err != nil {
+		return nil, nil, err
+	}
+	var format *lineFormat
+	if f.format != "" {
+		if format, err = parseLineFormat(f.format); err != nil {
+			return nil, nil, err
+		}
+	}
+	opts = []kgo.Opt{kgo.ProducerBatchCompression(codec)}
+	if f.partition >= 0 || format.has('p') {
+		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	}
+	return opts, func(line []byte) (*kgo.Record, error) {
+		r := &kgo.Record{Partition: max(f.partition, 0), Headers: headers}
+		err := f.fill(r, bytes.Clone(line), format)
+		if f.tombstone && len(r.Value) == 0 {
+			r.Value = nil
+		}
+		return r, err
+	}, nil
+}
+
+// fill sets what the line says, which the record keeps.
+func (f *produceFlags) fill(r *kgo.Record, line []byte, format *lineFormat) error {
+	r.Value = line
+	switch {
+	case format != nil:
+		return format.read(line, r)
+	case f.separator != "":
+		k, v, ok := bytes.Cut(line, []byte(f.separator))
+		if !ok {
+			return inputError(fmt.Errorf("line %q has no separator %q between key and value", abridged(line), f.separator))
+		}
+		r.Key, r.Value = k, v
+	case f.keyed:
+		r.Key = []byte(f.key)
+	}
+	return nil
 }
 
 // maxMessageBytes is the topic's max.message.bytes, the default if the topic

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// completionTimeout bounds how long a shell waits for names.
+const completionTimeout = 2 * time.Second
+
+// complete offers live names; none where the cluster cannot be reached.
+func (cl *cluster) complete(c *cobra.Command, names func(context.Context, *kadm.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	ctx := c.Context()
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
+	defer cancel()
+	cl.timeout = min(cl.timeout, completionTimeout)
+	admin, err := cl.admin(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer admin.Close()
+	found, err := names(ctx, admin)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeTopics offers the topics that are there.
+func (cl *cluster) completeTopics(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return cl.complete(c, func(ctx context.Context, admin *kadm.Client) ([]string, error) {
+		topics, err := admin.ListTopics(ctx)
+		return topics.Names(), err
+	})
+}
+
+// completeGroups offers the groups that are there.
+func (cl *cluster) completeGroups(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return cl.complete(c, func(ctx context.Context, admin *kadm.Client) ([]string, error) {
+		groups, err := admin.ListGroups(ctx)
+		return groups.Groups(), err
+	})
+}

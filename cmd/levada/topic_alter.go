@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+func (a *app) topicAddPartitionsCommand(cl *cluster) *cobra.Command {
+	var n int
+	c := &cobra.Command{
+		Use: "add-partitions TOPIC…", Short: "Add partitions to topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
+		Long:    "Records of a key that come later may go to another partition than those before.",
+		Example: "  levada topic add-partitions orders --num 4",
+		RunE: func(c *cobra.Command, names []string) error {
+			if n < 1 {
+				return inputError(fmt.Errorf("--num %d: use at least 1", n))
+			}
+			admin, err := cl.admin(c.Context())
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
+			grown, err := admin.CreatePartitions(c.Context(), n, names...)
+			if err != nil {
+				return err
+			}
+			t := table{header: []string{"TOPIC", "ADDED"}}
+			rows, faults := []string{}, []error{}
+			for _, r := range grown.Sorted() {
+				if r.Err != nil {
+					faults = append(faults, explained("topic "+strconv.Quote(r.Topic), r.Err, r.ErrMessage))
+					continue
+				}
+				rows = append(rows, r.Topic)
+				t.rows = append(t.rows, []string{r.Topic, strconv.Itoa(n)})
+			}
+			return a.printDone(c, map[string]any{"topics": rows, "added": n}, t, faults)
+		},
+	}
+	c.Flags().IntVarP(&n, "num", "n", 0, "how many partitions to add (required)")
+	return c
+}
+
+// alterations are the changes that --set-config and --reset-config ask for.
+func alterations(set, reset []string) (out []kadm.AlterConfig, err error) {
+	for _, s := range set {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, inputError(fmt.Errorf("--set-config %q: write NAME=VALUE", s))
+		}
+		out = append(out, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value})
+	}
+	for _, name := range reset {
+		out = append(out, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: name})
+	}
+	if len(out) == 0 {
+		return nil, inputError(errors.New("nothing to change: use --set-config NAME=VALUE or --reset-config NAME"))
+	}
+	return out, nil
+}
+
+func (a *app) topicAlterConfigCommand(cl *cluster) *cobra.Command {
+	var set, reset []string
+	c := &cobra.Command{
+		Use: "alter-config TOPIC…", Short: "Change configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
+		Example: "  levada topic alter-config orders --set-config retention.ms=86400000 --reset-config cleanup.policy",
+		RunE: func(c *cobra.Command, names []string) error {
+			changes, err := alterations(set, reset)
+			if err != nil {
+				return err
+			}
+			admin, err := cl.admin(c.Context())
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
+			answers, err := admin.AlterTopicConfigs(c.Context(), changes, names...)
+			if err != nil {
+				return err
+			}
+			return a.printAltered(c, "topic", answers)
+		},
+	}
+	addAlterFlags(c, &set, &reset)
+	return c
+}
+
+func addAlterFlags(c *cobra.Command, set, reset *[]string) {
+	c.Flags().StringArrayVarP(set, "set-config", "s", nil, "NAME=VALUE with Kafka's names; may be repeated")
+	c.Flags().StringArrayVar(reset, "reset-config", nil, "NAME that gets its default again; may be repeated")
+}
+
+func (a *app) printAltered(c *cobra.Command, kind string, answers kadm.AlterConfigsResponses) error {
+	t := table{header: []string{"CHANGED"}}
+	rows, faults := []string{}, []error{}
+	for _, r := range answers {
+		if r.Err != nil {
+			thing := kind
+			if r.Name != "" {
+				thing += " " + strconv.Quote(r.Name)
+			}
+			faults = append(faults, explained(thing, r.Err, r.ErrMessage))
+			continue
+		}
+		rows = append(rows, r.Name)
+		t.rows = append(t.rows, []string{r.Name})
+	}
+	return a.printDone(c, map[string]any{"changed": rows}, t, faults)
+}

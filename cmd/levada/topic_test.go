@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestLineFormats reads records from lines in formats of topic produce.
+func TestLineFormats(t *testing.T) {
+	for _, c := range []struct {
+		format, line string
+		want         kgo.Record
+	}{
+		{`%v`, "a b", kgo.Record{Value: []byte("a b")}},
+		{`%k\t%v`, "key\tvalue\twith tab", kgo.Record{Key: []byte("key"), Value: []byte("value\twith tab")}},
+		{`[%p] %k=%v;\n`, "[3] a=b=c;", kgo.Record{Partition: 3, Key: []byte("a"), Value: []byte("b=c")}},
+		{`%t 100%% %v`, "orders 100% x", kgo.Record{Topic: "orders", Value: []byte("x")}},
+		{`%h|%v`, "a=1,b=2|x", kgo.Record{Headers: []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "b", Value: []byte("2")}}, Value: []byte("x")}},
+	} {
+		f, err := parseLineFormat(c.format)
+		if err != nil {
+			t.Fatalf("%s: %v", c.format, err)
+		}
+		var got kgo.Record
+		if err := f.read([]byte(c.line), &got); err != nil {
+			t.Fatalf("%s: %v", c.format, err)
+		}
+		if d := cmp.Diff(c.want, got, cmp.AllowUnexported(kgo.Record{}, kgo.RecordAttrs{}), cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Context" }, cmp.Ignore())); d != "" {
+			t.Errorf("%s of %q: %s", c.format, c.line, d)
+		}
+	}
+	for _, bad := range []string{`%x`, `%`, `text`, `%k%v`, `%v %v`} {
+		if _, err := parseLineFormat(bad); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+	for format, line := range map[string]string{`%k=%v`: "none", `%p %v`: "x y", `<%v>`: "<a", `%d %v`: "noon x", `a%v`: "b"} {
+		f, err := parseLineFormat(format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.read([]byte(line), &kgo.Record{}); err == nil || !strings.Contains(err.Error(), line) {
+			t.Errorf("%s of %q: %v", format, line, err)
+		}
+	}
+}
+
+// TestTopicsByHand writes and reads with formats and expressions, changes a topic,
+// and completes its name.
+func TestTopicsByHand(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	at := func(args ...string) []string { return append(args, "-b", s.address) }
+	mustLevada(t, "", at("topic", "create", "orders", "--partitions", "2")...)
+	mustLevada(t, "1 a {\"amount\":5}\n0 b {\"amount\":50}\n1 c {\"amount\":500}\n0 d text\n", at("topic", "produce", "orders", "-f", "%p %k %v", "-z", "zstd")...)
+	if out := mustLevada(t, "", at("topic", "consume", "orders", "-f", `%p/%o %k\n`, "--where", "key == 'd' || value.amount >= 50")...); out != "1/1 c\n0/0 b\n0/1 d\n" && out != "0/0 b\n0/1 d\n1/1 c\n" {
+		t.Errorf("chosen:\n%s", out)
+	}
+	r := levada(t, "", at("topic", "consume", "orders", "-f", `%k `, "--where", "value.amount > 5")...)
+	if r.code != 0 || !strings.Contains(r.stderr, "no result for 1 records") || strings.Contains(r.stdout, "d") {
+		t.Errorf("an expression without a result: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	mustLevada(t, "x=\ny=1\n", at("topic", "produce", "orders", "-K", "=", "-Z", "-p", "0")...)
+	if out := mustLevada(t, "", at("topic", "consume", "orders", "-p", "0", "--offset", "-2")...); !strings.Contains(out, `"key":"x","value":null`) || !strings.Contains(out, `"key":"y","value":"1"`) {
+		t.Errorf("a tombstone and a record:\n%s", out)
+	}
+	if r := levada(t, "", at("topic", "consume", "orders", "--where", "valu == 1")...); r.code != exitInput || !strings.Contains(r.stderr, "valu") {
+		t.Errorf("a wrong expression: exit %d\n%s", r.code, r.stderr)
+	}
+
+	mustLevada(t, "", at("topic", "add-partitions", "orders", "--num", "3")...)
+	mustLevada(t, "", at("topic", "alter-config", "orders", "--set-config", "retention.ms=1000", "--set-config", "cleanup.policy=compact")...)
+	mustLevada(t, "", at("topic", "alter-config", "orders", "--reset-config", "cleanup.policy")...)
+	var described struct{ Topics []topicDetail }
+	if err := json.Unmarshal([]byte(mustLevada(t, "", at("topic", "describe", "orders")...)), &described); err != nil {
+		t.Fatalf("what is piped is no JSON: %v", err)
+	}
+	d := described.Topics[0]
+	if len(d.Partitions) != 5 || d.Configs["retention.ms"] != "1000" || d.Configs["cleanup.policy"] != "delete" {
+		t.Errorf("after the changes: %+v", d)
+	}
+	for _, bad := range [][]string{{"topic", "alter-config", "orders"}, {"topic", "alter-config", "orders", "-s", "colour=blue"}, {"topic", "add-partitions", "none", "-n", "1"}, {"topic", "add-partitions", "orders"}, {"topic", "produce", "orders", "-z", "brotli"}} {
+		if r := levada(t, "", at(bad...)...); r.code != exitInput {
+			t.Errorf("%v: exit %d\n%s", bad, r.code, r.stderr)
+		}
+	}
+	if out := mustLevada(t, "", "__complete", "topic", "describe", "-b", s.address, ""); !strings.Contains(out, "orders\n") {
+		t.Errorf("completion:\n%s", out)
+	}
+
+	if out := mustLevada(t, "", at("cluster", "info", "-o", "table")...); !strings.Contains(out, s.address) {
+		t.Errorf("cluster info:\n%s", out)
+	}
+	if r := levada(t, "", at("cluster", "alter-config", "-s", "log.retention.ms=5000")...); r.code != exitInput || !strings.Contains(r.stderr, "given when it starts") {
+		t.Errorf("cluster alter-config: exit %d\n%s", r.code, r.stderr)
+	}
+	if out := mustLevada(t, "", at("cluster", "config")...); !strings.Contains(out, `"num.partitions"`) {
+		t.Errorf("cluster config:\n%s", out)
+	}
+}
+
+// TestProfiles names a cluster, uses it, and never shows its password.
+func TestProfiles(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	file := filepath.Join(t.TempDir(), "some", "profiles.json")
+	t.Setenv("LEVADA_PROFILES", file)
+	mustLevada(t, "", "profile", "set", "here", "-X", "brokers="+s.address)
+	mustLevada(t, "", "profile", "set", "away", "-X", "brokers=192.0.2.1:9092", "-X", "user=ada", "-X", "pass=secret")
+	mustLevada(t, "", "topic", "create", "orders")
+	if out := mustLevada(t, "", "topic", "list", "--profile", "here"); !strings.Contains(out, "orders") {
+		t.Errorf("topics:\n%s", out)
+	}
+	mustLevada(t, "", "profile", "use", "away")
+	list := mustLevada(t, "", "profile", "list")
+	if !strings.Contains(list, "ada") || strings.Contains(list, "secret") {
+		t.Errorf("profiles:\n%s", list)
+	}
+	if r := levada(t, "", "topic", "list", "--timeout", "200ms"); r.code != exitEnvironment || !strings.Contains(r.stderr, "192.0.2.1") {
+		t.Errorf("the other cluster: exit %d\n%s", r.code, r.stderr)
+	}
+	if out := mustLevada(t, "", "topic", "list", "-b", s.address, "-X", "sasl.mechanism=", "-X", "user=", "-X", "pass="); !strings.Contains(out, "orders") {
+		t.Errorf("flags go before the profile:\n%s", out)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file: %v, %v", info, err)
+	}
+	for _, bad := range [][]string{{"profile", "use", "none"}, {"profile", "delete", "none"}, {"profile", "set", "x", "-X", "colour=blue"}, {"topic", "list", "--profile", "none"}} {
+		if r := levada(t, "", bad...); r.code != exitInput {
+			t.Errorf("%v: exit %d\n%s", bad, r.code, r.stderr)
+		}
+	}
+	mustLevada(t, "", "profile", "delete", "away")
+	mustLevada(t, "", "profile", "use", "-")
+}
