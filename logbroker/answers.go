@@ -17,6 +17,7 @@ const maxKeptHead = 1 << 20
 // bytes without a header.
 type pending struct {
 	correlation int32
+	version     int16 // of the request
 	flexible    bool
 	raw         []byte
 	isRaw       bool
@@ -39,7 +40,7 @@ type answers struct {
 }
 
 func newAnswers(b *Broker, c net.Conn, closed <-chan struct{}) *answers {
-	return &answers{b: b, c: c, closed: closed, queue: make(chan *pending, b.cfg.Limits.Pipelined), w: bufio.NewWriterSize(c, readBufferSize)}
+	return &answers{b: b, c: c, closed: closed, queue: make(chan *pending, b.cfg.Limits.Pipelined), w: bufio.NewWriterSize(c, writeBufferSize)}
 }
 
 // give takes the answer to the next request, whose handler has been called. more

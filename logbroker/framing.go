@@ -11,46 +11,51 @@ const (
 	// firstChunk is how much memory a frame gets before any of it has come; more
 	// is taken as more comes, so that a length alone costs nothing.
 	firstChunk = 64 << 10
-	// maxPooledFrame is the largest frame that is kept for the next.
-	maxPooledFrame = 32 << 20
+	// maxPooledFrame is the largest buffer that is kept for the next.
+	maxPooledFrame = 8 << 20
 )
 
-// frames are buffers of requests that have been answered, and of answers that were
-// sent. Without them every batch of records costs a collection of garbage soon.
-type frames struct{ pool sync.Pool }
+// frames are buffers of requests that have been handled, and of answers that were
+// sent. Without them every batch of records costs a collection of garbage soon. Those
+// of the first chunk's size are kept apart, so that small requests do not take the
+// memory that large ones need. Safe for concurrent use.
+type frames struct{ small, large sync.Pool }
 
-// get returns an empty buffer.
-func (f *frames) get() []byte {
-	if b, ok := f.pool.Get().(*[]byte); ok {
+// get returns an empty buffer, of at least a chunk, for n bytes.
+func (f *frames) get(n int) []byte {
+	pool := &f.large
+	if n <= firstChunk {
+		pool = &f.small
+	}
+	if b, ok := pool.Get().(*[]byte); ok {
 		return (*b)[:0]
 	}
-	return nil
+	return make([]byte, 0, firstChunk)
 }
 
 // put takes back a buffer that nobody refers to any more.
 func (f *frames) put(b []byte) {
-	if cap(b) >= firstChunk && cap(b) <= maxPooledFrame {
-		f.pool.Put(&b)
+	switch n := cap(b); {
+	case n == firstChunk:
+		f.small.Put(&b)
+	case n > firstChunk && n <= maxPooledFrame:
+		f.large.Put(&b)
 	}
 }
 
-// readFrame reads n bytes, into the memory of buf if they fit.
-func readFrame(r *bufio.Reader, n int, buf []byte) ([]byte, error) {
-	frame := buf[:min(n, cap(buf))]
-	if len(frame) < min(n, firstChunk) {
-		frame = make([]byte, min(n, firstChunk))
-	}
-	for read := 0; ; {
-		m, err := io.ReadFull(r, frame[read:])
-		read += m
-		if err != nil {
-			return nil, fmt.Errorf("request of %d bytes ends after %d: %w", n, read, err)
+// readUpTo reads until buf holds n bytes. Its memory grows as they come.
+func readUpTo(r *bufio.Reader, buf []byte, n int) ([]byte, error) {
+	for len(buf) < n {
+		if len(buf) == cap(buf) {
+			grown := make([]byte, len(buf), min(n, max(4*len(buf), firstChunk)))
+			copy(grown, buf)
+			buf = grown
 		}
-		if read == n {
-			return frame, nil
+		at := len(buf)
+		buf = buf[:min(n, cap(buf))]
+		if m, err := io.ReadFull(r, buf[at:]); err != nil {
+			return buf[:at+m], fmt.Errorf("request ends after %d of %d bytes: %w", at+m, n, err)
 		}
-		grown := make([]byte, min(n, 4*len(frame)))
-		copy(grown, frame)
-		frame = grown
 	}
+	return buf, nil
 }

@@ -34,13 +34,14 @@ func frameOf(req kmsg.Request) []byte {
 // none, or the connection would be closed.
 func (w *workbench) serve(frame []byte) kmsg.Response {
 	w.t.Helper()
-	req, _, _, err := w.decode(frame)
+	conn := NewConn("test", "/test")
+	req, _, err := w.decode(conn, frame)
 	if err != nil {
 		return nil
 	}
 	var answer kmsg.Response
 	answers := 0
-	w.Handle(NewConn("test", "/test"), req, func(r kmsg.Response) { answer, answers = r, answers+1 })
+	w.Handle(conn, req, func(r kmsg.Response) { answer, answers = r, answers+1 })
 	w.pass(25 * 24 * time.Hour) // whatever it waits for, 2^31 ms at most
 	if answers != 1 {
 		w.t.Fatalf("%s version %d: %d answers", kmsg.NameForKey(req.Key()), req.GetVersion(), answers)

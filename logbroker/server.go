@@ -32,8 +32,9 @@ const (
 	maxStrangeBytes = 128 << 10
 	// muteStep is how long a client that is muted is left alone before it is
 	// looked at again.
-	muteStep       = time.Second
-	readBufferSize = 64 << 10
+	muteStep        = time.Second
+	readBufferSize  = 16 << 10
+	writeBufferSize = 8 << 10
 )
 
 // Serve is ServeListener for a plain listener without authentication.
@@ -143,19 +144,19 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 			rest = authenticateBy
 		}
 		_ = c.SetReadDeadline(rest)
-		n, err := b.frameSize(r, size[:], conn, strange)
+		n, records, err := b.frameSize(r, size[:], conn, strange)
 		if err != nil {
 			return err
 		}
-		var buf []byte
-		if n > firstChunk {
-			buf = b.frames.get()
+		if records && !conn.auth.raw {
+			err = b.serveProduce(conn, r, n, answers)
+		} else {
+			var frame []byte
+			if frame, err = readUpTo(r, nil, n); err == nil {
+				err = b.serveFrame(conn, frame, answers, more(r))
+			}
 		}
-		frame, err := readFrame(r, n, buf)
 		if err != nil {
-			return err
-		}
-		if err := b.serveFrame(conn, frame, answers, more(r)); err != nil {
 			return err
 		}
 	}
@@ -178,33 +179,34 @@ func (c *Conn) wait(now func() time.Time, closed <-chan struct{}) error {
 	}
 }
 
-// frameSize is the length of the frame that comes, if it may be that long. Who is
-// still a stranger may send little.
-func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange bool) (int, error) {
-	n := int64(int32(binary.BigEndian.Uint32(size)))
+// frameSize is the length of the frame that comes, if it may be that long, and
+// whether it is to be a produce. Who is still a stranger may send little.
+func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange bool) (n int, records bool, err error) {
+	n = int(int32(binary.BigEndian.Uint32(size)))
 	if conn.auth.raw {
 		if n < 0 || n > maxStrangeBytes {
-			return 0, refusef("an authentication of %d bytes", n)
+			return 0, false, refusef("an authentication of %d bytes", n)
 		}
-		return int(n), nil
+		return n, false, nil
 	}
 	key, err := r.Peek(2)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	limit, name := int64(b.cfg.Limits.RequestBytes), "RequestBytes"
-	if int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce) {
-		limit, name = int64(b.cfg.Limits.ProduceBytes), "ProduceBytes"
+	records = int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce)
+	limit, name := b.cfg.Limits.RequestBytes, "RequestBytes"
+	if records {
+		limit, name = b.cfg.Limits.ProduceBytes, "ProduceBytes"
 	}
 	switch {
 	case n < 8:
-		return 0, refusef("request of %d bytes: no request is smaller than 8; is this a client of Kafka?", n)
+		return 0, false, refusef("request of %d bytes: no request is smaller than 8; is this a client of Kafka?", n)
 	case n > limit:
-		return 0, refusef("request of %d bytes: at most %d are taken; send less at once, or raise Limits.%s", n, limit, name)
+		return 0, false, refusef("request of %d bytes: at most %d are taken; send less at once, or raise Limits.%s", n, limit, name)
 	case strange && n > maxStrangeBytes:
-		return 0, refusef("request of %d bytes before authentication", n)
+		return 0, false, refusef("request of %d bytes before authentication", n)
 	}
-	return int(n), nil
+	return n, records, nil
 }
 
 // serveFrame decodes one request and hands it on.
@@ -212,21 +214,20 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	if conn.auth.raw {
 		return b.serveRaw(conn, frame, answers)
 	}
-	req, p, clientID, err := b.decode(frame)
+	req, p, err := b.decode(conn, frame)
 	if err != nil {
 		return err
-	}
-	if clientID != nil {
-		conn.ClientID = (*clientID)[:min(len(*clientID), maxClientID)]
 	}
 	start := b.now()
 	b.Handle(conn, req, func(resp kmsg.Response) {
 		b.metered(conn, req.Key(), len(frame), start, resp)
-		if req.Key() == int16(kmsg.Produce) {
-			b.frames.put(frame) // the log has the records; others may be kept by who handles them
-		}
 		p.ready <- resp
 	})
+	return b.give(conn, p, answers, more)
+}
+
+// give puts an answer in its turn.
+func (b *Broker) give(conn *Conn, p *pending, answers *answers, more bool) error {
 	if err := answers.give(p, more && !conn.auth.failed); err != nil {
 		return err
 	}
@@ -234,6 +235,35 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 		return &errGoodbye{refusef("authentication failed")}
 	}
 	return nil
+}
+
+// serveProduce reads a produce request of n bytes and hands on its parts as they come.
+func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answers) error {
+	buf, err := readUpTo(r, b.frames.get(n), min(n, partBytes))
+	defer func() { b.frames.put(buf) }()
+	if err != nil {
+		return err
+	}
+	h, p, body, err := b.decodeHeader(conn, buf)
+	if err != nil {
+		return err
+	}
+	parts := newProduceParts(r, buf, body, n-len(buf), p.version, h.flexible, partBytes)
+	start := b.now()
+	whole := &partAnswers{left: 1, respond: func(resp kmsg.Response) {
+		b.metered(conn, int16(kmsg.Produce), n, start, resp)
+		p.ready <- resp
+	}}
+	for !parts.done {
+		part, err := parts.next()
+		buf = parts.buf
+		if err != nil {
+			return err
+		}
+		b.Handle(conn, part, whole.add()) // which has written the records when it returns
+	}
+	whole.finish()
+	return b.give(conn, p, answers, more(r))
 }
 
 // more tells whether another whole request has been read.
@@ -257,45 +287,58 @@ func (b *Broker) serveRaw(conn *Conn, frame []byte, answers *answers) error {
 	return answers.give(p, false)
 }
 
-// decode reads header and body of a request. The body is walked over first: see
-// shape.
-func (b *Broker) decode(frame []byte) (kmsg.Request, *pending, *string, error) {
+// decodeHeader reads the header of a request and returns what is behind it.
+func (b *Broker) decodeHeader(conn *Conn, frame []byte) (h served, p *pending, body []byte, err error) {
 	rd := kbin.Reader{Src: frame}
 	key, version, correlation := rd.Int16(), rd.Int16(), rd.Int32()
 	clientID := rd.NullableString()
 	if err := rd.Complete(); err != nil {
-		return nil, nil, nil, err
+		return h, nil, nil, err
+	}
+	if clientID != nil {
+		conn.ClientID = (*clientID)[:min(len(*clientID), maxClientID)]
 	}
 	h, ok := b.handlers[key]
 	if !ok {
-		return nil, nil, nil, refusef("request key %d is not served", key)
+		return h, nil, nil, refusef("request key %d is not served", key)
 	}
-	req := kmsg.RequestForKey(key)
-	p := &pending{correlation: correlation, ready: make(chan kmsg.Response, 1)}
-	switch {
-	case version >= h.min && version <= h.max:
-		req.SetVersion(version)
-	case key == int16(kmsg.ApiVersions):
-		req.SetVersion(h.max + 1) // any that is refused: the answer is version 0
-		return req, p, clientID, nil
-	default:
-		return nil, nil, nil, refusef("%s version %d is not served: %d to %d are", kmsg.NameForKey(key), version, h.min, h.max)
+	p = &pending{correlation: correlation, version: version, ready: make(chan kmsg.Response, 1)}
+	if version < h.min || version > h.max {
+		if h.key == kmsg.ApiVersions {
+			return h, p, nil, nil // the answer is version 0
+		}
+		return h, nil, nil, refusef("%s version %d is not served: %d to %d are", kmsg.NameForKey(key), version, h.min, h.max)
 	}
 	w := walker{rest: rd.Src, left: maxElements}
-	if req.IsFlexible() {
-		w.tags(false) // of the header
+	if version >= h.flexible {
+		w.tags(false)
+		// The header of an answer to ApiVersions is never flexible (KIP-511).
+		p.flexible = h.key != kmsg.ApiVersions
 	}
-	err := w.err
-	if err == nil {
-		err = checkShape(h, version, w.rest)
+	if w.err != nil {
+		return h, nil, nil, refusef("%s version %d: %v", kmsg.NameForKey(key), version, w.err)
 	}
-	if err == nil {
-		err = req.ReadFrom(w.rest)
+	return h, p, w.rest, nil
+}
+
+// decode reads header and body of a request. The body is walked over first: see
+// shape.
+func (b *Broker) decode(conn *Conn, frame []byte) (kmsg.Request, *pending, error) {
+	h, p, body, err := b.decodeHeader(conn, frame)
+	if err != nil {
+		return nil, nil, err
+	}
+	req := kmsg.RequestForKey(int16(h.key))
+	if p.version < h.min || p.version > h.max {
+		req.SetVersion(h.max + 1) // any that is refused
+		return req, p, nil
+	}
+	req.SetVersion(p.version)
+	if err = checkShape(h, p.version, body); err == nil {
+		err = req.ReadFrom(body)
 	}
 	if err != nil {
-		return nil, nil, nil, refusef("%s version %d: %v", kmsg.NameForKey(key), version, err)
+		return nil, nil, refusef("%s version %d: %v", kmsg.NameForKey(int16(h.key)), p.version, err)
 	}
-	// The header of an answer to ApiVersions is never flexible (KIP-511).
-	p.flexible = req.IsFlexible() && key != int16(kmsg.ApiVersions)
-	return req, p, clientID, nil
+	return req, p, nil
 }

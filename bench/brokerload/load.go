@@ -149,6 +149,9 @@ func (l Load) MakeTopic(ctx context.Context) (drop func(context.Context) error, 
 		configs[name] = &value
 	}
 	_, err = admin.CreateTopic(ctx, l.Partitions, 1, configs, l.Topic)
+	if err == nil {
+		err = l.awaitLeaders(ctx, admin)
+	}
 	if err != nil {
 		client.Close()
 		return nil, fmt.Errorf("make topic %s: %w", l.Topic, err)
@@ -158,6 +161,24 @@ func (l Load) MakeTopic(ctx context.Context) (drop func(context.Context) error, 
 		_, err := admin.DeleteTopic(ctx, l.Topic)
 		return err
 	}, nil
+}
+
+// awaitLeaders waits until every partition has a leader: Apache Kafka answers before
+// it knows of all.
+func (l Load) awaitLeaders(ctx context.Context, admin *kadm.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		ends, err := admin.ListEndOffsets(ctx, l.Topic)
+		if err == nil && ends.Error() == nil && len(ends[l.Topic]) == int(l.Partitions) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(errors.New("not every partition has a leader"), err, ends.Error())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // payload is where records take their bytes from: no two in a row are the same.
