@@ -23,7 +23,7 @@ race: ## the same with the race detector, where goroutines meet
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(RACE)
 
 e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
-	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/peers
+	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/peers ./internal/powerloss
 
 kafka: ## the conformance suite, the word count and a comparison with Apache Kafka itself, which needs Java and Maven
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \
