@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/planted"
 )
 
 // FsyncPolicy says when a produce that asks for an acknowledgement gets it.
@@ -85,8 +87,9 @@ type Config struct {
 	// Default: the broker only refuses further writes.
 	OnFatal func(error)
 
-	// faults are planted by tests; nil otherwise.
-	faults *faults
+	// planted is the promise that is broken on purpose. Default: what the
+	// environment says in a build for that, otherwise none.
+	planted *planted.Plan
 }
 
 // Limits bound what clients can make the broker hold.
@@ -153,6 +156,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.planted == nil {
+		plan, err := planted.FromEnvironment()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("logbroker: %w", err))
+		}
+		c.planted = plan
 	}
 	orDefault(&c.SegmentBytes, 128<<20)
 	orDefault(&c.IndexIntervalBytes, 4096)

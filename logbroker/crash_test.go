@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/internal/planted"
 	"github.com/levada/levada/internal/recordbatch"
 )
 
@@ -58,7 +59,7 @@ type sim struct {
 	now    time.Time
 	boot   int
 	broker *Broker
-	plant  *faults
+	plant  *planted.Plan
 	// deafOpens drops the syncs of logs while the broker opens.
 	deafOpens bool
 
@@ -90,6 +91,7 @@ type simProducer struct {
 	added   [simPartitions]bool // partitions registered with it
 	grouped bool                // the group is
 	offsets []string            // all that it ever sent to its group, in order
+	lost    *simBatch           // the batch whose answer a crash took
 }
 
 func newSim(t testing.TB, seed uint64, sabotage func(*sim)) *sim {
@@ -134,7 +136,7 @@ func (s *sim) open() {
 	below.deaf.Store(s.deafOpens)
 	b, err := Open(Config{
 		Dir: "data", FS: errorfs.Wrap(below, hook), Now: func() time.Time { return s.now }, Synchronous: true,
-		BootID: func() string { return fmt.Sprint("boot-", s.boot) }, SegmentBytes: 2000, faults: s.plant,
+		BootID: func() string { return fmt.Sprint("boot-", s.boot) }, SegmentBytes: 2000, planted: s.plant,
 		Limits: Limits{RecoveryBytes: 700},
 	})
 	if err != nil {
@@ -167,6 +169,7 @@ func (s *sim) init(p *simProducer) {
 		req.TransactionalID = &p.id
 	}
 	resp := simCall[*kmsg.InitProducerIDResponse](s, req)
+	fenced := *p
 	// Its end was never asked for: whatever becomes of the answer, nobody can
 	// commit the open transaction any more.
 	s.settle(p, aborted)
@@ -175,7 +178,10 @@ func (s *sim) init(p *simProducer) {
 		p.ready = false
 		return
 	}
-	p.pid, p.epoch, p.seq, p.ready = resp.ProducerID, resp.ProducerEpoch, [simPartitions]int32{}, true
+	p.pid, p.epoch, p.seq, p.ready, p.lost = resp.ProducerID, resp.ProducerEpoch, [simPartitions]int32{}, true, nil
+	if p.id != "" && fenced.pid == p.pid && fenced.epoch < p.epoch && s.rng.IntN(3) == 0 {
+		s.wake(&fenced)
+	}
 }
 
 // begin starts the books of a new transaction.
@@ -209,20 +215,6 @@ func (s *sim) produce(p *simProducer) {
 	batch := b.Batch()
 	batch.SetProducer(p.pid, p.epoch, p.seq[part], p.id != "")
 	batch.SetCRC()
-	req := kmsg.NewPtrProduceRequest()
-	req.Version, req.Acks = 12, -1
-	if p.old {
-		req.Version = 11
-	}
-	if p.id != "" {
-		req.TransactionID = &p.id
-	}
-	topic := kmsg.NewProduceRequestTopic()
-	topic.Topic = "t"
-	rp := kmsg.NewProduceRequestTopicPartition()
-	rp.Partition, rp.Records = part, batch
-	topic.Partitions = append(topic.Partitions, rp)
-	req.Topics = append(req.Topics, topic)
 	if p.id != "" {
 		p.values = append(p.values, values...)
 	} else {
@@ -230,24 +222,7 @@ func (s *sim) produce(p *simProducer) {
 			s.fates[v] = unknown
 		}
 	}
-	resp := simCall[*kmsg.ProduceResponse](s, req)
-	if resp == nil {
-		p.ready = false
-		return
-	}
-	r := resp.Topics[0].Partitions[0]
-	if r.ErrorCode != 0 {
-		p.ready = false
-		s.expect(r.ErrorCode, lostProducer...)
-		return
-	}
-	p.seq[part] += int32(len(values))
-	for i, v := range values {
-		if p.id == "" {
-			s.fates[v] = committed
-		}
-		s.see(place{part, r.BaseOffset + int64(i)}, v)
-	}
+	s.send(p, simBatch{part, batch, values})
 }
 
 func (s *sim) expect(code int16, allowed ...*kerr.Error) {
@@ -274,12 +249,17 @@ func (s *sim) see(at place, v string) {
 	s.seen[at] = v
 }
 
-func (s *sim) end(p *simProducer) {
+func (s *sim) endRequest(p *simProducer, commit bool) *kmsg.EndTxnRequest {
 	req := kmsg.NewPtrEndTxnRequest()
-	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, p.id, p.pid, p.epoch, s.rng.IntN(4) > 0
+	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, p.id, p.pid, p.epoch, commit
 	if p.old {
 		req.Version = 4
 	}
+	return req
+}
+
+func (s *sim) end(p *simProducer) {
+	req := s.endRequest(p, s.rng.IntN(4) > 0)
 	resp := simCall[*kmsg.EndTxnResponse](s, req)
 	switch {
 	case resp == nil:
@@ -356,7 +336,7 @@ func (s *sim) leave(power, again, next bool) {
 		s.boot++
 		for _, p := range s.producers {
 			s.settle(p, aborted)
-			p.ready = false
+			p.ready, p.lost = false, nil
 			s.begin(p)
 		}
 	}
@@ -510,6 +490,8 @@ func (s *sim) run() string {
 		for step := 0; step < 60 && !s.crashed(); step++ {
 			p := s.producers[s.rng.IntN(len(s.producers))]
 			switch n := s.rng.IntN(10); {
+			case p.lost != nil && n > 2:
+				s.send(p, *p.lost)
 			case !p.ready || n == 0:
 				s.init(p)
 			case n < 6 || p.id == "":

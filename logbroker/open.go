@@ -49,6 +49,9 @@ func Open(cfg Config) (*Broker, error) {
 	b.cleaner = cleaner{b: b, damaged: map[*partition]bool{}}
 	b.topics.init(b)
 	b.txns.init(b)
+	if cfg.planted != nil {
+		b.log.Warn("a promise is broken on purpose", "fault", cfg.planted.String())
+	}
 	shapes := requestShapes()
 	for _, h := range requestTable() {
 		sh := shapes[int16(h.key)]

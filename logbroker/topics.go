@@ -195,6 +195,7 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 		Suspect:            st.unclean,
 		SuspectDisk:        st.suspectDisk,
 		Cleanly:            !st.unclean,
+		Planted:            s.b.cfg.planted,
 	}
 	return cfg
 }

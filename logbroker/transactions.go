@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/levada/levada/internal/planted"
 	"github.com/levada/levada/logbroker/meta"
 	"github.com/levada/levada/logbroker/txn"
 )
@@ -82,6 +83,10 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 		e.gate.Unlock()
 		done(txn.NoProducer, kerr.CoordinatorNotAvailable) // which clients retry
 		return
+	}
+	if end, ok := ev.(txn.End); ok {
+		end.Producer = t.letIn(e.state, end.Producer)
+		ev = end
 	}
 	next, eff, err := txn.Step(e.state, ev, t.b.now())
 	if err == nil && eff.Persist {
@@ -185,7 +190,7 @@ func (t *transactions) end(e *txnEntry, s txn.State, d txn.Decision, done func(t
 		t.b.groups.offsetsDecided(slices.Sorted(maps.Keys(s.Groups)))
 		done(eff.Answer, err)
 	}
-	if !d.Commit || t.b.cfg.faults.has(faultNoDataSync) {
+	if !d.Commit || t.b.cfg.planted.Acts(planted.DecideEarly) {
 		finish(nil)
 		return
 	}
@@ -262,7 +267,7 @@ func (t *transactions) markExcept(row meta.Decision, parts []*partition, offline
 			t.forget(row)
 		}
 	}
-	if t.b.cfg.faults.has(faultForgetEarly) {
+	if t.b.cfg.planted.Acts(planted.ForgetEarly) {
 		t.forget(row)
 	}
 	for i, p := range parts {
@@ -312,7 +317,7 @@ func (t *transactions) forget(row meta.Decision) {
 	}
 	batch := t.b.meta.NewBatch()
 	batch.DeleteDecision(row)
-	if err := t.b.meta.Commit(batch, t.b.cfg.faults.has(faultForgetEarly)); err != nil {
+	if err := t.b.meta.Commit(batch, t.b.cfg.planted.Acts(planted.ForgetEarly)); err != nil {
 		t.b.log.Warn("decision was not deleted", "producer_id", row.ProducerID, "error", err)
 	}
 }
@@ -343,6 +348,7 @@ func (t *transactions) enter(producer txn.Producer, p meta.Partition, implicit b
 	part := txn.Partition{Topic: p.Topic, Index: p.Index}
 	for range maxGateTries {
 		e.gate.RLock()
+		producer = t.letIn(e.state, producer)
 		if e.state.Phase == txn.Ongoing && e.state.Producer == producer {
 			if _, ok := e.state.Partitions[part]; ok {
 				return e, nil
@@ -369,4 +375,13 @@ func (t *transactions) enter(producer txn.Producer, p meta.Partition, implicit b
 		e.gate.Unlock()
 	}
 	return nil, kerr.ConcurrentTransactions
+}
+
+// letIn is the producer that a request is served as: the one that sent it, unless
+// a fault is planted that takes a fenced one for the one that fenced it.
+func (t *transactions) letIn(s txn.State, p txn.Producer) txn.Producer {
+	if p.ID == s.Producer.ID && p.Epoch < s.Producer.Epoch && p != s.Last && t.b.cfg.planted.Acts(planted.IgnoreEpoch) {
+		return s.Producer
+	}
+	return p
 }

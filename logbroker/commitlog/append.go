@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/levada/levada/internal/planted"
 	"github.com/levada/levada/internal/recordbatch"
 )
 
@@ -40,11 +41,14 @@ func (l *Log) Append(b recordbatch.Batch, check TxnCheck) (AppendResult, error) 
 	first, duplicate, err := l.state.check(b)
 	opens := l.state.opens(b)
 	l.mu.RUnlock()
+	if errors.Is(err, ErrInvalidProducerEpoch) && l.cfg.Planted.Acts(planted.IgnoreEpoch) {
+		err = nil
+	}
 	if err != nil {
 		return AppendResult{}, err
 	}
 	appendTime := int64(-1)
-	if duplicate {
+	if duplicate && !l.cfg.Planted.Acts(planted.AdmitDuplicate) {
 		if b.IsLogAppendTime() {
 			appendTime = first.timestamp
 		}
@@ -54,6 +58,9 @@ func (l *Log) Append(b recordbatch.Batch, check TxnCheck) (AppendResult, error) 
 		if err := check(opens); err != nil {
 			return AppendResult{}, err
 		}
+	}
+	if l.cfg.Planted.Acts(planted.ReuseOffset) {
+		l.goBack(b)
 	}
 	if err := l.write(b); err != nil {
 		return AppendResult{}, err
@@ -113,6 +120,9 @@ func (l *Log) AppendMarker(producerID int64, epoch int16, commit bool, coordinat
 		return -1, false, err
 	}
 	b := recordbatch.ControlBatch(producerID, epoch, commit, coordinatorEpoch, l.cfg.Now().UnixMilli())
+	if l.cfg.Planted.Acts(planted.DropMarker) {
+		return l.pretend(b)
+	}
 	if err := l.write(b); err != nil {
 		return -1, false, err
 	}
@@ -311,8 +321,10 @@ func (l *Log) syncActive() error {
 	}
 	seg := l.active()
 	size := seg.size.Load()
-	if err := seg.file.SyncData(); err != nil {
-		return l.fail(fmt.Errorf("%s: %w", seg.path(), err))
+	if !l.cfg.Planted.Acts(planted.SkipSync) {
+		if err := seg.file.SyncData(); err != nil {
+			return l.fail(fmt.Errorf("%s: %w", seg.path(), err))
+		}
 	}
 	l.synced(seg, end, size)
 	return nil

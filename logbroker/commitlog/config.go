@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/planted"
 )
 
 const (
@@ -54,6 +56,9 @@ type Config struct {
 	// Cleanly says that the last run ended with Close. Without it a start is
 	// treated as Suspect.
 	Cleanly bool
+
+	// Planted is the promise that is broken on purpose. Default: none.
+	Planted *planted.Plan
 }
 
 func (c Config) withDefaults() (Config, error) {
