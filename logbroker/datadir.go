@@ -57,8 +57,14 @@ func (d *dataDir) markSuspect(cause error) error { return d.Replace(suspectFile,
 
 func (d *dataDir) clearSuspect() error { return d.Remove(suspectFile) }
 
+// mountIDs asks for the id of a mount that is never given to another (Linux 6.8
+// and later), or else for one that is free again once it is unmounted.
+const mountIDs = unix.STATX_MNT_ID_UNIQUE | unix.STATX_MNT_ID
+
 // bootID names the life of the page cache that holds dir: the kernel's boot
-// id and the id of the mount. Either changes when unsynced data was lost.
+// id and the id of the mount. Either changes when unsynced data was lost. (Where
+// ids of mounts are used again, a file system that was taken away and mounted
+// again while the kernel ran on is not noticed.)
 func bootID(dir string) string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -66,7 +72,7 @@ func bootID(dir string) string {
 	}
 	var st unix.Statx_t
 	mount := uint64(0)
-	if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_MNT_ID, &st); err == nil && st.Mask&unix.STATX_MNT_ID != 0 {
+	if err := unix.Statx(unix.AT_FDCWD, dir, 0, mountIDs, &st); err == nil && st.Mask&mountIDs != 0 {
 		mount = st.Mnt_id
 	}
 	return fmt.Sprintf("%s/%d", strings.TrimSpace(string(boot)), mount)
