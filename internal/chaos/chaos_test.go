@@ -77,7 +77,7 @@ func config(t *testing.T) Config {
 func TestKills(t *testing.T) {
 	needsE2E(t)
 	c := config(t)
-	c.Rounds, c.Kills = 4, 7
+	c.Rounds, c.Kills, c.PowerLoss = 4, 7, true
 	result, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

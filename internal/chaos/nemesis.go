@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"syscall"
 	"time"
+
+	"github.com/levada/levada/internal/powerloss"
 )
 
 // strike is one thing that happens to the server.
@@ -28,20 +30,12 @@ const (
 	progressTimeout = 40 * time.Second
 )
 
-// disk is where the data is if power can be lost there.
-type disk interface {
-	Path() string
-	Cut() error
-	Remount() error
-	Close() error
-}
-
 // nemesis strikes the server while the clients of a round work.
 type nemesis struct {
 	rng    *rand.Rand
 	server *server
 	proxy  *proxy
-	disk   disk // nil: none
+	disk   *powerloss.Disk // nil: none
 	log    func(format string, args ...any)
 	kills  int // processes killed with SIGKILL so far
 	losses int // power losses
@@ -124,7 +118,7 @@ func (n *nemesis) strike(ctx context.Context, s strike) error {
 		tick(ctx, time.Duration(n.rng.IntN(20))*time.Millisecond)
 		return n.again(syscall.SIGKILL)
 	case strikePowerLoss:
-		return n.losePower()
+		return n.losePower(ctx)
 	default:
 		return n.again(syscall.SIGKILL)
 	}
@@ -141,10 +135,13 @@ func (n *nemesis) again(sig syscall.Signal) error {
 	return n.server.start()
 }
 
-// losePower takes away what is not on the disk: nothing that the server writes
-// after the cut gets there.
-func (n *nemesis) losePower() error {
-	n.server.setExpected(true) // it ends by itself when a sync fails
+// losePower takes away what is not on the disk. The process is stopped before: it
+// must not answer anybody after the power is gone, and a sync that is under way
+// when the kernel cuts the disk off can return as if it had succeeded.
+func (n *nemesis) losePower(ctx context.Context) error {
+	if err := n.server.freeze(ctx); err != nil {
+		return err
+	}
 	if err := n.disk.Cut(); err != nil {
 		return err
 	}

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/levada/levada/internal/checker"
+	"github.com/levada/levada/internal/powerloss"
 )
 
 // Config says what to run and for how long: until Duration has passed or Rounds
@@ -32,6 +35,9 @@ type Config struct {
 	// Kills is how often the server is killed in a round, by SIGKILL or with the
 	// power. Default: 3 to 8.
 	Kills int
+	// PowerLoss makes some of the kills power losses, where that can be done here,
+	// and says it where not.
+	PowerLoss bool
 	// Log is told what happens.
 	Log func(format string, args ...any)
 }
@@ -53,7 +59,12 @@ type run struct {
 	server  *server
 	proxy   *proxy
 	nemesis *nemesis
+	disk    *powerloss.Disk // nil: power cannot be lost
 }
+
+// diskBytes is the size of the disk that can lose power. The broker refuses writes
+// below 64 MiB of free space.
+const diskBytes = 1 << 30
 
 // Run plays rounds until something is found or it was long enough. An error says
 // that it could not be run.
@@ -104,7 +115,10 @@ func begin(config Config) (*run, error) {
 		address: "127.0.0.1:0", advertise: proxy.address(), log: log, died: func(error) {},
 	}
 	run := &run{config: config, server: s, proxy: proxy}
-	run.nemesis = &nemesis{rng: rand.New(rand.NewPCG(config.Seed, 2)), server: s, proxy: proxy, log: config.Log}
+	if err := run.mount(); err != nil {
+		return nil, errors.Join(err, run.end())
+	}
+	run.nemesis = &nemesis{disk: run.disk, rng: rand.New(rand.NewPCG(config.Seed, 2)), server: s, proxy: proxy, log: config.Log}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, run.end())
 	}
@@ -112,13 +126,35 @@ func begin(config Config) (*run, error) {
 	return run, nil
 }
 
+// mount puts the data on a disk that can lose power.
+func (run *run) mount() error {
+	if !run.config.PowerLoss {
+		return nil
+	}
+	if err := powerloss.Available(); err != nil {
+		run.config.Log("SKIPPED: no power loss can be made here: %v", err)
+		return nil
+	}
+	disk, err := powerloss.Mount(run.config.Dir, diskBytes)
+	if err != nil {
+		return err
+	}
+	run.disk = disk
+	run.server.data = filepath.Join(disk.Path(), "data")
+	return nil
+}
+
 func (run *run) end() error {
 	err := run.server.end(syscall.SIGTERM)
 	run.proxy.close()
+	if run.disk != nil {
+		err = errors.Join(err, run.disk.Close())
+	}
 	return errors.Join(err, run.server.log.Close())
 }
 
-// keep ends the server as it is, and leaves the history beside its data.
+// keep ends the server as it is, and leaves the history beside its data. What is
+// on a disk of its own is copied.
 func (run *run) keep(number int, report *checker.Report, history []checker.Op) (string, error) {
 	err := run.server.end(syscall.SIGKILL)
 	f, err2 := os.Create(filepath.Join(run.config.Dir, fmt.Sprintf("history.%d.jsonl", number)))
@@ -127,7 +163,31 @@ func (run *run) keep(number int, report *checker.Report, history []checker.Op) (
 	}
 	err3 := checker.Write(f, history)
 	err4 := os.WriteFile(filepath.Join(run.config.Dir, "report.txt"), []byte(report.String()+"\n"), 0o600)
+	if run.disk != nil {
+		err = errors.Join(err, copyFiles(filepath.Join(run.config.Dir, "data"), run.server.data))
+	}
 	return run.config.Dir, errors.Join(err, err3, err4, f.Close())
+}
+
+// copyFiles copies the regular files of a tree.
+func copyFiles(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, strings.TrimPrefix(path, from))
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, content, 0o600)
+	})
 }
 
 // secondReader reads with a client of another kind, if there is one.

@@ -2,11 +2,14 @@ package chaos
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -109,6 +112,39 @@ func (s *server) alive() bool {
 
 // signal sends a signal that does not end the process.
 func (s *server) signal(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
+
+// freeze stops the process and waits until none of its threads can run: each is
+// stopped, or in the kernel, waiting for a disk, and will be stopped there.
+func (s *server) freeze(ctx context.Context) error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		running := 0
+		for _, path := range stats {
+			stat, err := os.ReadFile(path)
+			if err != nil {
+				continue // the thread has ended
+			}
+			_, state, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
+			if !strings.ContainsAny(state[:1], "TtDZX") {
+				running++
+			}
+		}
+		if running == 0 {
+			return nil
+		}
+		if !tick(ctx, time.Millisecond) {
+			return fmt.Errorf("the server did not stop: %d threads run", running)
+		}
+	}
+}
 
 // end ends the process and waits for it; one that does not end is killed, and
 // that is an error.
