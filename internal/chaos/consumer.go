@@ -85,6 +85,7 @@ func (r *recorder) polled(op *checker.Op, fetches kgo.Fetches) bool {
 func (r *recorder) pollError(k string, uncommitted bool, err error) {
 	var lost *kgo.ErrDataLoss
 	var answer *kerr.Error
+	var cut *kgo.ErrFirstReadEOF
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
 	case errors.As(err, &lost) && !uncommitted:
@@ -94,7 +95,7 @@ func (r *recorder) pollError(k string, uncommitted bool, err error) {
 		// that this is before its position.
 	case errors.As(err, &lost), errors.Is(err, kerr.OffsetOutOfRange):
 		r.find(LogWentBack, "a reader of %s: %v", k, err)
-	case errors.As(err, &answer) && answer.Retriable:
+	case errors.As(err, &answer) && answer.Retriable, kgo.IsRetryableBrokerErr(err), errors.As(err, &cut):
 	default:
 		r.find(Damaged, "a reader of %s: %v", k, err)
 	}

@@ -36,7 +36,7 @@ func settle(ctx context.Context, r *recorder, w *worker, ids []string) {
 // ends waits until nothing holds back who reads committed records, and returns
 // where the partitions end.
 func ends(ctx context.Context, r *recorder, admin *kadm.Client, topics []string) map[string]int64 {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.patience(settleTimeout))
 	defer cancel()
 	for {
 		at := map[string]int64{}
@@ -83,7 +83,7 @@ type drained struct {
 
 // drain reads topics from their begin to their ends, as a process of its own.
 func drain(ctx context.Context, w worker, ends map[string]int64, uncommitted bool, topics ...string) map[string][]drained {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.r.patience(settleTimeout))
 	defer cancel()
 	c := &consumer{worker: w, topics: topics, uncommitted: uncommitted}
 	c.process = w.r.newProcess()

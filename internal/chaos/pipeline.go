@@ -20,11 +20,12 @@ type pipeline struct {
 	id      string
 	group   string
 	in, out string
+	static  bool // it takes its own place again when it comes back
 }
 
 func (p *pipeline) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := p.openSession(); err != nil {
+		if err := p.openSession(ctx); err != nil {
 			p.r.find(Stalled, "a client: %v", err)
 			return
 		}
@@ -33,11 +34,15 @@ func (p *pipeline) run(ctx context.Context) {
 	p.end()
 }
 
-func (p *pipeline) openSession() error {
+func (p *pipeline) openSession(ctx context.Context) error {
 	if p.session != nil {
 		return nil
 	}
-	session, err := kgo.NewGroupTransactSession(p.options(append(transactional(p.id, 30*time.Second),
+	var static []kgo.Opt
+	if p.static {
+		static = append(static, kgo.InstanceID(p.id))
+	}
+	session, err := kgo.NewGroupTransactSession(p.options(append(append(transactional(p.id, 30*time.Second), static...),
 		kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.in), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(300*time.Millisecond), kgo.RebalanceTimeout(6*time.Second),
@@ -48,6 +53,11 @@ func (p *pipeline) openSession() error {
 	}
 	p.session, p.client = session, session.Client()
 	p.r.mark(p.process, checker.Subscribe)
+	// Its former life may have left a transaction open, whose offsets nobody is told
+	// until it is ended.
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	_, _, _ = p.client.ProducerID(ctx) // it is tried again when the first record is sent
 	return nil
 }
 

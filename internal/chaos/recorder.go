@@ -86,6 +86,15 @@ func (r *recorder) anomalies() []checker.Anomaly {
 	return r.found
 }
 
+// patience is how long to wait for something that may take up to most: less once
+// it is known that something is broken.
+func (r *recorder) patience(most time.Duration) time.Duration {
+	if len(r.anomalies()) > 0 {
+		return min(most, 5*time.Second)
+	}
+	return most
+}
+
 func (r *recorder) history() []checker.Op {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -86,10 +86,12 @@ func (rd *round) create(ctx context.Context) error {
 
 // forget deletes what the round has made, so that a run can go on for long.
 func (rd *round) forget(ctx context.Context) {
-	_, err1 := rd.admin.DeleteTopics(ctx, rd.topics()...)
-	_, err2 := rd.admin.DeleteGroups(ctx, rd.group)
-	if err := errors.Join(err1, err2); err != nil {
-		rd.run.config.Log("  the topics of the round stay: %v", err)
+	// Static members stay when they end; those that are none are not known.
+	_, err1 := rd.admin.LeaveGroup(ctx, kadm.LeaveGroup(rd.group).InstanceIDs(rd.ids...))
+	topics, err2 := rd.admin.DeleteTopics(ctx, rd.topics()...)
+	groups, err3 := rd.admin.DeleteGroups(ctx, rd.group)
+	if err := errors.Join(err1, err2, err3, topics.Error(), groups.Error()); err != nil {
+		rd.run.config.Log("  something of the round stays: %v", err)
 	}
 }
 
@@ -115,6 +117,7 @@ func (rd *round) play(ctx context.Context, kills int) error {
 	}
 	stopWriting()
 	writers.Wait()
+	rd.run.config.Log("  %d acknowledged; healed, and the writers have ended", rd.r.committed.Load())
 	if err == nil {
 		rd.finish(ctx, func() { stopPiping(); pipes.Wait() })
 	}
@@ -153,19 +156,21 @@ func (rd *round) readers() []runner {
 }
 
 func (rd *round) pipeline() runner {
-	return &pipeline{worker: rd.worker(), id: rd.newID(), group: rd.group, in: rd.in, out: rd.out}
+	return &pipeline{worker: rd.worker(), id: rd.newID(), group: rd.group, in: rd.in, out: rd.out, static: rd.rng.IntN(4) > 0}
 }
 
 // finish reads everything, once all writers have ended.
 func (rd *round) finish(ctx context.Context, stopPipeline func()) {
 	w := rd.worker()
-	settled, cancel := context.WithTimeout(ctx, settleTimeout)
+	settled, cancel := context.WithTimeout(ctx, rd.r.patience(settleTimeout))
 	settle(settled, rd.r, &w, rd.writerIDs())
 	cancel()
+	rd.run.config.Log("  nothing is left open")
 	inputs := drain(ctx, w, ends(ctx, rd.r, rd.admin, []string{rd.in}), false, rd.in)
 	rd.caughtUp(ctx, inputs)
 	stopPipeline()
-	settled, cancel = context.WithTimeout(ctx, settleTimeout)
+	rd.run.config.Log("  the pipeline has ended")
+	settled, cancel = context.WithTimeout(ctx, rd.r.patience(settleTimeout))
 	settle(settled, rd.r, &w, rd.ids)
 	cancel()
 	at := ends(ctx, rd.r, rd.admin, rd.topics())
@@ -194,7 +199,7 @@ func (rd *round) committed(ctx context.Context) (map[string]int64, error) {
 
 // caughtUp waits until the pipeline has processed all inputs.
 func (rd *round) caughtUp(ctx context.Context, inputs map[string][]drained) {
-	ctx, cancel := context.WithTimeout(ctx, progressTimeout)
+	ctx, cancel := context.WithTimeout(ctx, rd.r.patience(progressTimeout))
 	defer cancel()
 	for {
 		at, err := rd.committed(ctx)
@@ -216,7 +221,7 @@ func (rd *round) caughtUp(ctx context.Context, inputs map[string][]drained) {
 
 // processedOnce compares the inputs with the outputs and the offsets.
 func (rd *round) processedOnce(ctx context.Context, inputs, outputs map[string][]drained) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, rd.r.patience(settleTimeout))
 	defer cancel()
 	committed, err := rd.committed(ctx)
 	if err != nil {
