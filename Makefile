@@ -8,7 +8,7 @@ PACKAGES := ./...
 # Packages whose goroutines meet; the race detector needs a C compiler.
 RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
 
-.PHONY: build run test race e2e kafka lint fmt deps clean
+.PHONY: build run test race e2e chaos kafka lint fmt deps clean
 
 build: ## build the binary
 	$(GO) build -o $(BIN) ./cmd/levada
@@ -24,6 +24,12 @@ race: ## the same with the race detector, where goroutines meet
 
 e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
 	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/peers ./internal/powerloss
+
+DURATION ?= 10m
+SEED     ?=
+
+chaos: ## break a server under load for DURATION, and check what its clients saw; SEED repeats what was random
+	LEVADA_E2E=1 LEVADA_CHAOS=$(DURATION) LEVADA_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run TestLong ./internal/chaos
 
 kafka: ## the conformance suite, the word count and a comparison with Apache Kafka itself, which needs Java and Maven
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \

@@ -98,6 +98,7 @@ func TestLong(t *testing.T) {
 		t.Skip("runs for long: run it with make chaos DURATION=10m")
 	}
 	c := config(t)
+	c.PowerLoss = true
 	var err error
 	if c.Duration, err = time.ParseDuration(s); err != nil {
 		t.Fatalf("LEVADA_CHAOS: %v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -37,7 +38,7 @@ type nemesis struct {
 	proxy  *proxy
 	disk   *powerloss.Disk // nil: none
 	log    func(format string, args ...any)
-	kills  int // processes killed with SIGKILL so far
+	kills  int // SIGKILLs so far, without those of power losses
 	losses int // power losses
 }
 
@@ -45,16 +46,17 @@ type nemesis struct {
 func (n *nemesis) plan(kills int) []strike {
 	var strikes []strike
 	for range kills {
-		switch dice := n.rng.IntN(10); {
-		case dice == 0:
+		switch n.rng.IntN(10) {
+		case 0:
 			strikes = append(strikes, strikeStopKill)
-		case dice == 1:
+		case 1:
 			strikes = append(strikes, strikeTwice)
-		case dice < 5 && n.disk != nil:
-			strikes = append(strikes, strikePowerLoss)
 		default:
 			strikes = append(strikes, strikeKill)
 		}
+	}
+	if n.disk != nil {
+		strikes = append(strikes, slices.Repeat([]strike{strikePowerLoss}, 1+kills/3)...)
 	}
 	strikes = append(strikes, strikeStop, strikeCut)
 	if n.rng.IntN(2) == 0 {
@@ -76,7 +78,7 @@ func (n *nemesis) run(ctx context.Context, r *recorder, strikes []strike) error 
 		for r.committed.Load() < before+progress && n.server.alive() && tick(deadline, 5*time.Millisecond) {
 		}
 		cancel()
-		if ctx.Err() != nil || !n.server.alive() {
+		if ctx.Err() != nil || !n.server.alive() || len(r.anomalies()) > 0 {
 			return nil
 		}
 		if came := r.committed.Load() - before; came < progress {
@@ -148,7 +150,6 @@ func (n *nemesis) losePower(ctx context.Context) error {
 	if err := n.server.end(syscall.SIGKILL); err != nil {
 		return err
 	}
-	n.kills++
 	n.losses++
 	if err := n.disk.Remount(); err != nil {
 		return err

@@ -57,8 +57,11 @@ func (p *pipeline) openSession(ctx context.Context) error {
 	// until it is ended.
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	_, _, _ = p.client.ProducerID(ctx) // it is tried again when the first record is sent
-	return nil
+	for {
+		if _, _, err := p.client.ProducerID(ctx); err == nil || !tick(ctx, 20*time.Millisecond) {
+			return nil
+		}
+	}
 }
 
 // end leaves the group.

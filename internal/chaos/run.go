@@ -32,11 +32,10 @@ type Config struct {
 	Rounds int
 	// Duration is after how long no other round begins; 0: no limit.
 	Duration time.Duration
-	// Kills is how often the server is killed in a round, by SIGKILL or with the
-	// power. Default: 3 to 8.
+	// Kills is how often the server is killed in a round. Default: 3 to 8.
 	Kills int
-	// PowerLoss makes some of the kills power losses, where that can be done here,
-	// and says it where not.
+	// PowerLoss adds power losses to the kills, where they can be made, and says it
+	// where not.
 	PowerLoss bool
 	// Log is told what happens.
 	Log func(format string, args ...any)
