@@ -133,6 +133,8 @@ func (n *nemesis) again(sig syscall.Signal) error {
 	}
 	if sig == syscall.SIGKILL {
 		n.kills++
+	} else if state := n.server.cmd.ProcessState; !state.Success() {
+		return fmt.Errorf("the server ended with %v", state)
 	}
 	return n.server.start()
 }

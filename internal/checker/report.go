@@ -76,7 +76,8 @@ type Report struct {
 	// Counts says how many there are of each class, Allowed how many of them are
 	// allowed.
 	Counts, Allowed map[Class]int
-	// Consumed says how many records were polled how often by subscribers.
+	// Consumed says how many records were polled how often by subscribers, in
+	// operations that were committed: each once, where they process exactly once.
 	Consumed map[int]int
 }
 
@@ -126,6 +127,9 @@ func (r *Report) OK() bool { return len(r.Classes()) == 0 }
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d operations, %d records sent, %d committed, %d polled", r.Ops, r.Sent, r.Committed, r.Polled)
+	for _, times := range slices.Sorted(maps.Keys(r.Consumed)) {
+		fmt.Fprintf(&b, "; %d consumed %d times by subscribers", r.Consumed[times], times)
+	}
 	for _, class := range slices.Sorted(maps.Keys(r.Allowed)) {
 		fmt.Fprintf(&b, "; %d %s, which is allowed", r.Allowed[class], class)
 	}

@@ -33,13 +33,14 @@ func (h *history) sessions() {
 			}
 			continue
 		}
+		count := s.subscribed && h.committedOp(i)
 		for m, id := range h.of(i) {
 			if !o.Value[m].Poll {
 				h.sent(s, i, o, o.Value[m], id)
 				continue
 			}
 			h.polled(s, i, o, o.Value[m], id)
-			if s.subscribed && h.committedOp(i) {
+			if count {
 				consumed[id]++
 			}
 		}
