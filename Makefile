@@ -4,11 +4,12 @@ export CGO_ENABLED = 0
 
 GO       ?= go
 BIN      := bin/levada
+FUZZTIME ?= 30s
 PACKAGES := ./...
 # Packages whose goroutines meet; the race detector needs a C compiler.
 RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
 
-.PHONY: build run test race e2e chaos kafka lint fmt deps clean
+.PHONY: build run test race fuzz e2e chaos kafka lint fmt deps clean
 
 build: ## build the binary
 	$(GO) build -o $(BIN) ./cmd/levada
@@ -21,6 +22,12 @@ test: ## unit, property and conformance tests
 
 race: ## the same with the race detector, where goroutines meet
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(RACE)
+
+fuzz: ## every fuzz target in turn, each for FUZZTIME
+	@$(GO) test -list '^Fuzz' $(PACKAGES) | awk '/^Fuzz/ { t[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, t[i]; n = 0 }' | \
+	  while read -r package target; do \
+	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+	  done
 
 e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
 	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/peers ./internal/powerloss

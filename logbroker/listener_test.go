@@ -335,12 +335,12 @@ func TestReauthentication(t *testing.T) {
 
 // authority signs certificates for a test.
 type authority struct {
-	t    *testing.T
+	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{t: t}
 	c := a.issue("authority", time.Hour)

@@ -132,6 +132,9 @@ func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func()
 		if m.resolved == nil {
 			m.resolved = []string{}
 		}
+		if mr.Classic != nil && len(mr.Classic.Protocols) == 0 {
+			return nil, errNoProtocol(id, mr.ID)
+		}
 		if mr.Classic != nil {
 			m.Classic = &ClassicMember{Session: time.Duration(mr.Classic.SessionMs) * time.Millisecond, Protocols: mr.Classic.Protocols}
 		}

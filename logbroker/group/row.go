@@ -73,6 +73,9 @@ func Decode(id string, b []byte, cfg Config, now time.Time) (*Group, error) {
 	g.State, g.ProtocolType, g.Protocol, g.Generation, g.Leader = r.State, r.ProtocolType, r.Protocol, r.Generation, r.Leader
 	g.Emptied = emptiedAt(r.EmptiedMs)
 	for _, m := range r.Members {
+		if len(m.Protocols) == 0 {
+			return nil, errNoProtocol(id, m.ID)
+		}
 		g.Members = append(g.Members, &Member{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: time.Duration(m.SessionMs) * time.Millisecond,
 			Rebalance: time.Duration(m.RebalanceMs) * time.Millisecond, Protocols: m.Protocols, Assignment: m.Assignment, seen: now,
@@ -88,4 +91,9 @@ func Decode(id string, b []byte, cfg Config, now time.Time) (*Group, error) {
 		}
 	}
 	return g, nil
+}
+
+// errNoProtocol refuses a row: no member of the classic protocol is without.
+func errNoProtocol(id, member string) error {
+	return fmt.Errorf("group %q: member %q has no protocol", id, member)
 }
