@@ -189,6 +189,9 @@ func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange boo
 		}
 		return n, false, nil
 	}
+	if n < 8 { // said before anything is waited for: there may be no key to come
+		return 0, false, refusef("request of %d bytes: no request is smaller than 8; is this a client of Kafka?", n)
+	}
 	key, err := r.Peek(2)
 	if err != nil {
 		return 0, false, err
@@ -199,8 +202,6 @@ func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange boo
 		limit, name = b.cfg.Limits.ProduceBytes, "ProduceBytes"
 	}
 	switch {
-	case n < 8:
-		return 0, false, refusef("request of %d bytes: no request is smaller than 8; is this a client of Kafka?", n)
 	case n > limit:
 		return 0, false, refusef("request of %d bytes: at most %d are taken; send less at once, or raise Limits.%s", n, limit, name)
 	case strange && n > maxStrangeBytes:
