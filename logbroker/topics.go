@@ -96,6 +96,16 @@ func (s *topicSet) partition(t *topic, index int32) (*partition, error) {
 	return p, nil
 }
 
+// offline counts the partitions that could not be opened.
+func (s *topicSet) offline() (n int) {
+	s.each(func(p *partition) {
+		if p.damage != nil {
+			n++
+		}
+	})
+	return n
+}
+
 func (s *topicSet) byMetaID(id meta.Partition) *partition {
 	p, err := s.partition(s.byID(id.Topic), id.Index)
 	if err != nil {

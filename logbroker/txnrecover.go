@@ -12,7 +12,9 @@ import (
 // recover brings transactions to a state in which every promise holds, before
 // any request is served: decided ones are finished; after a SIGKILL open ones
 // go on, with what the logs and the pending offsets tell of them; after a power
-// loss they are aborted, and every id gets a new epoch.
+// loss they are aborted, and every id gets a new epoch. So they are where a
+// partition is offline: it may hold a part of any of them, which would not be
+// committed with the rest.
 func (t *transactions) recover(st start) error {
 	rows, err := t.b.meta.Txns()
 	if err != nil {
@@ -31,7 +33,7 @@ func (t *transactions) recover(st start) error {
 		t.counter.Store(max(t.counter.Load(), d.Counter))
 		t.finish(d)
 	}
-	if st.powerLoss {
+	if st.powerLoss || t.b.topics.offline() > 0 {
 		return t.abortAll(st)
 	}
 	if err := t.resume(); err != nil {
@@ -179,7 +181,7 @@ func nextEpoch(epoch int16) int16 {
 	return epoch + 1
 }
 
-// abortAll ends what a power loss interrupted: every undecided transaction is
+// abortAll ends what a power loss, or the loss of a partition, interrupted: every undecided transaction is
 // aborted and every transactional id gets a new epoch, in one durable write
 // together with the new boot id, so that a crash in between is seen as the same
 // power loss.

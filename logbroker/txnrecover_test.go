@@ -203,6 +203,45 @@ func TestDecisionWaitsForOfflinePartition(t *testing.T) {
 	w.wantValues(1, "a")
 }
 
+// What is open while a partition is offline is aborted: a commit would leave out
+// what lies there.
+func TestOfflinePartitionEndsTransactions(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		w := newWorkbench(t)
+		w.topic("t", 2)
+		id := "id"
+		pid, epoch := w.initID(id)
+		version := map[bool]int16{false: 12, true: 11}[old]
+		for i := range int32(2) {
+			if old {
+				w.addPartition(id, pid, epoch, i, nil)
+			}
+			w.want(w.produce(version, &id, i, oneRecord(pid, epoch, 0, true, "a")).ErrorCode, nil)
+		}
+		w.Kill()
+		dir := w.topics.dir("t", 1)
+		if err := w.fs.Rename(dir, "away"); err != nil {
+			t.Fatal(err)
+		}
+		w.open()
+		if code := w.endTxn(map[bool]int16{false: 5, true: 4}[old], id, pid, epoch, true).ErrorCode; code == 0 {
+			t.Error("a transaction is committed in part")
+		}
+		w.Kill()
+		if err := w.fs.Rename("away", dir); err != nil {
+			t.Fatal(err)
+		}
+		w.open()
+		w.pass(2 * time.Second)
+		w.wantValues(0)
+		w.wantValues(1)
+		pid, epoch = w.initID(id)
+		w.want(w.produce(12, &id, 1, oneRecord(pid, epoch, 0, true, "b")).ErrorCode, nil)
+		w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, nil)
+		w.wantValues(1, "b")
+	}
+}
+
 // An open transaction that no id answers for is aborted, so that it does not
 // hold the last stable offset for ever.
 func TestOrphanIsAborted(t *testing.T) {

@@ -5,6 +5,9 @@ import "sort"
 // TopicID is the 16-byte id of a topic.
 type TopicID [16]byte
 
+// maxPartitions is more than any topic has: memory is taken for each.
+const maxPartitions = 1 << 20
+
 // Topic is the row of one topic.
 type Topic struct {
 	Name       string
@@ -44,6 +47,9 @@ func decodeTopic(name string, p []byte) (Topic, error) {
 	for range d.count() {
 		k := d.string()
 		t.Configs[k] = d.string()
+	}
+	if t.Partitions < 0 || t.Partitions > maxPartitions {
+		d.fail("number of partitions")
 	}
 	return t, d.end()
 }
