@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/internal/planted"
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/txn"
@@ -167,7 +168,7 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (c
 		return commitlog.AppendResult{}, err
 	}
 	defer b.checkpoints.wrote(b, len(batch))
-	if !batch.IsTransactional() {
+	if !batch.IsTransactional() || b.cfg.planted.Acts(planted.LateProduce) {
 		return p.log.Append(batch, nil)
 	}
 	producer := txn.Producer{ID: batch.ProducerID(), Epoch: batch.ProducerEpoch()}

@@ -62,7 +62,7 @@ func newHotPath(tb testing.TB, records int) *hotPath {
 	size, forever := "64000000", "-1"
 	topic.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "retention.bytes", Value: &size}, {Name: "retention.ms", Value: &forever}}
 	create.Topics = append(create.Topics, topic)
-	h.exchange(framed(create))
+	h.exchange(framed(frameOf(create)))
 	h.produce, h.fetch = produceFrame(records), fetchFrame()
 	return h
 }
@@ -81,7 +81,7 @@ func produceFrame(records int) []byte {
 	topic.Topic, partition.Records = "t", batch
 	topic.Partitions = append(topic.Partitions, partition)
 	req.Topics = append(req.Topics, topic)
-	return framed(req)
+	return framed(frameOf(req))
 }
 
 // fetchFrame reads 1 MiB from the start of the log.
@@ -92,12 +92,7 @@ func fetchFrame() []byte {
 	topic.Topic, partition.PartitionMaxBytes, partition.CurrentLeaderEpoch = "t", 1<<20+1000, -1
 	topic.Partitions = append(topic.Partitions, partition)
 	req.Topics = append(req.Topics, topic)
-	return framed(req)
-}
-
-func framed(req kmsg.Request) []byte {
-	frame := frameOf(req)
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)
+	return framed(frameOf(req))
 }
 
 // exchange sends a request and reads the answer to it, which allocates nothing.

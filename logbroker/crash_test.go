@@ -5,11 +5,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -53,9 +51,9 @@ const (
 // sim runs producers against a broker that is killed, and loses power, in the
 // middle of whatever it does, and checks what readers see.
 type sim struct {
+	crashDisk
 	t      testing.TB
 	rng    *rand.Rand
-	fs     *vfs.MemFS // below the hook
 	now    time.Time
 	boot   int
 	broker *Broker
@@ -63,11 +61,6 @@ type sim struct {
 	// deafOpens drops the syncs of logs while the broker opens.
 	deafOpens bool
 
-	mu        sync.Mutex // guards what follows, which the hook changes
-	countdown int        // file system calls until the snapshot; -1: none is due
-	snapshot  *vfs.MemFS // what the crash leaves
-	crashRNG  *rand.Rand // of the hook alone
-	keep      int        // percent of unsynced data that the crash keeps
 	values    int
 	txns      int // transactions so far
 	fates     map[string]fate
@@ -96,8 +89,8 @@ type simProducer struct {
 
 func newSim(t testing.TB, seed uint64, sabotage func(*sim)) *sim {
 	s := &sim{
-		t: t, rng: rand.New(rand.NewPCG(seed, 7)), fs: vfs.NewCrashableMem(), now: time.UnixMilli(1_700_000_000_000),
-		crashRNG: rand.New(rand.NewPCG(seed, 8)), txns: 3, countdown: -1, fates: map[string]fate{}, groups: map[string]int{}, seen: map[place]string{},
+		crashDisk: newCrashDisk(seed), t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: time.UnixMilli(1_700_000_000_000),
+		txns: 3, fates: map[string]fate{}, groups: map[string]int{}, seen: map[place]string{},
 	}
 	if sabotage != nil {
 		sabotage(s)
@@ -120,22 +113,10 @@ func newSim(t testing.TB, seed uint64, sabotage func(*sim)) *sim {
 
 // open starts the broker on what there is.
 func (s *sim) open() {
-	hook := errorfs.InjectorFunc(func(errorfs.Op) error {
-		s.mu.Lock() // Pebble calls from goroutines of its own
-		defer s.mu.Unlock()
-		if s.countdown > 0 {
-			s.countdown--
-		}
-		if s.countdown == 0 && s.snapshot == nil {
-			s.countdown = -1
-			s.snapshot = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: s.keep, RNG: s.crashRNG})
-		}
-		return nil
-	})
 	below := &deafFS{FS: s.fs}
 	below.deaf.Store(s.deafOpens)
 	b, err := Open(Config{
-		Dir: "data", FS: errorfs.Wrap(below, hook), Now: func() time.Time { return s.now }, Synchronous: true,
+		Dir: "data", FS: errorfs.Wrap(below, s.hook()), Now: func() time.Time { return s.now }, Synchronous: true,
 		BootID: func() string { return fmt.Sprint("boot-", s.boot) }, SegmentBytes: 2000, planted: s.plant,
 		Limits: Limits{RecoveryBytes: 700},
 	})
@@ -144,12 +125,6 @@ func (s *sim) open() {
 	}
 	below.deaf.Store(false)
 	s.broker = b
-}
-
-func (s *sim) crashed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.snapshot != nil
 }
 
 // simCall sends a request; nil if the crash took the answer.
@@ -295,9 +270,7 @@ func (s *sim) crash(power bool) {
 			break
 		}
 	}
-	s.mu.Lock()
-	s.countdown = -1
-	s.mu.Unlock()
+	s.arm(-1, 0)
 	if s.crashed() { // late in the last recovery: nobody has seen what came of it
 		s.leave(power, false, false)
 	}
@@ -310,12 +283,7 @@ func (s *sim) leave(power, again, next bool) {
 	if power {
 		keep = s.rng.IntN(101)
 	}
-	s.mu.Lock()
-	if s.snapshot == nil {
-		s.snapshot = s.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: s.crashRNG})
-	}
-	s.countdown = -1
-	s.mu.Unlock()
+	s.crashNow(keep)
 	s.broker.Kill()
 	n := 1 + s.rng.IntN(250)
 	nextKeep := 100
@@ -326,12 +294,10 @@ func (s *sim) leave(power, again, next bool) {
 		// clone that draws lots for each does not.
 		nextKeep = 100 * s.rng.IntN(2)
 	}
-	s.mu.Lock()
-	s.fs, s.snapshot = s.snapshot, nil
+	s.goOn()
 	if again {
-		s.countdown, s.keep = n, nextKeep
+		s.arm(n, nextKeep)
 	}
-	s.mu.Unlock()
 	if power {
 		s.boot++
 		for _, p := range s.producers {
@@ -480,13 +446,7 @@ func (s *sim) run() string {
 		if power {
 			keep = s.rng.IntN(101)
 		}
-		s.mu.Lock()
-		s.keep = keep
-		s.mu.Unlock()
-		n := 1 + s.rng.IntN(400)
-		s.mu.Lock()
-		s.countdown = n
-		s.mu.Unlock()
+		s.arm(1+s.rng.IntN(400), keep)
 		for step := 0; step < 60 && !s.crashed(); step++ {
 			p := s.producers[s.rng.IntN(len(s.producers))]
 			switch n := s.rng.IntN(10); {

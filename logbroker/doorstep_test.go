@@ -117,7 +117,7 @@ func (d *doorstep) expected(stream []byte) (answers int) {
 		if n < 8 || n > int64(len(stream)-4) {
 			return answers
 		}
-		req, _, _, err := d.b.decode(stream[4 : 4+n])
+		req, _, err := d.b.decode(&Conn{}, stream[4:4+n])
 		if err != nil {
 			return answers
 		}

@@ -157,8 +157,7 @@ func TestPartsAreBounded(t *testing.T) {
 // roundTrip sends a request over a connection and reads its answer.
 func roundTrip(t *testing.T, conn net.Conn, req kmsg.Request, answer kmsg.Response) {
 	t.Helper()
-	frame := frameOf(req)
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err != nil {
+	if _, err := conn.Write(framed(frameOf(req))); err != nil {
 		t.Fatal(err)
 	}
 	var size [4]byte
@@ -223,8 +222,7 @@ func TestLargeProduce(t *testing.T) {
 		}
 	}
 	req.Acks = 0 // no answer: the next one is that to the next request
-	frame := frameOf(req)
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err != nil {
+	if _, err := conn.Write(framed(frameOf(req))); err != nil {
 		t.Fatal(err)
 	}
 	ends := kmsg.NewPtrListOffsetsRequest()

@@ -86,6 +86,9 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 	}
 	if end, ok := ev.(txn.End); ok {
 		end.Producer = t.letIn(e.state, end.Producer)
+		if end.Producer.ID == e.state.Producer.ID && t.b.cfg.planted.Acts(planted.LateEnd) {
+			end.Producer = e.state.Producer
+		}
 		ev = end
 	}
 	next, eff, err := txn.Step(e.state, ev, t.b.now())

@@ -29,18 +29,28 @@ const (
 	DecideEarly Fault = "decide-early"
 	// ForgetEarly deletes a decision before its markers are durable.
 	ForgetEarly Fault = "forget-early"
+	// LateEnd lets the end of an earlier transaction, held up on its way, end the one
+	// that is open (KAFKA-17754).
+	LateEnd Fault = "late-end"
+	// LateProduce lets a batch into a log whose transaction nobody has begun, or has
+	// ended already (KAFKA-17754).
+	LateProduce Fault = "late-produce"
 )
 
 // every says how often a fault acts: at every n-th occasion, so that the broker
 // still works. One whose occasions are rare by themselves takes each.
 var every = map[Fault]int64{
 	SkipSync: 3, DropMarker: 5, ReuseOffset: 20, IgnoreEpoch: 1, AdmitDuplicate: 1, DecideEarly: 1, ForgetEarly: 1,
+	LateEnd: 1, LateProduce: 1,
 }
 
-// All lists the faults.
+// All lists the faults that any load shows.
 func All() []Fault {
 	return []Fault{SkipSync, DropMarker, ReuseOffset, IgnoreEpoch, AdmitDuplicate, DecideEarly, ForgetEarly}
 }
+
+// Late lists those that only requests show which come late.
+func Late() []Fault { return []Fault{LateEnd, LateProduce} }
 
 // Plan is the fault planted in one broker. Nil plants none.
 type Plan struct {
@@ -52,7 +62,7 @@ type Plan struct {
 func New(f Fault) (*Plan, error) {
 	if every[f] == 0 {
 		var names []string
-		for _, known := range All() {
+		for _, known := range append(All(), Late()...) {
 			names = append(names, string(known))
 		}
 		return nil, fmt.Errorf("no fault is called %q; there are %s", f, strings.Join(names, ", "))

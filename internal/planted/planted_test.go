@@ -6,7 +6,7 @@ import (
 )
 
 func TestAFaultActsNowAndThen(t *testing.T) {
-	for _, f := range All() {
+	for _, f := range append(All(), Late()...) {
 		p, err := New(f)
 		if err != nil {
 			t.Fatal(err)
@@ -16,7 +16,7 @@ func TestAFaultActsNowAndThen(t *testing.T) {
 			if p.Acts(f) {
 				acted++
 			}
-			for _, other := range All() {
+			for _, other := range append(All(), Late()...) {
 				if other != f && p.Acts(other) {
 					t.Errorf("%s was planted, and %s acts", f, other)
 				}
