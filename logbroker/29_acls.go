@@ -92,7 +92,7 @@ func (b *Broker) handleCreateACLs(r *request) {
 				resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = alterError(kerr.KafkaStorageError)
 			}
 		} else {
-			b.security.rules.Store(acl.NewSet(added))
+			b.security.setRules(added)
 		}
 		r.respond(resp)
 	})
@@ -148,7 +148,7 @@ func (b *Broker) handleDeleteACLs(r *request) {
 				resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = alterError(kerr.KafkaStorageError)
 			}
 		} else {
-			b.security.rules.Store(acl.NewSet(left))
+			b.security.setRules(left)
 		}
 		r.respond(resp)
 	})

@@ -66,6 +66,9 @@ func heartbeatOf(conn *Conn, req *kmsg.ConsumerGroupHeartbeatRequest) group.Hear
 		Rebalance: time.Duration(req.RebalanceTimeoutMillis) * time.Millisecond, Topics: req.SubscribedTopicNames, Regex: req.SubscribedTopicRegex,
 		Assignor: req.ServerAssignor, OwnedGiven: req.Topics != nil, EmptyIDForbidden: req.Version >= 1,
 	}
+	if !conn.internal {
+		h.Principal = conn.principal
+	}
 	var owned []group.Partition
 	for _, t := range req.Topics {
 		for _, n := range t.Partitions {

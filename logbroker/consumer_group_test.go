@@ -161,6 +161,66 @@ func TestPatternsFollowTopics(t *testing.T) {
 	w.has(w.heart("a", 1, nil), 2, 0, 0)
 }
 
+// TestPatternsSeeWhatTheMemberMay: a pattern matches the topics that its member may
+// see, whoever's heartbeat makes the group look at the topics again, also when the
+// rules change and after a restart.
+func TestPatternsSeeWhatTheMemberMay(t *testing.T) {
+	w := newSecured(t)
+	w.topic("t", 1)
+	w.topic("t2", 2)
+	w.allow(kmsg.ACLResourceTypeGroup, "g", kmsg.ACLOperationRead, kmsg.ACLPermissionTypeAllow)
+	w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
+	pattern := "t.*"
+	beat := func(epoch int32) *kmsg.ConsumerGroupHeartbeatResponse {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.MemberEpoch, req.RebalanceTimeoutMillis = 1, "g", "eve", epoch, -1
+		if epoch == group.JoinEpoch {
+			req.RebalanceTimeoutMillis, req.SubscribedTopicRegex, req.Topics = 60_000, &pattern, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		}
+		var out *kmsg.ConsumerGroupHeartbeatResponse
+		w.Handle(eve(), req, func(r kmsg.Response) { out = r.(*kmsg.ConsumerGroupHeartbeatResponse) })
+		return out
+	}
+	is := func(want ...string) {
+		t.Helper()
+		describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+		describe.Version, describe.Groups = 1, []string{"g"}
+		var got []string
+		for _, m := range ask[*kmsg.ConsumerGroupDescribeResponse](w, describe).Groups[0].Members {
+			for _, target := range m.TargetAssignment.TopicPartitions {
+				if m.MemberID == "eve" {
+					got = append(got, target.Topic)
+				}
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("eve is to read %q, want %q", got, want)
+		}
+	}
+	w.has(beat(0), 1, 0)
+	is("t")
+	w.restart()
+
+	// Another member, who may see everything, makes the group look at the topics.
+	every := func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+		r.SubscribedTopicNames, r.SubscribedTopicRegex = nil, &pattern
+	}
+	w.topic("t3", 1)
+	w.want(w.heart("all", 0, every).ErrorCode, nil)
+	is("t")
+	w.want(beat(1).ErrorCode, nil)
+	w.topic("t4", 1)
+	w.want(w.heart("all", 2, nil).ErrorCode, nil)
+	is("t")
+
+	w.allow(kmsg.ACLResourceTypeTopic, "t4", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
+	w.want(w.heart("all", 3, nil).ErrorCode, nil) // no topic came, but a rule
+	is("t", "t4")
+	w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeDeny)
+	w.want(w.heart("all", 3, nil).ErrorCode, nil)
+	is("t4")
+}
+
 // joinClassic joins with the classic protocol, from the second step on.
 func (w *workbench) joinClassic(id string, owned ...int32) *kmsg.JoinGroupResponse {
 	w.t.Helper()

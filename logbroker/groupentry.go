@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/levada/levada/logbroker/group"
 	"github.com/levada/levada/logbroker/meta"
 )
@@ -145,10 +147,11 @@ func (v topicView) ByID(id group.TopicID) (group.Topic, bool) {
 }
 
 // Match implements group.Topics.
-func (v topicView) Match(re *regexp.Regexp) []group.Topic {
+func (v topicView) Match(re *regexp.Regexp, principal, host string) []group.Topic {
+	w := who{v.b, &Conn{Host: host, principal: principal, internal: principal == ""}}
 	var out []group.Topic
 	for _, t := range v.b.topics.sorted() {
-		if re.MatchString(t.name) {
+		if re.MatchString(t.name) && w.mayTopic(kmsg.ACLOperationDescribe, t.name) {
 			seen, _ := viewOf(t, true)
 			out = append(out, seen)
 		}
@@ -157,4 +160,6 @@ func (v topicView) Match(re *regexp.Regexp) []group.Topic {
 }
 
 // Version implements group.Topics.
-func (v topicView) Version() uint64 { return v.b.topics.now.Load().version }
+func (v topicView) Version() uint64 {
+	return v.b.topics.now.Load().version + v.b.security.rulesVersion.Load() // both only grow
+}

@@ -55,10 +55,11 @@ const (
 
 // security is what Security comes to, with what the data directory holds.
 type security struct {
-	super  map[string]bool
-	rules  atomic.Pointer[acl.Set]
-	quotas *quota.Table
-	sasl   *sasl.Server
+	super        map[string]bool
+	rules        atomic.Pointer[acl.Set]
+	rulesVersion atomic.Uint64 // changes with the rules
+	quotas       *quota.Table
+	sasl         *sasl.Server
 
 	edit  sync.Mutex                 // held by whoever changes rules, users or quotas
 	mu    sync.RWMutex               // guards what follows
@@ -107,8 +108,14 @@ func (b *Broker) openSecurity() error {
 	if err != nil {
 		return err
 	}
-	s.rules.Store(acl.NewSet(rules))
+	s.setRules(rules)
 	return b.openSASL()
+}
+
+// setRules puts rules in force.
+func (s *security) setRules(rules []acl.Rule) {
+	s.rules.Store(acl.NewSet(rules))
+	s.rulesVersion.Add(1)
 }
 
 // openSASL makes the server's side of authentication.

@@ -156,6 +156,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	}
 	h := Heartbeat{
 		MemberID: j.MemberID, InstanceID: j.InstanceID, ClientID: j.ClientID, Host: j.Host, Rebalance: j.Rebalance, Topics: names, NewID: j.NewID,
+		Regex: new(string), // there is none in this protocol
 	}
 	if h.Topics == nil {
 		h.Topics = []string{}

@@ -40,9 +40,11 @@ type Topics interface {
 	ByName(name string) (Topic, bool)
 	// ByID finds a topic.
 	ByID(id TopicID) (Topic, bool)
-	// Match lists the topics whose whole name matches, by name.
-	Match(re *regexp.Regexp) []Topic
-	// Version changes with every topic that comes, goes or grows.
+	// Match lists the topics whose whole name matches, by name, as far as a
+	// principal at a host may see them; an empty principal may see all.
+	Match(re *regexp.Regexp, principal, host string) []Topic
+	// Version changes with every topic that comes, goes or grows, and with who may
+	// see them.
 	Version() uint64
 }
 
@@ -62,6 +64,7 @@ type ConsumerMember struct {
 	RackID     string
 	ClientID   string
 	Host       string
+	Principal  string        // whose topics its pattern matches; empty for who may see all
 	Rebalance  time.Duration // the time it may take to give partitions up
 	Topics     []string      // subscribed by name, sorted
 	Regex      string        // and by pattern; empty for none
@@ -118,6 +121,7 @@ type Heartbeat struct {
 	InstanceID       string
 	RackID           *string
 	ClientID, Host   string
+	Principal        string        // empty for who may see every topic
 	Rebalance        time.Duration // negative: unchanged
 	Topics           []string
 	Regex            *string
@@ -317,7 +321,7 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 	if m.InstanceID = cmp.Or(h.InstanceID, m.InstanceID); h.RackID != nil {
 		m.RackID = *h.RackID
 	}
-	m.ClientID, m.Host, m.Regex = h.ClientID, h.Host, regex
+	m.ClientID, m.Host, m.Principal, m.Regex = h.ClientID, h.Host, h.Principal, regex
 	if h.Rebalance >= 0 {
 		m.Rebalance = h.Rebalance
 	}
@@ -328,10 +332,11 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 		m.Topics = slices.Compact(slices.Sorted(slices.Values(h.Topics)))
 	}
 	subscribed := m.Regex != old.Regex || !slices.Equal(m.Topics, old.Topics)
-	if subscribed || m.RackID != old.RackID || m.Rebalance != old.Rebalance || m.Assignor != old.Assignor || m.ClientID != old.ClientID || m.Host != old.Host {
+	matches := m.Regex != "" && (m.Principal != old.Principal || m.Host != old.Host)
+	if subscribed || matches || m.RackID != old.RackID || m.Rebalance != old.Rebalance || m.Assignor != old.Assignor || m.ClientID != old.ClientID || m.Host != old.Host {
 		g.changed = true
 	}
-	if subscribed || m.resolved == nil {
+	if subscribed || matches || m.resolved == nil {
 		g.resolve(m, topics)
 	}
 	return nil
@@ -351,7 +356,7 @@ func compile(pattern string) (*regexp.Regexp, error) {
 func (g *Consumer) resolve(m *ConsumerMember, topics Topics) {
 	names := slices.Clone(m.Topics)
 	if re, err := compile(m.Regex); err == nil && m.Regex != "" {
-		for _, t := range topics.Match(re) {
+		for _, t := range topics.Match(re, m.Principal, m.Host) {
 			names = append(names, t.Name)
 		}
 	}

@@ -29,6 +29,7 @@ type consumerMemberRow struct {
 	RackID      string      `json:"rack_id,omitempty"`
 	ClientID    string      `json:"client_id,omitempty"`
 	Host        string      `json:"host,omitempty"`
+	Principal   string      `json:"principal,omitempty"`
 	RebalanceMs int64       `json:"rebalance_ms"`
 	Topics      []string    `json:"topics,omitempty"`
 	Regex       string      `json:"regex,omitempty"`
@@ -85,7 +86,7 @@ func (g *Consumer) Encode() ([]byte, error) {
 	r := consumerRow{Version: rowVersion, Type: consumerType, Epoch: g.Epoch, TargetEpoch: g.TargetEpoch, Assignor: g.Assignor, EmptiedMs: emptiedMs(g.Emptied)}
 	for _, m := range g.Members {
 		mr := consumerMemberRow{
-			ID: m.ID, InstanceID: m.InstanceID, RackID: m.RackID, ClientID: m.ClientID, Host: m.Host, RebalanceMs: m.Rebalance.Milliseconds(),
+			ID: m.ID, InstanceID: m.InstanceID, RackID: m.RackID, ClientID: m.ClientID, Host: m.Host, Principal: m.Principal, RebalanceMs: m.Rebalance.Milliseconds(),
 			Topics: m.Topics, Regex: m.Regex, Resolved: m.resolved, Assignor: m.Assignor, Epoch: m.Epoch, Previous: m.Previous, State: m.State,
 			Assigned: rowsOf(m.Assigned), Revoking: rowsOf(m.Revoking), Target: rowsOf(m.Target),
 		}
@@ -125,7 +126,7 @@ func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func()
 			return nil, fmt.Errorf("group %q: member %q: %w", id, mr.ID, err)
 		}
 		m := &ConsumerMember{
-			ID: mr.ID, InstanceID: mr.InstanceID, RackID: mr.RackID, ClientID: mr.ClientID, Host: mr.Host,
+			ID: mr.ID, InstanceID: mr.InstanceID, RackID: mr.RackID, ClientID: mr.ClientID, Host: mr.Host, Principal: mr.Principal,
 			Rebalance: time.Duration(mr.RebalanceMs) * time.Millisecond, Topics: mr.Topics, Regex: mr.Regex, resolved: mr.Resolved,
 			Assignor: mr.Assignor, Epoch: mr.Epoch, Previous: mr.Previous, State: mr.State, Target: target, seen: now,
 		}
