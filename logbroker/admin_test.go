@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -317,5 +318,53 @@ func TestOneNodeAnswers(t *testing.T) {
 	c := ask[*kmsg.DescribeConfigsResponse](w, configs).Resources[0].Configs
 	if len(c) != 1 || *c[0].Value != "1048588" || !c[0].ReadOnly {
 		t.Errorf("broker configs %+v", c)
+	}
+}
+
+// TestPartitionsStayInTheirDirectory: there is one, and nothing else to move to.
+func TestPartitionsStayInTheirDirectory(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	req := kmsg.NewPtrAlterReplicaLogDirsRequest()
+	req.Version = 2
+	for _, dir := range []string{"data", "elsewhere"} {
+		req.Dirs = append(req.Dirs, kmsg.AlterReplicaLogDirsRequestDir{Dir: dir, Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{
+			{Topic: "t", Partitions: []int32{0, 7}}, {Topic: "nowhere", Partitions: []int32{0}},
+		}})
+	}
+	got := map[string][]int16{}
+	for _, topic := range ask[*kmsg.AlterReplicaLogDirsResponse](w, req).Topics {
+		for _, p := range topic.Partitions {
+			got[topic.Topic] = append(got[topic.Topic], p.ErrorCode)
+		}
+	}
+	unknown, noDir := kerr.UnknownTopicOrPartition.Code, kerr.LogDirNotFound.Code
+	if diff := cmp.Diff(map[string][]int16{"t": {0, unknown, noDir, noDir}, "nowhere": {unknown, noDir}}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestDelegationTokensAreDisabled: as in a Kafka without a key for them.
+func TestDelegationTokensAreDisabled(t *testing.T) {
+	w := newWorkbench(t)
+	ask := func(c *Conn) (out []int16) {
+		for _, req := range []kmsg.Request{
+			kmsg.NewPtrCreateDelegationTokenRequest(), kmsg.NewPtrRenewDelegationTokenRequest(),
+			kmsg.NewPtrExpireDelegationTokenRequest(), kmsg.NewPtrDescribeDelegationTokenRequest(),
+		} {
+			req.SetVersion(2)
+			var got []int16
+			codes(reflect.ValueOf(askAs[kmsg.Response](w, c, req)), &got)
+			out = append(out, got...)
+		}
+		return out
+	}
+	plain, secured := eve(), eve()
+	secured.listener = &listener{Listener: Listener{SASL: []string{"SCRAM-SHA-256"}}}
+	secured.auth.done = true
+	for c, want := range map[*Conn]*kerr.Error{plain: kerr.DelegationTokenRequestNotAllowed, secured: kerr.DelegationTokenAuthDisabled} {
+		if got := ask(c); !slices.Equal(got, []int16{want.Code, want.Code, want.Code, want.Code}) {
+			t.Errorf("codes %v, want %d", got, want.Code)
+		}
 	}
 }

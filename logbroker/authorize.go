@@ -25,6 +25,11 @@ func guards() map[int16]guard {
 		int16(kmsg.DescribeCluster):           free, // brokers, as metadata tells them
 		int16(kmsg.GetTelemetrySubscriptions): free,
 		int16(kmsg.PushTelemetry):             free,
+		// No token is given to anybody.
+		int16(kmsg.CreateDelegationToken):   free,
+		int16(kmsg.RenewDelegationToken):    free,
+		int16(kmsg.ExpireDelegationToken):   free,
+		int16(kmsg.DescribeDelegationToken): free,
 
 		int16(kmsg.Produce):              guardProduce,
 		int16(kmsg.Fetch):                guardFetch,
@@ -65,6 +70,7 @@ func guards() map[int16]guard {
 		int16(kmsg.AlterConfigs):               guardAlterConfigs,
 		int16(kmsg.IncrementalAlterConfigs):    guardIncrementalAlter,
 		int16(kmsg.ListConfigResources):        onCluster(kmsg.ACLOperationDescribeConfigs),
+		int16(kmsg.AlterReplicaLogDirs):        guardAlterDirs,
 		int16(kmsg.DescribeLogDirs):            onCluster(kmsg.ACLOperationDescribe),
 		int16(kmsg.ElectLeaders):               onCluster(kmsg.ACLOperationAlter),
 		int16(kmsg.AlterPartitionAssignments):  onCluster(kmsg.ACLOperationAlter),

@@ -137,6 +137,7 @@ func TestEverythingIsDeniedByDefault(t *testing.T) {
 	frees := map[kmsg.Key]bool{
 		kmsg.ApiVersions: true, kmsg.SASLHandshake: true, kmsg.SASLAuthenticate: true, kmsg.DescribeCluster: true,
 		kmsg.GetTelemetrySubscriptions: true, kmsg.PushTelemetry: true,
+		kmsg.CreateDelegationToken: true, kmsg.RenewDelegationToken: true, kmsg.ExpireDelegationToken: true, kmsg.DescribeDelegationToken: true,
 	}
 	w := newSecured(t)
 	w.topic("t", 1)
