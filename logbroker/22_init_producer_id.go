@@ -18,7 +18,7 @@ func (b *Broker) handleInitProducerID(r *request) {
 	req := r.msg.(*kmsg.InitProducerIDRequest)
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
 	done := func(p txn.Producer, err error) {
-		resp.ProducerID, resp.ProducerEpoch, resp.ErrorCode = p.ID, p.Epoch, groupCode(err)
+		resp.ProducerID, resp.ProducerEpoch, resp.ErrorCode = p.ID, p.Epoch, groupCode(fencedBefore(4, req.Version, err))
 		if err != nil {
 			resp.ProducerID, resp.ProducerEpoch = -1, -1
 		}

@@ -20,7 +20,7 @@ func (b *Broker) handleAddPartitionsToTxn(r *request) {
 	}
 	add := txn.Add{Producer: txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}}
 	resp.Topics = b.addTopics(&add, req.Topics)
-	b.addOrRefuse(req.TransactionalID, add, resp.Topics, func() { r.respond(resp) })
+	b.addOrRefuse(req.TransactionalID, add, req.Version, resp.Topics, func() { r.respond(resp) })
 }
 
 // addTransactions serves one transaction of a request after the other.
@@ -60,7 +60,7 @@ func (b *Broker) addTransactions(req *kmsg.AddPartitionsToTxnRequest, resp *kmsg
 		})
 		return
 	}
-	b.addOrRefuse(t.TransactionalID, add, topics, finish)
+	b.addOrRefuse(t.TransactionalID, add, req.Version, topics, finish)
 }
 
 // verify tells whether all the partitions belong to the open transaction.
@@ -106,7 +106,7 @@ func (b *Broker) addTopics(add *txn.Add, topics []kmsg.AddPartitionsToTxnRequest
 }
 
 // addOrRefuse adds all partitions or, if one of them does not exist, none.
-func (b *Broker) addOrRefuse(id string, add txn.Add, topics []kmsg.AddPartitionsToTxnResponseTopic, done func()) {
+func (b *Broker) addOrRefuse(id string, add txn.Add, version int16, topics []kmsg.AddPartitionsToTxnResponseTopic, done func()) {
 	for _, t := range topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
@@ -117,7 +117,7 @@ func (b *Broker) addOrRefuse(id string, add txn.Add, topics []kmsg.AddPartitions
 		}
 	}
 	b.addToTxn(id, add, func(err error) {
-		setAll(topics, err)
+		setAll(topics, fencedBefore(2, version, err))
 		done()
 	})
 }

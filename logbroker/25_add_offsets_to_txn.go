@@ -19,7 +19,7 @@ func (b *Broker) handleAddOffsetsToTxn(r *request) {
 	}
 	add := txn.Add{Producer: txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}, Groups: []string{req.Group}}
 	b.addToTxn(req.TransactionalID, add, func(err error) {
-		resp.ErrorCode = groupCode(err)
+		resp.ErrorCode = groupCode(fencedBefore(2, req.Version, err))
 		r.respond(resp)
 	})
 }

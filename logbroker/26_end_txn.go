@@ -16,7 +16,7 @@ func (b *Broker) handleEndTxn(r *request) {
 	req := r.msg.(*kmsg.EndTxnRequest)
 	resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 	done := func(p txn.Producer, err error) {
-		resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = groupCode(err), p.ID, p.Epoch
+		resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = groupCode(fencedBefore(2, req.Version, err)), p.ID, p.Epoch
 		if err != nil {
 			resp.ProducerID, resp.ProducerEpoch = -1, -1
 		}

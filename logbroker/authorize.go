@@ -25,11 +25,10 @@ func guards() map[int16]guard {
 		int16(kmsg.DescribeCluster):           free, // brokers, as metadata tells them
 		int16(kmsg.GetTelemetrySubscriptions): free,
 		int16(kmsg.PushTelemetry):             free,
-		// No token is given to anybody.
-		int16(kmsg.CreateDelegationToken):   free,
-		int16(kmsg.RenewDelegationToken):    free,
-		int16(kmsg.ExpireDelegationToken):   free,
-		int16(kmsg.DescribeDelegationToken): free,
+		int16(kmsg.CreateDelegationToken):     free, // nobody is given one
+		int16(kmsg.RenewDelegationToken):      free,
+		int16(kmsg.ExpireDelegationToken):     free,
+		int16(kmsg.DescribeDelegationToken):   free,
 
 		int16(kmsg.Produce):              guardProduce,
 		int16(kmsg.Fetch):                guardFetch,

@@ -39,6 +39,15 @@ func errorCode(err error) int16 {
 	return kerr.KafkaStorageError.Code
 }
 
+// fencedBefore is an error in the words of a request's version: before some version
+// clients do not know that they are fenced, and are told so as Produce does.
+func fencedBefore(known, version int16, err error) error {
+	if version < known && errors.Is(err, kerr.ProducerFenced) {
+		return kerr.InvalidProducerEpoch
+	}
+	return err
+}
+
 // errorMessage is what an error says beside its code, which the client knows.
 func errorMessage(err error) string {
 	text := err.Error()
