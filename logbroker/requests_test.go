@@ -225,7 +225,8 @@ func apiVersions(t *testing.T, conn net.Conn, version int16) *kmsg.ApiVersionsRe
 	t.Helper()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "test", "1.0"
-	req.Version = min(version, 4)
+	const newest = 5
+	req.Version = min(max(version, 0), newest)
 	frame := frameOf(req)
 	binary.BigEndian.PutUint16(frame[2:], uint16(version))
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err != nil {
@@ -240,7 +241,7 @@ func apiVersions(t *testing.T, conn net.Conn, version int16) *kmsg.ApiVersionsRe
 		t.Fatal(err)
 	}
 	resp := kmsg.NewPtrApiVersionsResponse()
-	if resp.Version = version; version > 4 {
+	if resp.Version = version; version < 0 || version > newest {
 		resp.Version = 0
 	}
 	if err := resp.ReadFrom(answer[4:]); err != nil {
