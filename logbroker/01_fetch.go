@@ -165,7 +165,7 @@ func (f *fetch) records(rp *kmsg.FetchResponseTopicPartition, log *commitlog.Log
 		return r.Size(), nil
 	}
 	if f.buf == nil {
-		f.buf = f.b.frames.get(firstChunk)
+		f.buf = f.b.frames.get(min(f.maxBytes, len(f.parts)*minSent)) // more is sent from files
 	}
 	before := len(f.buf)
 	buf, err := log.Read(offset, end, maxBytes, first, f.buf)

@@ -10,8 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxKeptHead bounds the memory of encoded answers that a connection keeps.
-const maxKeptHead = 1 << 20
+// maxFetches is how many fetches of one connection are served before the answers
+// have been sent: they may hold many records. Apache Kafka serves one.
+const maxFetches = 4
 
 // pending is an answer that is due in its turn; ready holds it. One with raw is
 // bytes without a header.
@@ -21,6 +22,7 @@ type pending struct {
 	flexible    bool
 	raw         []byte
 	isRaw       bool
+	isFetch     bool               // takes a place of fetches until it is written
 	ready       chan kmsg.Response // capacity 1: an answer never waits for the writer
 }
 
@@ -32,15 +34,16 @@ type answers struct {
 	c       net.Conn
 	closed  <-chan struct{}
 	queue   chan *pending
-	waiting atomic.Int32 // in the queue, or being written from there
+	fetches chan struct{} // has the capacity of maxFetches
+	waiting atomic.Int32  // in the queue, or being written from there
 
-	// The reader's while nothing is waiting, else the goroutine's.
-	w    *bufio.Writer
-	head []byte
+	// w is the reader's while nothing is waiting, else the goroutine's; nil while
+	// nothing is to be sent, so that a connection that is silent costs nothing.
+	w *bufio.Writer
 }
 
 func newAnswers(b *Broker, c net.Conn, closed <-chan struct{}) *answers {
-	return &answers{b: b, c: c, closed: closed, queue: make(chan *pending, b.cfg.Limits.Pipelined), w: bufio.NewWriterSize(c, writeBufferSize)}
+	return &answers{b: b, c: c, closed: closed, queue: make(chan *pending, b.cfg.Limits.Pipelined), fetches: make(chan struct{}, maxFetches)}
 }
 
 // give takes the answer to the next request, whose handler has been called. more
@@ -52,7 +55,7 @@ func (a *answers) give(p *pending, more bool) error {
 			if err := a.write(p, resp); err != nil || more {
 				return err
 			}
-			return a.w.Flush()
+			return a.flush()
 		default:
 		}
 	}
@@ -65,10 +68,23 @@ func (a *answers) give(p *pending, more bool) error {
 	}
 }
 
+// begin waits until another fetch may be served.
+func (a *answers) begin(p *pending) error {
+	if !p.isFetch {
+		return nil
+	}
+	select {
+	case a.fetches <- struct{}{}:
+		return nil
+	case <-a.closed:
+		return net.ErrClosed
+	}
+}
+
 // finish sends what the reader has left; no answer is given after it.
 func (a *answers) finish() {
 	if a.waiting.Load() == 0 {
-		_ = a.w.Flush() // the connection ends, and why is known
+		_ = a.flush() // the connection ends, and why is known
 	}
 	close(a.queue)
 }
@@ -81,7 +97,7 @@ func (a *answers) run() {
 		case resp = <-p.ready:
 		default:
 			// What is written must not wait for an answer that is not there yet.
-			if err := a.w.Flush(); err != nil {
+			if err := a.flush(); err != nil {
 				return
 			}
 			select {
@@ -96,7 +112,7 @@ func (a *answers) run() {
 			return
 		}
 		if len(a.queue) == 0 {
-			if err := a.w.Flush(); err != nil {
+			if err := a.flush(); err != nil {
 				return
 			}
 		}
@@ -109,17 +125,37 @@ func (a *answers) write(p *pending, resp kmsg.Response) error {
 	if resp == nil && !p.isRaw {
 		return nil
 	}
-	_ = a.c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	frame, err := a.writeFrame(p, resp)
-	if a.head = frame; cap(frame) > maxKeptHead {
-		a.head = nil
+	_ = a.c.SetWriteDeadline(time.Now().Add(a.b.cfg.patience.write))
+	if a.w == nil {
+		a.w, _ = a.b.writers.Get().(*bufio.Writer)
+		if a.w == nil {
+			a.w = bufio.NewWriterSize(nil, readBufferSize)
+		}
+		a.w.Reset(a.c)
 	}
+	frame, err := a.writeFrame(p, resp)
+	a.b.frames.put(frame)
+	if p.isFetch {
+		<-a.fetches
+	}
+	return err
+}
+
+// flush sends what was written.
+func (a *answers) flush() error {
+	if a.w == nil {
+		return nil
+	}
+	err := a.w.Flush()
+	a.w.Reset(nil)
+	a.b.writers.Put(a.w)
+	a.w = nil
 	return err
 }
 
 // writeFrame returns the memory that it used.
 func (a *answers) writeFrame(p *pending, resp kmsg.Response) ([]byte, error) {
-	frame := append(append(a.head[:0], 0, 0, 0, 0), p.raw...)
+	frame := append(append(a.b.frames.get(smallestFrame), 0, 0, 0, 0), p.raw...)
 	if !p.isRaw {
 		frame = binary.BigEndian.AppendUint32(frame, uint32(p.correlation))
 		if p.flexible {
@@ -127,7 +163,7 @@ func (a *answers) writeFrame(p *pending, resp kmsg.Response) ([]byte, error) {
 		}
 		if fetched, ok := resp.(*fetchAnswer); ok {
 			defer a.b.frames.put(fetched.buf)
-			return fetched.write(a.c, a.w, frame)
+			return fetched.write(a.c, a.w, frame, a.b.cfg.patience.write)
 		}
 		frame = resp.AppendTo(frame)
 	}

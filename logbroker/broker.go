@@ -42,6 +42,7 @@ type Broker struct {
 	syncer        syncer
 	checkpoints   checkpoints
 	frames        frames
+	writers       sync.Pool // of *bufio.Writer, of connections that are being answered
 	run           running
 }
 

@@ -23,7 +23,7 @@ func (b *Broker) brokerConfigs() []describedConfig {
 		static("auto.create.topics.enable", kmsg.ConfigTypeBoolean, strconv.FormatBool(b.cfg.AutoCreateTopics)),
 		number("broker.id", int64(b.cfg.NodeID)),
 		static("compression.type", kmsg.ConfigTypeString, "producer"),
-		number("connections.max.idle.ms", idleTimeout.Milliseconds()),
+		number("connections.max.idle.ms", b.cfg.patience.idle.Milliseconds()),
 		number("default.replication.factor", 1),
 		static("delete.topic.enable", kmsg.ConfigTypeBoolean, "true"),
 		static("log.cleanup.policy", kmsg.ConfigTypeList, "delete"),

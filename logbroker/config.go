@@ -90,6 +90,8 @@ type Config struct {
 	// planted is the promise that is broken on purpose. Default: what the
 	// environment says in a build for that, otherwise none.
 	planted *planted.Plan
+	// patience is shorter in tests.
+	patience patience
 }
 
 // Limits bound what clients can make the broker hold.
@@ -167,6 +169,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&c.SegmentBytes, 128<<20)
 	orDefault(&c.IndexIntervalBytes, 4096)
 	orDefault(&c.DefaultPartitions, 1)
+	c.patience.orDefault()
 	orDefault(&c.RetentionInterval, 5*time.Minute)
 	orDefault(&c.CompactionInterval, 15*time.Second)
 	l := &c.Limits

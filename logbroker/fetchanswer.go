@@ -138,7 +138,7 @@ func appendDiverging(dst []byte, d *kmsg.FetchResponseTopicPartitionDivergingEpo
 
 // write sends the answer. head has place for the length of the frame, and holds its
 // header; it is returned to be used again.
-func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte) ([]byte, error) {
+func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, patience time.Duration) ([]byte, error) {
 	frame, cuts := f.appendTo(head)
 	defer func() {
 		for _, cut := range cuts {
@@ -161,7 +161,7 @@ func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte) ([]byte, e
 			return frame, err
 		}
 		from = cut.at
-		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_ = c.SetWriteDeadline(time.Now().Add(patience))
 		if err := cut.write(c, w); err != nil {
 			return frame, err
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -127,7 +128,7 @@ func overTCP(t *testing.T, f *fetchAnswer) []byte {
 		t.Fatal(err)
 	}
 	w := bufio.NewWriter(c)
-	if _, err := f.write(c, w, []byte("\x00\x00\x00\x00head")); err != nil {
+	if _, err := f.write(c, w, []byte("\x00\x00\x00\x00head"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Flush(); err != nil {

@@ -4,58 +4,80 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/bits"
 	"sync"
 )
 
 const (
-	// firstChunk is how much memory a frame gets before any of it has come; more
-	// is taken as more comes, so that a length alone costs nothing.
-	firstChunk = 64 << 10
-	// maxPooledFrame is the largest buffer that is kept for the next.
-	maxPooledFrame = 8 << 20
+	// smallestFrame is how much memory a frame gets before any of it has come, and
+	// the least that is kept for the next. More is taken as more comes: what a client
+	// holds depends on what it has sent, not on the length that it claims.
+	smallestFrame = 4 << 10
+	// frameSizes are the sizes of buffers that are kept, each twice the one before:
+	// from 4 KiB on, below 32 MiB.
+	frameSizes = 13
 )
 
-// frames are buffers of requests that have been handled, and of answers that were
-// sent. Without them every batch of records costs a collection of garbage soon. Those
-// of the first chunk's size are kept apart, so that small requests do not take the
-// memory that large ones need. Safe for concurrent use.
-type frames struct{ small, large sync.Pool }
+// frames are buffers of requests that have been answered, and of answers that were
+// sent, by their size. Without them every batch of records costs a collection of
+// garbage soon.
+type frames struct{ pools [frameSizes]sync.Pool }
 
-// get returns an empty buffer, of at least a chunk, for n bytes.
+// sizeOf is the pool of buffers of n bytes and up to twice as many.
+func sizeOf(n int) int { return bits.Len(uint(n/smallestFrame)) - 1 }
+
+// get returns an empty buffer with room for n bytes, and for no more than four
+// times as many.
 func (f *frames) get(n int) []byte {
-	pool := &f.large
-	if n <= firstChunk {
-		pool = &f.small
+	n = max(n, smallestFrame)
+	for k := sizeOf(n); k <= sizeOf(n)+1 && k < frameSizes; k++ {
+		b, ok := f.pools[k].Get().(*[]byte)
+		if ok && cap(*b) >= n {
+			return (*b)[:0]
+		}
+		if ok {
+			f.pools[k].Put(b)
+		}
 	}
-	if b, ok := pool.Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, firstChunk)
+	return make([]byte, 0, n)
 }
 
 // put takes back a buffer that nobody refers to any more.
 func (f *frames) put(b []byte) {
-	switch n := cap(b); {
-	case n == firstChunk:
-		f.small.Put(&b)
-	case n > firstChunk && n <= maxPooledFrame:
-		f.large.Put(&b)
+	if k := sizeOf(cap(b)); k >= 0 && k < frameSizes {
+		f.pools[k].Put(&b)
 	}
 }
 
-// readUpTo reads until buf holds n bytes. Its memory grows as they come.
-func readUpTo(r *bufio.Reader, buf []byte, n int) ([]byte, error) {
-	for len(buf) < n {
-		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(n, max(4*len(buf), firstChunk)))
-			copy(grown, buf)
-			buf = grown
-		}
-		at := len(buf)
-		buf = buf[:min(n, cap(buf))]
-		if m, err := io.ReadFull(r, buf[at:]); err != nil {
-			return buf[:at+m], fmt.Errorf("request ends after %d of %d bytes: %w", at+m, n, err)
-		}
+// read reads a frame of n bytes.
+func (f *frames) read(r *bufio.Reader, n int) ([]byte, error) {
+	if n <= smallestFrame {
+		frame := make([]byte, n)
+		m, err := io.ReadFull(r, frame)
+		return frame, endsAfter(n, m, err)
 	}
-	return buf, nil
+	return f.readOn(r, f.get(min(n, max(smallestFrame, r.Buffered()))), n)
+}
+
+// readOn reads until buf holds n bytes. It returns buf or, where it has grown, what
+// took its place.
+func (f *frames) readOn(r *bufio.Reader, buf []byte, n int) ([]byte, error) {
+	for read := len(buf); ; {
+		buf = buf[:min(n, cap(buf))]
+		m, err := io.ReadFull(r, buf[read:])
+		read += m
+		if err != nil || read == n {
+			return buf, endsAfter(n, read, err)
+		}
+		grown := append(f.get(min(n, 4*len(buf))), buf...)
+		f.put(buf)
+		buf = grown
+	}
+}
+
+func endsAfter(n, read int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("request of %d bytes ends after %d: %w", n, read, err)
 }

@@ -189,3 +189,17 @@ func (w *workbench) values(partition int32, committed bool) []string {
 	}
 	return out
 }
+
+// eventually waits until a condition holds, and tells whether it did.
+func eventually(patience time.Duration, holds func() bool) bool {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for end := time.After(patience); !holds(); {
+		select {
+		case <-end:
+			return false
+		case <-look.C:
+		}
+	}
+	return true
+}

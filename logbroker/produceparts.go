@@ -22,6 +22,7 @@ const partBytes = 2 << 20
 // with compact lengths and tags from version 9 on.
 type produceParts struct {
 	r    *bufio.Reader
+	pool *frames
 	left int    // bytes of the request that have not been read
 	buf  []byte // what has been read; rest is the end of it that no part holds
 	rest []byte
@@ -40,8 +41,8 @@ type produceParts struct {
 
 // newProduceParts takes a request apart of which buf has been read, whose end is body,
 // and left bytes are to come.
-func newProduceParts(r *bufio.Reader, buf, body []byte, left int, version, flexible int16, size int) *produceParts {
-	p := &produceParts{r: r, left: left, buf: buf, rest: body, size: size, flexible: version >= flexible, elements: maxElements}
+func newProduceParts(r *bufio.Reader, pool *frames, buf, body []byte, left int, version, flexible int16, size int) *produceParts {
+	p := &produceParts{r: r, pool: pool, left: left, buf: buf, rest: body, size: size, flexible: version >= flexible, elements: maxElements}
 	p.head.Version = version
 	return p
 }
@@ -79,7 +80,7 @@ func (p *produceParts) readOn() error {
 	}
 	n := min(p.left, want-have)
 	var err error
-	p.buf, err = readUpTo(p.r, p.buf, have+n)
+	p.buf, err = p.pool.readOn(p.r, p.buf, have+n)
 	p.left -= n
 	p.rest = p.buf
 	return err

@@ -50,7 +50,7 @@ func aProduce(rng *rand.Rand, version int16) *kmsg.ProduceRequest {
 // part of any.
 func joined(body []byte, version int16, read, size int) (*kmsg.ProduceRequest, int, error) {
 	r := bufio.NewReaderSize(bytes.NewReader(body[read:]), 16)
-	parts := newProduceParts(r, bytes.Clone(body[:read]), nil, len(body)-read, version, 9, size)
+	parts := newProduceParts(r, new(frames), bytes.Clone(body[:read]), nil, len(body)-read, version, 9, size)
 	parts.rest = parts.buf
 	whole := kmsg.NewPtrProduceRequest()
 	n := 0
@@ -127,7 +127,7 @@ func TestPartsAreBounded(t *testing.T) {
 	}
 	req.Topics = append(req.Topics, topic)
 	body := req.AppendTo(nil)
-	parts := newProduceParts(bufio.NewReader(bytes.NewReader(body)), nil, nil, len(body), 9, 9, 1<<20)
+	parts := newProduceParts(bufio.NewReader(bytes.NewReader(body)), new(frames), nil, nil, len(body), 9, 9, 1<<20)
 	partitions := 0
 	for !parts.done {
 		part, err := parts.next()

@@ -18,23 +18,38 @@ import (
 	"github.com/levada/levada/logbroker/quota"
 )
 
-const (
-	// writeTimeout bounds how long an answer may take a client to read.
-	writeTimeout = time.Minute
-	// idleTimeout ends a connection that says nothing, as Kafka's
+// patience is how long the broker waits for a client.
+type patience struct {
+	// write bounds how long an answer may take a client to read.
+	write time.Duration
+	// idle ends a connection that says nothing, as Kafka's
 	// connections.max.idle.ms.
-	idleTimeout = 10 * time.Minute
-	// frameTimeout bounds how long the rest of a request may take to come.
-	frameTimeout = time.Minute
-	maxClientID  = 1 << 10
+	idle time.Duration
+	// frame bounds how long the rest of a request may take to come.
+	frame time.Duration
+	// login bounds how long a client may take to authenticate.
+	login time.Duration
+}
+
+func (p *patience) orDefault() {
+	orDefault(&p.write, time.Minute)
+	orDefault(&p.idle, 10*time.Minute)
+	orDefault(&p.frame, time.Minute)
+	orDefault(&p.login, handshakeTimeout)
+}
+
+const (
+	maxClientID = 1 << 10
 	// maxStrangeBytes is the largest request of a client that has not
 	// authenticated and has to: as much as the longest token takes.
 	maxStrangeBytes = 128 << 10
 	// muteStep is how long a client that is muted is left alone before it is
 	// looked at again.
-	muteStep        = time.Second
-	readBufferSize  = 16 << 10
-	writeBufferSize = 8 << 10
+	muteStep = time.Second
+	// firstReadBuffer is the buffer of a connection until it sends requests that
+	// fill it; then it gets one of readBufferSize.
+	firstReadBuffer = 2 << 10
+	readBufferSize  = 64 << 10
 )
 
 // Serve is ServeListener for a plain listener without authentication.
@@ -123,12 +138,13 @@ func (b *Broker) logEnd(address, clientID string, err error) {
 }
 
 func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
-	r := bufio.NewReaderSize(c, readBufferSize)
-	authenticateBy := time.Now().Add(handshakeTimeout)
+	r := bufio.NewReaderSize(c, firstReadBuffer)
+	authenticateBy := time.Now().Add(b.cfg.patience.login)
 	var size [4]byte
+	busy := false
 	for {
 		strange := conn.mustAuthenticate(b.now())
-		idle := time.Now().Add(idleTimeout)
+		idle := time.Now().Add(b.cfg.patience.idle)
 		if strange && !conn.auth.done {
 			idle = authenticateBy
 		}
@@ -139,7 +155,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 		if err := conn.wait(b.now, answers.closed); err != nil {
 			return err
 		}
-		rest := time.Now().Add(frameTimeout)
+		rest := time.Now().Add(b.cfg.patience.frame)
 		if strange && !conn.auth.done {
 			rest = authenticateBy
 		}
@@ -152,12 +168,16 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 			err = b.serveProduce(conn, r, n, answers)
 		} else {
 			var frame []byte
-			if frame, err = readUpTo(r, nil, n); err == nil {
+			if frame, err = b.frames.read(r, n); err == nil {
 				err = b.serveFrame(conn, frame, answers, more(r))
 			}
 		}
 		if err != nil {
 			return err
+		}
+		busy = busy || n > firstReadBuffer || r.Buffered() > firstReadBuffer/2
+		if busy && !strange && r.Size() < readBufferSize && r.Buffered() == 0 {
+			r = bufio.NewReaderSize(c, readBufferSize)
 		}
 	}
 }
@@ -219,6 +239,10 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	if err != nil {
 		return err
 	}
+	p.isFetch = req.Key() == int16(kmsg.Fetch)
+	if err := answers.begin(p); err != nil {
+		return err
+	}
 	start := b.now()
 	b.Handle(conn, req, func(resp kmsg.Response) {
 		b.metered(conn, req.Key(), len(frame), start, resp)
@@ -240,7 +264,7 @@ func (b *Broker) give(conn *Conn, p *pending, answers *answers, more bool) error
 
 // serveProduce reads a produce request of n bytes and hands on its parts as they come.
 func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answers) error {
-	buf, err := readUpTo(r, b.frames.get(n), min(n, partBytes))
+	buf, err := b.frames.read(r, min(n, partBytes))
 	defer func() { b.frames.put(buf) }()
 	if err != nil {
 		return err
@@ -249,7 +273,7 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 	if err != nil {
 		return err
 	}
-	parts := newProduceParts(r, buf, body, n-len(buf), p.version, h.flexible, partBytes)
+	parts := newProduceParts(r, &b.frames, buf, body, n-len(buf), p.version, h.flexible, partBytes)
 	start := b.now()
 	whole := &partAnswers{left: 1, respond: func(resp kmsg.Response) {
 		b.metered(conn, int16(kmsg.Produce), n, start, resp)

@@ -1,0 +1,214 @@
+//go:build unix
+
+package logbroker
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// memory is what the process uses after a collection of garbage.
+func memory() int64 {
+	runtime.GC()
+	runtime.GC() // what pools keep goes with the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// TestManySlowConnections: ten thousand clients, or as many as the limit of open
+// files allows, that began a large request and do not go on cost little memory each,
+// and others are served meanwhile.
+func TestManySlowConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens many files")
+	}
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	n := int(min(10_000, (int64(min(files.Cur, 1<<20))-500)/2)) // both ends are here
+	b, addr, _ := serveSecured(t, Config{Limits: Limits{Connections: n + 1}}, Listener{})
+	before := memory()
+	begun := binary.BigEndian.AppendUint32(nil, 100<<20) // key 0, Produce
+	begun = append(begun, make([]byte, 100)...)
+	conns := make([]net.Conn, n)
+	defer func() {
+		for _, c := range conns {
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+	}()
+	for i := range conns {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		conns[i] = c
+		if _, err := c.Write(begun); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+	accepted := func() bool {
+		b.run.mu.Lock()
+		defer b.run.mu.Unlock()
+		return len(b.run.conns) == n
+	}
+	if !eventually(time.Minute, accepted) {
+		t.Fatal("not all are accepted")
+	}
+	last := dialWire(t, addr)
+	if err := last.metadata(); err != nil {
+		t.Errorf("another client: %v", err)
+	}
+	const each = 32 << 10
+	if used := memory() - before; used > int64(n)*each {
+		t.Errorf("%d connections use %d bytes each, want %d at most", n, used/int64(n), each)
+	} else {
+		t.Logf("%d connections use %d bytes each", n, used/int64(n))
+	}
+	if over := dialWire(t, addr); over.metadata() == nil {
+		t.Error("one more than may be is served")
+	}
+}
+
+// TestSlowClientsAreEnded: who says nothing, does not finish a request, does not
+// authenticate or does not read its answers is let go after a while, whatever it
+// does to look busy.
+func TestSlowClientsAreEnded(t *testing.T) {
+	const wait = 300 * time.Millisecond
+	cfg := func(change func(*patience)) Config {
+		c := Config{Security: Security{Users: map[string]Password{"ann": "secret"}}}
+		change(&c.patience)
+		return c
+	}
+	versions := frameOf(kmsg.NewPtrApiVersionsRequest())
+	metadata := frameOf(&kmsg.MetadataRequest{Version: 9})
+	framed := func(frame []byte) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)
+	}
+	for name, test := range map[string]struct {
+		cfg    Config
+		sasl   []string
+		first  []byte // is sent once
+		again  []byte // and this every 20 ms
+		unread bool
+	}{
+		"silent":               {cfg: cfg(func(p *patience) { p.idle = wait })},
+		"silent after one":     {cfg: cfg(func(p *patience) { p.idle = wait }), first: framed(metadata)},
+		"part of a length":     {cfg: cfg(func(p *patience) { p.idle = wait }), first: []byte{0, 0}},
+		"part of a request":    {cfg: cfg(func(p *patience) { p.frame = wait }), first: framed(metadata)[:10]},
+		"byte by byte":         {cfg: cfg(func(p *patience) { p.frame = wait }), first: []byte{0, 1, 0, 0, 0, 3}, again: []byte{0}},
+		"a stranger is silent": {cfg: cfg(func(p *patience) { p.login = wait }), sasl: []string{"PLAIN"}},
+		"a stranger asks for versions": {
+			cfg: cfg(func(p *patience) { p.login = wait }), sasl: []string{"PLAIN"}, again: framed(versions),
+		},
+		"does not read": {cfg: cfg(func(p *patience) { p.write = wait }), again: []byte(strings.Repeat(string(framed(metadata)), 50_000)), unread: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, addr, _ := serveSecured(t, test.cfg, Listener{SASL: test.sasl, PlainUnencrypted: true})
+			c := dialWire(t, addr)
+			start := time.Now()
+			_, _ = c.Write(test.first)
+			stop := make(chan struct{})
+			defer close(stop)
+			go func() {
+				tick := time.NewTicker(20 * time.Millisecond)
+				defer tick.Stop()
+				for err := error(nil); err == nil && test.again != nil; {
+					select {
+					case <-tick.C:
+						_, err = c.Write(test.again)
+					case <-stop:
+						return
+					}
+				}
+			}()
+			if !test.unread {
+				_, _ = io.Copy(io.Discard, c)
+			}
+			gone := func() bool {
+				b.run.mu.Lock()
+				defer b.run.mu.Unlock()
+				return len(b.run.conns) == 0
+			}
+			if !eventually(15*time.Second, gone) {
+				t.Fatal("the client is still there")
+			}
+			if took := time.Since(start); took < wait/2 || took > 10*time.Second {
+				t.Errorf("it was let go after %v, want about %v", took, wait)
+			}
+		})
+	}
+}
+
+// TestSlowReaders: a client that asks for more and more behind a fetch that waits,
+// or does not read what it gets, is not served on: what waits for it is bounded.
+func TestSlowReaders(t *testing.T) {
+	var served atomic.Int64
+	b, addr, _ := serveSecured(t, Config{}, Listener{})
+	h := b.handlers[int16(kmsg.Fetch)]
+	serve := h.serve
+	h.serve = func(b *Broker, r *request) { serve(b, r); served.Add(1) }
+	b.handlers[int16(kmsg.Fetch)] = h // before anybody is connected
+
+	const partitions, asked = 200, 60
+	if _, err := b.topics.create("t", partitions, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.Version, req.MaxBytes, req.SessionEpoch = 11, 50<<20, -1
+	ft := kmsg.NewFetchRequestTopic()
+	ft.Topic = "t"
+	value := strings.Repeat("x", 25_000) // small enough not to be sent from its file
+	for i := range int32(partitions) {
+		if _, err := b.Append("t", i, oneRecord(-1, -1, -1, false, value)); err != nil {
+			t.Fatal(err)
+		}
+		b.topics.byName("t").parts()[i].sync()
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.Partition, p.PartitionMaxBytes = i, 1<<20
+		ft.Partitions = append(ft.Partitions, p)
+	}
+	req.Topics = append(req.Topics, ft)
+	c := dialWire(t, addr)
+	waits := kmsg.NewPtrFetchRequest() // for what does not come; the others have to wait for it
+	waits.Version, waits.MaxWaitMillis, waits.MinBytes, waits.SessionEpoch = 11, 1500, 1, -1
+	wp := kmsg.NewFetchRequestTopicPartition()
+	wp.FetchOffset = 1
+	waits.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{wp}}}
+	c.send(frameOf(waits))
+	go func() {
+		for range asked {
+			if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frameOf(req)))), frameOf(req)...)); err != nil {
+				return
+			}
+		}
+	}()
+	const most = maxFetches + 4 // some are on their way, in the buffers of the kernel
+	if eventually(time.Second, func() bool { return served.Load() > most }) {
+		t.Fatalf("%d fetches are served before any answer is read", served.Load())
+	}
+	if _, err := c.receive(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(asked) {
+		answer, err := c.receive()
+		if err != nil || len(answer) < partitions*25_000 {
+			t.Fatalf("answer %d has %d bytes, %v", i, len(answer), err)
+		}
+		if n := served.Load(); n > i+2+most {
+			t.Fatalf("%d fetches are served, and %d answers read", n, i+2)
+		}
+	}
+}
