@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/logbroker/group"
 	"github.com/levada/levada/logbroker/txn"
 )
 
@@ -26,7 +27,7 @@ func (b *Broker) handleListTransactions(r *request) {
 	pattern := regexp.MustCompile("")
 	if p := req.TransactionalIDPattern; req.Version >= 2 && p != nil && *p != "" {
 		var err error
-		if pattern, err = regexp.Compile("^(?:" + *p + ")$"); err != nil {
+		if pattern, err = group.CompilePattern(*p); err != nil {
 			resp.ErrorCode = kerr.InvalidRegularExpression.Code
 			r.respond(resp)
 			return

@@ -311,7 +311,7 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 	if h.Regex != nil {
 		regex = *h.Regex
 	}
-	if _, err := compile(regex); err != nil {
+	if _, err := CompilePattern(regex); err != nil {
 		if m.Epoch == JoinEpoch && m.resolved == nil {
 			g.drop(m)
 		}
@@ -342,20 +342,11 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 	return nil
 }
 
-// compile reads a pattern, which must match the whole name.
-func compile(pattern string) (*regexp.Regexp, error) {
-	const longest = 1 << 10
-	if len(pattern) > longest {
-		return nil, refusef(kerr.InvalidRegularExpression, "%d characters; at most %d are taken", len(pattern), longest)
-	}
-	return regexp.Compile(`\A(?:` + pattern + `)\z`)
-}
-
 // resolve finds the topics that a member subscribes to. If they are others than
 // before, a new assignment is due.
 func (g *Consumer) resolve(m *ConsumerMember, topics Topics) {
 	names := slices.Clone(m.Topics)
-	if re, err := compile(m.Regex); err == nil && m.Regex != "" {
+	if re, err := CompilePattern(m.Regex); err == nil && m.Regex != "" {
 		for _, t := range topics.Match(re, m.Principal, m.Host) {
 			names = append(names, t.Name)
 		}
