@@ -29,7 +29,7 @@ type Conn struct {
 	sessions  sessionsOf
 	closed    atomic.Bool
 	onFail    func(error)
-	muted     atomic.Int64 // until when nothing is read from it, ns since 1970
+	muted     atomic.Pointer[time.Time] // until when nothing is read from it
 }
 
 // authState is how far a connection is with its authentication. Only the handlers
@@ -76,6 +76,15 @@ func (c *Conn) admits(key int16, now time.Time) error {
 		return refusef("%s before authentication: this listener wants SASL with %s", kmsg.NameForKey(key), strings.Join(c.listener.SASL, ", "))
 	}
 	return nil
+}
+
+// mutedFor is how long nothing is to be read from the client: by the steady clock,
+// so that a jump of the other neither mutes a client for ever nor lets it go.
+func (c *Conn) mutedFor(now time.Time) time.Duration {
+	if until := c.muted.Load(); until != nil {
+		return until.Sub(now)
+	}
+	return 0
 }
 
 // fail closes a TCP connection whose client does not keep to the protocol.

@@ -185,7 +185,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 // wait lets the time pass for which the client is muted.
 func (c *Conn) wait(now func() time.Time, closed <-chan struct{}) error {
 	for {
-		d := time.Duration(c.muted.Load() - now().UnixNano())
+		d := c.mutedFor(now())
 		if d <= 0 {
 			return nil
 		}

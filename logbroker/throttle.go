@@ -45,8 +45,9 @@ func (c *Conn) throttle(resp kmsg.Response, wait time.Duration, now time.Time) {
 	if t, ok := resp.(kmsg.SetThrottleResponse); ok {
 		t.SetThrottle(int32(wait.Milliseconds()))
 	}
-	if until := now.Add(wait).UnixNano(); until > c.muted.Load() {
-		c.muted.Store(until)
+	if wait > c.mutedFor(now) {
+		until := now.Add(wait)
+		c.muted.Store(&until)
 	}
 }
 
