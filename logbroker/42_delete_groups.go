@@ -5,6 +5,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/logbroker/group"
+	"github.com/levada/levada/logbroker/txn"
 )
 
 // handleDeleteGroups answers DeleteGroups, versions 0 to 3. Only a group
@@ -50,5 +51,10 @@ func (b *Broker) deleteGroup(id string) error {
 	}
 	batch := b.meta.NewBatch()
 	batch.DeleteGroup(id)
+	release := b.txns.keep(batch, func(open txn.State) bool {
+		_, touches := open.Groups[id]
+		return touches
+	})
+	defer release()
 	return b.commit(batch)
 }

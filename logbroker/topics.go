@@ -16,6 +16,7 @@ import (
 	"github.com/levada/levada/internal/datadir"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
+	"github.com/levada/levada/logbroker/txn"
 )
 
 const maxTopicName = 249
@@ -320,7 +321,9 @@ func (s *topicSet) delete(t *topic) error {
 	row := meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.parts()))}
 	batch := s.b.meta.NewBatch()
 	batch.DeleteTopic(row)
-	if err := s.b.commit(batch); err != nil {
+	release := s.b.txns.keep(batch, func(open txn.State) bool { return open.Touches(t.id) })
+	err := s.b.commit(batch)
+	if release(); err != nil {
 		return kerr.KafkaStorageError
 	}
 	s.publish(nil, t)
@@ -333,7 +336,7 @@ func (s *topicSet) delete(t *topic) error {
 			s.b.log.Warn("deleted log did not close", "topic", t.name, "partition", p.index, "error", err)
 		}
 	}
-	err := s.removeDirs(row)
+	err = s.removeDirs(row)
 	for _, p := range t.parts() {
 		p.notify()
 	}

@@ -339,6 +339,27 @@ func (p *partition) isOpen(row meta.Decision, end int64) bool {
 	return false
 }
 
+// keep adds to a batch, which deletes something, the rows of the open transactions
+// that touch it: what else tells of them after a restart is deleted. They do not end
+// before release is called, when the batch is committed.
+func (t *transactions) keep(batch *meta.Batch, touches func(txn.State) bool) (release func()) {
+	var held []*txnEntry
+	for _, e := range t.all() {
+		e.gate.RLock()
+		if e.gone || e.state.Phase != txn.Ongoing || !touches(e.state) {
+			e.gate.RUnlock()
+			continue
+		}
+		batch.PutTxn(rowOf(e.id, e.state))
+		held = append(held, e)
+	}
+	return func() {
+		for _, e := range held {
+			e.gate.RUnlock()
+		}
+	}
+}
+
 // enter lets a transactional append in: on return without an error the gate
 // of the entry is held for reading, and the partition belongs to the open
 // transaction. With implicit it is added if need be (KIP-890); without, it

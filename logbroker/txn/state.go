@@ -110,6 +110,16 @@ func (s State) Deadline() (at time.Time, ok bool) {
 	return s.Started.Add(s.Timeout), true
 }
 
+// Touches tells whether a topic takes part in the open transaction.
+func (s State) Touches(topic [16]byte) bool {
+	for p := range s.Partitions {
+		if p.Topic == topic {
+			return true
+		}
+	}
+	return false
+}
+
 // bumped is the producer after s.Producer; fresh is a new id, used if needed.
 func (s State) bumped(fresh int64) Producer {
 	if s.NeedsID() {
