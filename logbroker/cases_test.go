@@ -419,24 +419,48 @@ func TestNamesInTheLog(t *testing.T) {
 	}
 }
 
-// TestFilesAreForTheOwner: others cannot read what is stored.
+// TestFilesAreForTheOwner: others cannot read what is stored, not even in a directory
+// that was made for all to read.
 func TestFilesAreForTheOwner(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	b, err := Open(Config{Dir: dir})
-	if err != nil {
+	made, fresh := t.TempDir(), filepath.Join(t.TempDir(), "data")
+	if err := os.Chmod(made, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		t.Errorf("the directory has mode %v", info.Mode())
+	for _, dir := range []string{made, fresh} {
+		b, err := Open(Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		look := []string{"."}
+		if dir == made {
+			look = nil // it is as its owner made it; what is in it is not
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				look = append(look, e.Name())
+			}
+		}
+		if len(look) < 3 {
+			t.Errorf("%s has only %v", dir, look)
+		}
+		for _, name := range look {
+			info, err := os.Stat(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("directory %s has mode %v", name, info.Mode())
+			}
+		}
 	}
 }

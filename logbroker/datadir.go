@@ -37,7 +37,7 @@ func openDataDir(fs vfs.FS, path string) (*dataDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{logsDir, deletedDir} {
+	for _, sub := range []string{metaDir, logsDir, deletedDir} {
 		if err := fs.MkdirAll(dir.Join(sub), 0o700); err != nil {
 			return nil, errors.Join(fmt.Errorf("directory %s: %w", path, err), dir.Close())
 		}
