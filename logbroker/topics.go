@@ -364,6 +364,10 @@ func (s *topicSet) removeDirs(row meta.Topic) error {
 			return fmt.Errorf("deleted topic %s: %w", row.Name, err)
 		}
 	}
+	// Or a power loss would bring back directories that no row knows any more.
+	if err := datadir.SyncDir(s.b.gate, s.b.dir.Join(deletedDir)); err != nil {
+		return fmt.Errorf("deleted topic %s: %w", row.Name, err)
+	}
 	batch := s.b.meta.NewBatch()
 	batch.ForgetDeleted(row.ID)
 	// Not synced by itself: the row of a topic created later under this name

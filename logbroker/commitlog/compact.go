@@ -191,8 +191,11 @@ func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) err
 		if r.Stop != nil && r.Stop() {
 			return ErrClosed
 		}
+		at := expected
 		expected = b.NextOffset()
-		if err := fn(b); err != nil {
+		if err := fn(b); errors.Is(err, recordbatch.ErrCorrupt) { // records as their producer sent them
+			return &DamageError{Path: s.path(), Position: position, Offset: at, Reason: err}
+		} else if err != nil {
 			return err
 		}
 	}
