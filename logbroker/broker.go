@@ -15,9 +15,6 @@ import (
 	"github.com/levada/levada/logbroker/meta"
 )
 
-// errClosed is what waits on a broker that ends is told.
-var errClosed = errors.New("logbroker: the broker is closed")
-
 // Broker is an open broker. Its methods are safe for concurrent use, unless it
 // is Synchronous.
 type Broker struct {

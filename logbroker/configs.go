@@ -33,6 +33,36 @@ func oneOf(values ...string) func(string) bool {
 	return func(s string) bool { return slices.Contains(values, s) }
 }
 
+// listOf takes a list of some of the values, none twice, with blanks or without.
+func listOf(values ...string) func(string) bool {
+	return func(s string) bool {
+		words := listWords(s)
+		for i, word := range words {
+			if !slices.Contains(values, word) || slices.Contains(words[:i], word) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// listWords are the words of a config that is a list.
+func listWords(s string) (words []string) {
+	if s = strings.TrimSpace(s); s == "" {
+		return nil
+	}
+	for _, word := range strings.Split(s, ",") {
+		words = append(words, strings.TrimSpace(word))
+	}
+	return words
+}
+
+func either(value string, check func(string) bool) func(string) bool {
+	return func(s string) bool { return s == value || check(s) }
+}
+
+func anyText(string) bool { return true }
+
 func ratio(s string) bool {
 	f, err := strconv.ParseFloat(s, 64)
 	return err == nil && f >= 0 && f <= 1
@@ -41,13 +71,20 @@ func ratio(s string) bool {
 // topicConfigs are the configs that a topic can have. All are stored and
 // answered; policy is what is acted on.
 var topicConfigs = []topicConfig{
-	{"cleanup.policy", kmsg.ConfigTypeList, "delete", oneOf("", "delete", "compact", "compact,delete", "delete,compact")},
+	{"cleanup.policy", kmsg.ConfigTypeList, "delete", listOf("delete", "compact")},
+	{"compression.gzip.level", kmsg.ConfigTypeInt, "-1", either("-1", between(1, 9))},
+	{"compression.lz4.level", kmsg.ConfigTypeInt, "9", between(1, 17)},
 	{"compression.type", kmsg.ConfigTypeString, "producer", oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")},
+	{"compression.zstd.level", kmsg.ConfigTypeInt, "3", between(-131072, 22)},
 	{"delete.retention.ms", kmsg.ConfigTypeLong, "86400000", between(0, math.MaxInt64)},
 	{"file.delete.delay.ms", kmsg.ConfigTypeLong, "60000", between(0, math.MaxInt64)},
 	{"flush.messages", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},
 	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64)},
 	{"index.interval.bytes", kmsg.ConfigTypeInt, "4096", between(0, math.MaxInt32)},
+	{"follower.replication.throttled.replicas", kmsg.ConfigTypeList, "", anyText},
+	{"leader.replication.throttled.replicas", kmsg.ConfigTypeList, "", anyText},
+	{"local.retention.bytes", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
+	{"local.retention.ms", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
 	{"max.compaction.lag.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},
 	{"max.message.bytes", kmsg.ConfigTypeInt, "1048588", between(0, math.MaxInt32)},
 	{"message.timestamp.after.max.ms", kmsg.ConfigTypeLong, "3600000", between(0, math.MaxInt64)},
@@ -57,6 +94,9 @@ var topicConfigs = []topicConfig{
 	{"min.compaction.lag.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64)},
 	{"min.insync.replicas", kmsg.ConfigTypeInt, "1", between(1, math.MaxInt32)},
 	{"preallocate", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
+	{"remote.log.copy.disable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
+	{"remote.log.delete.on.disable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
+	{"remote.storage.enable", kmsg.ConfigTypeBoolean, "false", oneOf("false")}, // there is none
 	{"retention.bytes", kmsg.ConfigTypeLong, "-1", between(-1, math.MaxInt64)},
 	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64)},
 	{"segment.bytes", kmsg.ConfigTypeInt, "134217728", between(14, 1<<30)},
@@ -160,8 +200,8 @@ func listChange(configs map[string]string, name, value string, add bool) error {
 		have = v
 	}
 	var list []string
-	for _, v := range strings.Split(have, ",") {
-		if v != "" && v != value {
+	for _, v := range listWords(have) {
+		if v != value {
 			list = append(list, v)
 		}
 	}

@@ -162,10 +162,16 @@ func TestConfigsAreInForceAtOnce(t *testing.T) {
 			put(w, kerr.InvalidRecord, "=another")
 			put(w, nil, "m=1")
 			is(w, "k=2@1", "l=1@2", "m=1@4") // what has no key has no newest
-			w.setConfig("cleanup.policy", "")
+			w.setConfig("cleanup.policy", " ")
 			put(w, nil, "m=2")
 			put(w, nil, "m=3")
 			is(w, "k=2@1", "l=1@2", "m=1@4", "m=2@5", "m=3@6")
+			w.setConfig("cleanup.policy", "compact, delete")
+			put(w, nil, "n=1")
+			is(w, "k=2@1", "l=1@2", "m=3@6", "n=1@7")
+			w.setConfig("retention.ms", "0")
+			w.pass(time.Second)
+			is(w)
 		},
 		"delete.retention.ms": func(t *testing.T) {
 			w := start(t, compacted...)

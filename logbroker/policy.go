@@ -3,7 +3,6 @@ package logbroker
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/levada/levada/internal/recordbatch"
@@ -70,7 +69,7 @@ func (b *Broker) policyOf(configs map[string]string) *policy {
 	p.appendTime = values["message.timestamp.type"] == "LogAppendTime"
 	p.beforeMs, p.afterMs = number("message.timestamp.before.max.ms"), number("message.timestamp.after.max.ms")
 	p.codec, p.recodes = codecs[values["compression.type"]]
-	for _, word := range strings.Split(values["cleanup.policy"], ",") {
+	for _, word := range listWords(values["cleanup.policy"]) {
 		p.expires = p.expires || word == "delete"
 		p.compacted = p.compacted || word == "compact"
 	}

@@ -259,3 +259,47 @@ func TestUnknownApiVersions(t *testing.T) {
 		t.Errorf("error %d with %d keys, want 35 and the versions served", resp.ErrorCode, len(resp.ApiKeys))
 	}
 }
+
+// panicking is a request whose decoder has a fault.
+type panicking struct{ kmsg.Request }
+
+func (panicking) ReadFrom([]byte) error { panic("index out of range") }
+
+// TestPanicOfTheDecoder: it costs a connection, not the broker.
+func TestPanicOfTheDecoder(t *testing.T) {
+	if err := readRequest(panicking{}, nil); err == nil || !strings.Contains(err.Error(), "index out of range") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestTags: tags that nobody knows are skipped, in the header and in the body; those
+// that are cut short, or too many, are refused.
+func TestTags(t *testing.T) {
+	w := newWorkbench(t)
+	metadata := func(header, body []byte) kmsg.Response {
+		frame := []byte{0, 3, 0, 12, 0, 0, 0, 7, 0, 1, 'c'}
+		frame = append(frame, header...)
+		frame = append(frame, 0, 1, 0) // all topics
+		return w.serve(append(frame, body...))
+	}
+	none := []byte{0}
+	unknown := []byte{2, 5, 3, 'a', 'b', 'c', 0x80, 0x80, 1, 0} // tags 5 and 16384
+	twice := []byte{2, 5, 1, 'a', 5, 1, 'b'}
+	for name, test := range map[string]struct {
+		header, body []byte
+		answered     bool
+	}{
+		"none":                    {none, none, true},
+		"unknown in the header":   {unknown, none, true},
+		"unknown in the body":     {none, unknown, true},
+		"the same twice":          {none, twice, true},
+		"cut short in the header": {[]byte{1, 5, 9, 'a'}, nil, false},
+		"cut short in the body":   {none, []byte{1, 5, 9, 'a'}, false},
+		"longer than any request": {none, []byte{1, 5, 0xff, 0xff, 0xff, 0xff, 0x0f}, false},
+		"very many":               {none, []byte{0xff, 0xff, 0xff, 0xff, 0x0f}, false},
+	} {
+		if got := metadata(test.header, test.body) != nil; got != test.answered {
+			t.Errorf("%s: answered %v, want %v", name, got, test.answered)
+		}
+	}
+}

@@ -312,6 +312,18 @@ func (b *Broker) serveRaw(conn *Conn, frame []byte, answers *answers) error {
 	return answers.give(p, false)
 }
 
+// readRequest decodes the body of a request. A panic of the decoder, which is not
+// ours, ends a connection as any other request that cannot be read: it holds no lock
+// and has changed nothing.
+func readRequest(req kmsg.Request, body []byte) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("the decoder panicked: %v", fault)
+		}
+	}()
+	return req.ReadFrom(body)
+}
+
 // decodeHeader reads the header of a request and returns what is behind it.
 func (b *Broker) decodeHeader(conn *Conn, frame []byte) (h served, p *pending, body []byte, err error) {
 	rd := kbin.Reader{Src: frame}
@@ -360,7 +372,7 @@ func (b *Broker) decode(conn *Conn, frame []byte) (kmsg.Request, *pending, error
 	}
 	req.SetVersion(p.version)
 	if err = checkShape(h, p.version, body); err == nil {
-		err = req.ReadFrom(body)
+		err = readRequest(req, body)
 	}
 	if err != nil {
 		return nil, nil, refusef("%s version %d: %v", kmsg.NameForKey(int16(h.key)), p.version, err)
