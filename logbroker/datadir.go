@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"golang.org/x/sys/unix"
 
 	"github.com/levada/levada/internal/datadir"
 )
@@ -56,24 +54,3 @@ func (d *dataDir) isSuspect() bool { return d.Has(suspectFile) }
 func (d *dataDir) markSuspect(cause error) error { return d.Replace(suspectFile, cause.Error()) }
 
 func (d *dataDir) clearSuspect() error { return d.Remove(suspectFile) }
-
-// mountIDs asks for the id of a mount that is never given to another (Linux 6.8
-// and later), or else for one that is free again once it is unmounted.
-const mountIDs = unix.STATX_MNT_ID_UNIQUE | unix.STATX_MNT_ID
-
-// bootID names the life of the page cache that holds dir: the kernel's boot
-// id and the id of the mount. Either changes when unsynced data was lost. (Where
-// ids of mounts are used again, a file system that was taken away and mounted
-// again while the kernel ran on is not noticed.)
-func bootID(dir string) string {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		boot = []byte("unknown")
-	}
-	var st unix.Statx_t
-	mount := uint64(0)
-	if err := unix.Statx(unix.AT_FDCWD, dir, 0, mountIDs, &st); err == nil && st.Mask&mountIDs != 0 {
-		mount = st.Mnt_id
-	}
-	return fmt.Sprintf("%s/%d", strings.TrimSpace(string(boot)), mount)
-}
