@@ -7,6 +7,10 @@
 // the kernel's own, ext4's; what a disk loses that lies about its cache is left
 // out.
 //
+// A sync that is under way during Cut may be told that it succeeded although the
+// journal took nothing of it. So what is acknowledged after Cut was called proves
+// nothing, as with a power loss, where nobody would have heard of it.
+//
 // It needs Linux, root, loop devices and mkfs.ext4; Available says what is
 // missing. A disk that its process could not Close, because it was killed, is
 // unmounted by the next Mount of any process.
