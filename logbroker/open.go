@@ -39,7 +39,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, log: cfg.Logger, gate: newGateFS(cfg.FS), handlers: map[int16]served{}}
+	b := &Broker{cfg: cfg, log: cfg.Logger, gate: newGateFS(cfg.FS), handlers: map[int16]served{}, groups: noGroups{}}
 	b.run.wakeUp = make(chan struct{}, 1)
 	b.run.stop = make(chan struct{})
 	b.run.listener, b.run.conns = map[net.Listener]struct{}{}, map[net.Conn]struct{}{}
@@ -83,7 +83,6 @@ func Open(cfg Config) (*Broker, error) {
 // recover brings the directory from whatever the last run left to a state in
 // which every promise holds again. A crash on the way leads here again.
 func (b *Broker) recover() error {
-	b.groups = noGroups{}
 	st, err := b.beginRun()
 	if err != nil {
 		return err
