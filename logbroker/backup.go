@@ -70,6 +70,9 @@ func (k *backup) run() error {
 			return err
 		}
 	}
+	if err := k.b.meta.PrepareCheckpoint(); err != nil {
+		return err
+	}
 	if err := k.freeze(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/internal/recordbatch"
@@ -66,6 +68,36 @@ func TestBackupIsOneMoment(t *testing.T) {
 		checkBackup(t, filepath.Join(dir, fmt.Sprint("backup-", i)), last)
 	}
 	checkBackup(t, cfg.Dir, last)
+}
+
+// A start that is killed before it wrote anything leaves a database with nothing to
+// replay; a backup of the run after it can be started all the same.
+func TestBackupAfterAStartThatWroteNothing(t *testing.T) {
+	w := newWorkbench(t)
+	for call := 1; ; call++ {
+		disk := &brokenDisk{at: call, stays: true}
+		cfg := w.cfg
+		fs := vfs.NewCrashableMem()
+		cfg.FS = errorfs.Wrap(fs, errorfs.InjectorFunc(disk.fail))
+		if b, err := Open(cfg); err == nil {
+			b.Kill()
+			return
+		}
+		cfg.FS = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+		b, err := Open(cfg)
+		if err != nil {
+			t.Fatalf("call %d: %v", call, err)
+		}
+		if _, err := b.Backup("backup"); err != nil {
+			t.Fatalf("call %d: %v", call, err)
+		}
+		b.Kill()
+		cfg.Dir = "backup"
+		if b, err = Open(cfg); err != nil {
+			t.Fatalf("killed at call %d (%s): the backup after it: %v", call, disk.hit, err)
+		}
+		b.Kill()
+	}
 }
 
 // checkBackup verifies the files, starts a broker over them, and compares.

@@ -146,22 +146,35 @@ func (w *workbench) endTxn(version int16, id string, pid int64, epoch int16, com
 }
 
 // values are what a reader of topic "t" sees.
-func (w *workbench) values(partition int32, committed bool) []string {
+func (w *workbench) values(partition int32, committed bool) (out []string) {
 	w.t.Helper()
-	res, err := w.Fetch("t", partition, 0, committed, 1<<20, nil)
-	if err != nil {
-		w.t.Fatalf("fetch: %v", err)
+	for offset := int64(0); ; {
+		res, err := w.Fetch("t", partition, offset, committed, 1<<20, nil)
+		if err != nil {
+			w.t.Fatalf("fetch: %v", err)
+		}
+		if len(res.Batches) == 0 {
+			return out
+		}
+		var values []string
+		values, offset = w.valuesOf(res, committed)
+		out = append(out, values...)
 	}
-	var out []string
+}
+
+// valuesOf are those of one answer, and the offset after it.
+func (w *workbench) valuesOf(res FetchResult, committed bool) (out []string, next int64) {
+	w.t.Helper()
 	skip := map[int64]bool{}
 	aborted := res.Aborted
 	var rd recordbatch.Reader
 	var rec recordbatch.Record
 	for rest := res.Batches; len(rest) > 0; {
-		var b recordbatch.Batch
-		if b, rest, err = recordbatch.Split(rest); err != nil {
+		b, after, err := recordbatch.Split(rest)
+		if err != nil {
 			w.t.Fatal(err)
 		}
+		rest, next = after, b.NextOffset()
 		for len(aborted) > 0 && aborted[0].FirstOffset <= b.BaseOffset() {
 			skip[aborted[0].ProducerID] = true
 			aborted = aborted[1:]
@@ -187,7 +200,7 @@ func (w *workbench) values(partition int32, committed bool) []string {
 			out = append(out, string(rec.Value))
 		}
 	}
-	return out
+	return out, next
 }
 
 // eventually waits until a condition holds, and tells whether it did.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -38,7 +39,8 @@ type pendingID struct {
 }
 
 // Open opens the database, or creates it, and loads the pending offsets.
-func Open(cfg Config) (*Store, error) {
+func Open(cfg Config) (_ *Store, err error) {
+	defer catch(&err)
 	s := &Store{fatal: cfg.OnFatal, pending: map[pendingID]map[int64]Offset{}}
 	db, err := pebble.Open(cfg.Dir, &pebble.Options{
 		FS:                 cfg.FS,
@@ -57,6 +59,20 @@ func Open(cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// catch turns a panic with an error into that error: Pebble panics where the
+// directory cannot be synced in which it names another manifest.
+func catch(err *error) {
+	switch failure := recover().(type) {
+	case nil:
+	case runtime.Error:
+		panic(failure)
+	case error:
+		*err = fmt.Errorf("meta: %w", failure)
+	default:
+		panic(failure)
+	}
+}
+
 // Close closes the database. Everything committed reaches the file system.
 func (s *Store) Close() error { return s.db.Close() }
 
@@ -67,9 +83,24 @@ func (s *Store) Sync() error {
 	return s.Commit(b, true)
 }
 
+// PrepareCheckpoint is to be called before Checkpoint, outside what Checkpoint makes
+// wait: it writes what is in memory to files. That is less for Checkpoint to do, and
+// it makes Pebble begin a manifest, which it does not at an open that found nothing to
+// replay: its checkpoint would then have an empty one, and be no database.
+func (s *Store) PrepareCheckpoint() error {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	if err := s.db.Flush(); err != nil {
+		return fmt.Errorf("meta: %w", err)
+	}
+	return s.failure()
+}
+
 // Checkpoint makes dir, which must not be there, a copy of the database as it is,
 // with all commits that have returned. Its files share their bytes with this one's.
-func (s *Store) Checkpoint(dir string) error {
+func (s *Store) Checkpoint(dir string) (err error) {
+	defer catch(&err)
 	if err := s.failure(); err != nil {
 		return err
 	}
