@@ -70,9 +70,6 @@ func (k *backup) run() error {
 			return err
 		}
 	}
-	if err := k.b.meta.PrepareCheckpoint(); err != nil {
-		return err
-	}
 	if err := k.freeze(); err != nil {
 		return err
 	}
@@ -86,7 +83,7 @@ func (k *backup) run() error {
 		return err
 	}
 	_, err = format.Write([]byte(dataFormat + "\n"))
-	if err = errors.Join(err, format.Close()); err != nil {
+	if err = errors.Join(err, format.Close(), k.writeSums()); err != nil {
 		return err
 	}
 	return k.sync()

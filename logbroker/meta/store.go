@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +27,7 @@ type Config struct {
 
 // Store is the open database. Its methods are safe for concurrent use.
 type Store struct {
+	fs     vfs.FS
 	db     *pebble.DB
 	failed atomic.Pointer[error]
 	fatal  func(error)
@@ -41,7 +44,7 @@ type pendingID struct {
 // Open opens the database, or creates it, and loads the pending offsets.
 func Open(cfg Config) (_ *Store, err error) {
 	defer catch(&err)
-	s := &Store{fatal: cfg.OnFatal, pending: map[pendingID]map[int64]Offset{}}
+	s := &Store{fs: cfg.FS, fatal: cfg.OnFatal, pending: map[pendingID]map[int64]Offset{}}
 	db, err := pebble.Open(cfg.Dir, &pebble.Options{
 		FS:                 cfg.FS,
 		Logger:             &logger{store: s, log: cfg.Logger},
@@ -83,20 +86,6 @@ func (s *Store) Sync() error {
 	return s.Commit(b, true)
 }
 
-// PrepareCheckpoint is to be called before Checkpoint, outside what Checkpoint makes
-// wait: it writes what is in memory to files. That is less for Checkpoint to do, and
-// it makes Pebble begin a manifest, which it does not at an open that found nothing to
-// replay: its checkpoint would then have an empty one, and be no database.
-func (s *Store) PrepareCheckpoint() error {
-	if err := s.failure(); err != nil {
-		return err
-	}
-	if err := s.db.Flush(); err != nil {
-		return fmt.Errorf("meta: %w", err)
-	}
-	return s.failure()
-}
-
 // Checkpoint makes dir, which must not be there, a copy of the database as it is,
 // with all commits that have returned. Its files share their bytes with this one's.
 func (s *Store) Checkpoint(dir string) (err error) {
@@ -104,10 +93,31 @@ func (s *Store) Checkpoint(dir string) (err error) {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+	err = s.db.Checkpoint(dir, pebble.WithFlushedWAL())
+	if err == nil && s.lacksManifest(dir) {
+		// Pebble begins a manifest with the first flush, and an open that finds
+		// nothing to replay makes none: the copy has an empty one then, and is no
+		// database.
+		if err = errors.Join(s.fs.RemoveAll(dir), s.db.Flush()); err == nil {
+			err = s.db.Checkpoint(dir, pebble.WithFlushedWAL())
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("meta: checkpoint in %s: %w", dir, err)
 	}
 	return nil
+}
+
+// lacksManifest tells whether a manifest of a checkpoint is empty.
+func (s *Store) lacksManifest(dir string) bool {
+	names, err := s.fs.List(dir)
+	if err != nil {
+		return false // who opens it is told
+	}
+	return slices.ContainsFunc(names, func(name string) bool {
+		info, err := s.fs.Stat(s.fs.PathJoin(dir, name))
+		return strings.HasPrefix(name, "MANIFEST-") && err == nil && info.Size() == 0
+	})
 }
 
 // Commit applies the batch atomically; with sync it is durable on return. The
