@@ -20,7 +20,7 @@ import (
 const partitions = 3
 
 // opTimeout is how long a client tries one thing; the server is down for less.
-const opTimeout = 40 * time.Second
+const opTimeout = 20 * time.Second
 
 // worker is what all clients of a round have in common.
 type worker struct {

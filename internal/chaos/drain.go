@@ -17,7 +17,7 @@ import (
 
 // settleTimeout is how long a healed server may take until all that was written
 // can be read.
-const settleTimeout = 20 * time.Second
+const settleTimeout = 15 * time.Second
 
 // settle ends what producers have left open: it takes over their ids.
 func settle(ctx context.Context, r *recorder, w *worker, ids []string) {

@@ -28,7 +28,7 @@ const (
 // how long that may take.
 const (
 	progress        = 15
-	progressTimeout = 40 * time.Second
+	progressTimeout = 25 * time.Second
 )
 
 // nemesis strikes the server while the clients of a round work.

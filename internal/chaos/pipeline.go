@@ -42,7 +42,7 @@ func (p *pipeline) openSession(ctx context.Context) error {
 	if p.static {
 		static = append(static, kgo.InstanceID(p.id))
 	}
-	session, err := kgo.NewGroupTransactSession(p.options(append(append(transactional(p.id, 30*time.Second), static...),
+	session, err := kgo.NewGroupTransactSession(p.options(append(append(transactional(p.id, transactionTimeout), static...),
 		kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.in), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(300*time.Millisecond), kgo.RebalanceTimeout(6*time.Second),

@@ -19,6 +19,10 @@ type txnProducer struct {
 	topics []string
 }
 
+// transactionTimeout is after how long the server aborts what a producer has left
+// open; nobody may have to wait longer than that.
+const transactionTimeout = 10 * time.Second
+
 // transactional are the options of a producer with a transactional id.
 func transactional(id string, timeout time.Duration) []kgo.Opt {
 	return []kgo.Opt{
@@ -36,7 +40,7 @@ func (p *txnProducer) run(ctx context.Context) {
 }
 
 func (p *txnProducer) once(ctx context.Context) {
-	timeout := 30 * time.Second
+	timeout := transactionTimeout
 	if p.rng.IntN(20) == 0 {
 		timeout = time.Second // some of its transactions are aborted by the server
 	}
@@ -164,7 +168,7 @@ func (z *zombies) once(ctx context.Context) {
 		return
 	}
 	defer z.first.drop()
-	if err := z.open(transactional(z.id, 30*time.Second)...); err != nil || z.client.BeginTransaction() != nil {
+	if err := z.open(transactional(z.id, transactionTimeout)...); err != nil || z.client.BeginTransaction() != nil {
 		z.drop()
 		z.r.end(first, checker.Fail, errors.New("its producer was ended"))
 		return
@@ -187,7 +191,7 @@ func (z *zombies) once(ctx context.Context) {
 
 // open1 starts the transaction of the first; nil: it could not.
 func (z *zombies) open1(ctx context.Context) *checker.Op {
-	if err := z.first.open(transactional(z.id, 30*time.Second)...); err != nil || z.first.client.BeginTransaction() != nil {
+	if err := z.first.open(transactional(z.id, transactionTimeout)...); err != nil || z.first.client.BeginTransaction() != nil {
 		z.first.drop()
 		return nil
 	}
