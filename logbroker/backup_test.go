@@ -100,6 +100,69 @@ func TestBackupAfterAStartThatWroteNothing(t *testing.T) {
 	}
 }
 
+// Any byte of the database of a backup, or of what is known of it, that is changed,
+// and any file that is missing, is noticed. Without the sums the database would start
+// without its last rows.
+func TestChangedBackupIsNoticed(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	w.initID("id")
+	if _, err := w.Backup("backup"); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckBackup(w.fs, "backup"); err != nil {
+		t.Fatal(err)
+	}
+	names, err := w.fs.List("backup/" + metaDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{"backup/" + sumsFile}
+	for _, name := range names {
+		paths = append(paths, "backup/"+metaDir+"/"+name)
+	}
+	for _, path := range paths {
+		whole, err := readWhole(w.fs, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range whole {
+			flip(t, w.fs, path, i)
+			if CheckBackup(w.fs, "backup") == nil {
+				t.Fatalf("%s: byte %d was changed, and nobody noticed", path, i)
+			}
+			flip(t, w.fs, path, i)
+		}
+		if err := w.fs.Rename(path, "aside"); err != nil {
+			t.Fatal(err)
+		}
+		if CheckBackup(w.fs, "backup") == nil {
+			t.Fatalf("%s is missing, and nobody noticed", path)
+		}
+		if err := w.fs.Rename("aside", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// flip changes a byte of a file, or back.
+func flip(t *testing.T, fs vfs.FS, path string, at int) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x41
+	if _, err := f.WriteAt(b[:], int64(at)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // checkBackup verifies the files, starts a broker over them, and compares.
 func checkBackup(t *testing.T, dir string, last []int64) {
 	t.Helper()

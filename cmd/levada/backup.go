@@ -98,8 +98,15 @@ func (a *app) restore(c *cobra.Command, backup, data string) error {
 	if err != nil {
 		return environmentError(errors.Join(fmt.Errorf("copy %s: %w", backup, err), os.RemoveAll(part)))
 	}
-	if err := a.verifyLogs(c, []string{part}); err != nil {
+	err = logbroker.CheckBackup(vfs.Default, part)
+	if err == nil {
+		err = a.verifyLogs(c, []string{part})
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("the backup is damaged and %s was not made: %w", data, err), os.RemoveAll(part))
+	}
+	if err := logbroker.ForgetBackup(vfs.Default, part); err != nil {
+		return environmentError(err)
 	}
 	if err := os.Remove(data); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return environmentError(err)

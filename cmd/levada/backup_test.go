@@ -48,23 +48,26 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Errorf("restore over data: exit %d\n%s", r.code, r.stderr)
 		}
 	}
-	damage(t, filepath.Join(live, "logs"))
-	if r := levada(t, "", "restore", live, filepath.Join(dir, "never")); r.code != 1 || !strings.Contains(r.stderr, "is damaged") {
-		t.Errorf("restore of a damaged backup: exit %d\n%s", r.code, r.stderr)
+	damage(t, filepath.Join(live, "logs", "*", "*.log"))
+	damage(t, filepath.Join(stopped, "meta", "*.log"))
+	for _, backup := range []string{live, stopped} {
+		if r := levada(t, "", "restore", backup, filepath.Join(dir, "never")); r.code != 1 || !strings.Contains(r.stderr, "is damaged") {
+			t.Errorf("restore of a damaged backup: exit %d\n%s", r.code, r.stderr)
+		}
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "never*")); err != nil || len(left) > 0 {
 		t.Errorf("left of a failed restore: %v, %v", left, err)
 	}
 }
 
-// damage flips the last byte of a segment that has records.
-func damage(t *testing.T, logs string) {
+// damage flips the last byte of a file that matches and is not empty.
+func damage(t *testing.T, pattern string) {
 	t.Helper()
-	segments, err := filepath.Glob(filepath.Join(logs, "*", "*.log"))
+	files, err := filepath.Glob(pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range segments {
+	for _, path := range files {
 		whole, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -78,5 +81,5 @@ func damage(t *testing.T, logs string) {
 		}
 		return
 	}
-	t.Fatal("no segment has records")
+	t.Fatalf("no file %s that is not empty", pattern)
 }
