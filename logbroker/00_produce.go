@@ -169,7 +169,7 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (c
 	}
 	defer b.checkpoints.wrote(b, len(batch))
 	if !batch.IsTransactional() || b.cfg.planted.Acts(planted.LateProduce) {
-		return p.log.Append(batch, nil)
+		return p.append(batch)
 	}
 	producer := txn.Producer{ID: batch.ProducerID(), Epoch: batch.ProducerEpoch()}
 	e, err := b.txns.enter(producer, p.id(), implicit)
@@ -177,5 +177,5 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (c
 		return commitlog.AppendResult{}, err
 	}
 	defer e.gate.RUnlock()
-	return p.log.Append(batch, nil)
+	return p.append(batch)
 }

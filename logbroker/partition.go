@@ -5,6 +5,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 )
@@ -31,6 +34,7 @@ type partition struct {
 
 	watchers atomic.Pointer[[]*watcher]
 	gone     atomic.Bool // the topic was deleted
+	refusing atomic.Bool // the last record could not be written, which was said
 }
 
 // syncWaiter is called when the log is synced up to end. A lazy one is content
@@ -51,6 +55,19 @@ type watcher struct {
 }
 
 func (p *partition) id() meta.Partition { return meta.Partition{Topic: p.topic.id, Index: p.index} }
+
+// append writes a batch to the log. That the disk refuses it is said once, until it
+// takes one again: clients only try again.
+func (p *partition) append(batch recordbatch.Batch) (commitlog.AppendResult, error) {
+	result, err := p.log.Append(batch, nil)
+	switch {
+	case err == nil && p.refusing.Load() && p.refusing.CompareAndSwap(true, false):
+		p.broker.log.Warn("records can be written again", "topic", p.topic.name, "partition", p.index)
+	case err != nil && errorCode(err) == kerr.KafkaStorageError.Code && p.broker.failure() == nil && p.refusing.CompareAndSwap(false, true):
+		p.broker.log.Error("records cannot be written", "topic", p.topic.name, "partition", p.index, "error", err)
+	}
+	return result, err
+}
 
 // syncTo calls fn once everything below end is durable. One sync is in flight
 // for a log at any time; the next one takes along all that wait by then.

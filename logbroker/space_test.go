@@ -118,3 +118,38 @@ func TestWriteOnAFullDisk(t *testing.T) {
 	w.restart()
 	w.wantValues(0, "a", "c")
 }
+
+// A disk that fails in another way than by being full is said once, whoever tries
+// how often, and so is its end.
+func TestDiskThatCannotBeWrittenIsSaid(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorkbench(t)
+	w.Kill()
+	var broken errorfs.Toggle
+	broken.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWriteAt && strings.HasSuffix(op.Path, ".log") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	w.cfg.FS = errorfs.Wrap(w.fs, &broken)
+	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w.open()
+	w.topic("t", 1)
+	broken.On()
+	for range 3 {
+		w.want(w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, "lost")).ErrorCode, kerr.KafkaStorageError)
+	}
+	broken.Off()
+	for range 2 {
+		w.want(w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, "there")).ErrorCode, nil)
+	}
+	for _, want := range []string{"records cannot be written", syscall.EIO.Error(), "records can be written again"} {
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("the broker said %q %d times, want once:\n%s", want, n, log.String())
+		}
+	}
+	if got := w.values(0, true); len(got) != 2 {
+		t.Errorf("a reader sees %q", got)
+	}
+}
