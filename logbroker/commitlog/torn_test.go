@@ -435,3 +435,47 @@ func TestZerosAfterSealedBatches(t *testing.T) {
 		t.Fatalf("other bytes after sealed batches: %v, want ErrCorrupt", err)
 	}
 }
+
+// A byte of a file beside the records that was changed never changes what is read:
+// either the log says that it is damaged, or it reads, finds and continues as before.
+func TestFlipOfEveryByteBesideTheRecords(t *testing.T) {
+	fs := sealedLog(t)
+	config := func(files image) Config {
+		cfg := testConfig(files.write(t))
+		cfg.LeaderEpoch = 2
+		return cfg
+	}
+	before := mustOpen(t, config(readImage(t, fs)))
+	want := readValues(t, before, before.Start(), before.End(), 500)
+	files := readImage(t, fs)
+	for name, whole := range files {
+		if strings.HasSuffix(name, logSuffix) {
+			continue // TestFlipOfEveryByte
+		}
+		for i := range whole {
+			changed := slices.Clone(whole)
+			changed[i] ^= 0x41
+			for _, cleanly := range []bool{true, false} {
+				cfg := config(files.with(name, changed))
+				cfg.Cleanly = cleanly
+				l, err := Open(cfg)
+				if errors.Is(err, ErrCorrupt) {
+					continue
+				}
+				if err != nil {
+					t.Fatalf("%s: byte %d: %v", name, i, err)
+				}
+				if got := readValues(t, l, l.Start(), l.End(), 500); !slices.Equal(got, want) {
+					t.Fatalf("%s: byte %d: %d records, want %d", name, i, len(got), len(want))
+				}
+				for n, v := range want {
+					got := readValues(t, l, v.offset, l.End(), 1)
+					if left := len(want) - n; len(got) < left || !slices.Equal(got[len(got)-left:], want[n:]) {
+						t.Fatalf("%s: byte %d: from offset %d: %v", name, i, v.offset, got)
+					}
+				}
+				checkState(t, l)
+			}
+		}
+	}
+}
