@@ -323,6 +323,46 @@ func TestOnlineUpgrade(t *testing.T) {
 	w.groupIs("classic", group.Stable)
 }
 
+// TestDowngradeForgetsNoOwner: what a classic member has not given up yet stays its
+// own while the group goes to the classic protocol and back.
+func TestDowngradeForgetsNoOwner(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	old := w.joinClassic("")
+	id := old.MemberID
+	w.syncClassic(id, old.Generation, map[string][]int32{id: {0, 1}})
+	w.has(w.heart("new", 0, nil), 2, []int32{}...)
+	w.want(w.joinClassic(id, 0, 1).ErrorCode, nil) // it is to give up 1, and has not heard
+	w.has(w.heart("new", -1, nil), -1)
+	w.groupIs("classic", group.PreparingRebalance)
+	joined := w.heart("new", 0, nil)
+	w.has(joined, joined.MemberEpoch, []int32{}...)
+}
+
+// TestUpgradeForgetsNoOwner: what a member of a classic group is to give up, and may
+// not have heard of yet, is nobody else's when the group is upgraded.
+func TestUpgradeForgetsNoOwner(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	old := w.joinClassic("", 0, 1)
+	id := old.MemberID
+	w.syncClassic(id, old.Generation, map[string][]int32{id: {0}})
+	joined := w.heart("new", 0, nil)
+	w.has(joined, joined.MemberEpoch, []int32{}...)
+	w.want(w.joinClassic(id, 0).ErrorCode, nil)
+	w.has(w.heart("new", joined.MemberEpoch, nil), joined.MemberEpoch, 1)
+}
+
+// TestRemovedMemberIsTold: a classic member that was taken out, and still has
+// partitions, does not come back with them: they are others'.
+func TestRemovedMemberIsTold(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	w.has(w.heart("new", 0, nil), 1, 0, 1)
+	w.want(w.joinClassic("gone", 0).ErrorCode, kerr.UnknownMemberID)
+	w.want(w.joinClassic("").ErrorCode, nil)
+}
+
 // TestOtherGroupsAreNotUpgraded: only a group of consumers can be.
 func TestOtherGroupsAreNotUpgraded(t *testing.T) {
 	w := newWorkbench(t)

@@ -85,9 +85,10 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 	if len(g.Members) > 0 && g.ProtocolType != consumerProtocol {
 		return nil, nil, refusef(kerr.GroupIDNotFound, "the group is of %q, not of consumers", g.ProtocolType)
 	}
+	var told []Partitions
 	for _, m := range g.Members {
 		protocol := cmp.Or(g.Protocol, m.Protocols[0].Name)
-		names, _, err := subscriptionOf(m.metadata(protocol), topics)
+		names, owned, err := subscriptionOf(m.metadata(protocol), topics)
 		if err != nil {
 			return nil, nil, refusef(kerr.GroupIDNotFound, "what member %q subscribes to cannot be read: %v", m.ID, err)
 		}
@@ -103,12 +104,28 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 		}
 		c.Members = append(c.Members, cm)
 		c.hold(cm, assigned, nil)
+		told = append(told, owned)
+	}
+	for i, cm := range c.Members {
+		c.holdMore(cm, told[i])
 	}
 	var out []Answer
 	for _, m := range g.Members {
 		out = append(out, refuse(m, kerr.RebalanceInProgress)...)
 	}
 	return c, out, nil
+}
+
+// holdMore leaves a member what it said it owned when it joined, and was not assigned
+// to anybody: it may not have heard yet that it is to give it up.
+func (g *Consumer) holdMore(m *ConsumerMember, owned Partitions) {
+	held := m.Assigned
+	for _, p := range owned {
+		if g.holders[p] == nil {
+			held = held.or(Partitions{p})
+		}
+	}
+	g.hold(m, held, nil)
 }
 
 // OnlyClassic tells whether all members speak the classic protocol, so that the
@@ -118,7 +135,8 @@ func (g *Consumer) OnlyClassic() bool {
 }
 
 // Downgrade makes a classic group of a consumer group whose members all speak the
-// classic protocol, or that has none. Its members are called to join.
+// classic protocol, or that has none. Its members are called to join; what they have
+// not given up yet is theirs until then.
 func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	c := New(g.ID, g.cfg)
 	c.Generation, c.Emptied, c.changed = g.Epoch, g.Emptied, true
@@ -129,7 +147,7 @@ func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	for _, m := range g.Members {
 		c.Members = append(c.Members, &Member{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: m.Classic.Session, Rebalance: m.Rebalance,
-			Protocols: m.Classic.Protocols, Assignment: encodeAssignment(m.Assigned, topics), seen: now,
+			Protocols: m.Classic.Protocols, Assignment: encodeAssignment(m.Assigned.or(m.Revoking), topics), seen: now,
 		})
 	}
 	c.Protocol = c.choose()
@@ -161,7 +179,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	if h.Topics == nil {
 		h.Topics = []string{}
 	}
-	m, err := g.placeOf(j, h)
+	m, err := g.placeOf(j, h, owned)
 	if err != nil {
 		return fail(err, j.MemberID)
 	}
@@ -176,8 +194,9 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	return JoinAnswer{MemberID: m.ID, Generation: m.Epoch, ProtocolType: consumerProtocol, Protocol: j.Protocols[0].Name}
 }
 
-// placeOf finds the member that joins, or makes it.
-func (g *Consumer) placeOf(j Join, h Heartbeat) (*ConsumerMember, error) {
+// placeOf finds the member that joins, or makes it. One that is not a member and says
+// that it has partitions was taken out: it has to hear of it, for they are others'.
+func (g *Consumer) placeOf(j Join, h Heartbeat, owned Partitions) (*ConsumerMember, error) {
 	if m := g.static(j.InstanceID); m != nil {
 		if j.MemberID != "" && m.ID != j.MemberID {
 			return nil, kerr.FencedInstanceID
@@ -190,7 +209,7 @@ func (g *Consumer) placeOf(j Join, h Heartbeat) (*ConsumerMember, error) {
 	if m := g.member(j.MemberID); m != nil && j.InstanceID == "" {
 		return m, nil
 	}
-	if j.InstanceID != "" && j.MemberID != "" {
+	if j.MemberID != "" && (j.InstanceID != "" || len(owned) > 0) {
 		return nil, kerr.UnknownMemberID
 	}
 	return g.add(h)
