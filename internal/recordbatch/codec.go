@@ -3,6 +3,7 @@ package recordbatch
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -30,8 +31,16 @@ const (
 const MaxDecompressed = 128 << 20
 
 var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderConcurrency(0))
+	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
 })
+
+// What a few bytes can be decompressed to at most: of a claim beyond it nothing is
+// believed, and no memory is taken for it.
+const (
+	snappyRatio  = 32        // a copy of 64 bytes takes 3
+	zstdBlock    = 128 << 10 // and a block takes at least
+	zstdOverhead = 4
+)
 
 // Decompress appends the decompressed form of src to dst. It refuses more
 // than MaxDecompressed bytes.
@@ -50,17 +59,33 @@ func (c Codec) Decompress(dst, src []byte) ([]byte, error) {
 	case CodecLZ4:
 		return readBounded(dst, lz4.NewReader(bytes.NewReader(src)), "lz4")
 	case CodecZstd:
-		d, err := zstdDecoder()
-		if err != nil {
-			return nil, err
-		}
-		out, err := d.DecodeAll(src, dst)
-		if err != nil {
-			return nil, fmt.Errorf("%w: zstd: %w", ErrCorrupt, err)
-		}
-		return out, nil
+		return decompressZstd(dst, src)
 	}
 	return nil, fmt.Errorf("%w: unknown compression codec %d", ErrCorrupt, c)
+}
+
+// decompressZstd takes as much memory as the frame says that it needs, if it can be
+// true; where it does not say, more and more until it is enough.
+func decompressZstd(dst, src []byte) ([]byte, error) {
+	d, err := zstdDecoder()
+	if err != nil {
+		return nil, err
+	}
+	limit := min(MaxDecompressed, (len(src)/zstdOverhead+1)*zstdBlock)
+	room := min(limit, max(8*len(src), zstdBlock))
+	if h := (zstd.Header{}); h.Decode(src) == nil && h.HasFCS && h.FrameContentSize <= uint64(limit) {
+		room = int(h.FrameContentSize)
+	}
+	for {
+		out, err := d.DecodeAll(src, slices.Grow(dst, room)[:len(dst):len(dst)+room])
+		switch {
+		case err == nil:
+			return out, nil
+		case !errors.Is(err, zstd.ErrDecoderSizeExceeded) || room >= limit:
+			return nil, fmt.Errorf("%w: zstd: %w", ErrCorrupt, err)
+		}
+		room = min(limit, 4*max(room, zstdBlock))
+	}
 }
 
 func readBounded(dst []byte, r io.Reader, name string) ([]byte, error) {
@@ -107,6 +132,9 @@ func appendSnappyBlock(dst, block []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(block)
 	if err != nil {
 		return nil, fmt.Errorf("%w: snappy: %w", ErrCorrupt, err)
+	}
+	if n > snappyRatio*len(block) {
+		return nil, fmt.Errorf("%w: snappy: %d bytes in a block of %d", ErrCorrupt, n, len(block))
 	}
 	if n > MaxDecompressed-len(dst) {
 		return nil, fmt.Errorf("%w: snappy: more than %d bytes after decompression", ErrCorrupt, MaxDecompressed)

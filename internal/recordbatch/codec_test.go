@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -123,6 +124,32 @@ func TestDecompressionBombs(t *testing.T) {
 	} {
 		if out, err := c.codec.Decompress(nil, c.src); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %d bytes of %d, %v; want ErrCorrupt", name, len(out), len(c.src), err)
+		}
+	}
+}
+
+// What claims to be large costs nothing before it is.
+func TestClaimsCostNothing(t *testing.T) {
+	snappy := binary.AppendUvarint(nil, 100<<20)
+	// Magic, a single segment with a content size of 8 bytes, 100 MiB, a last raw
+	// block of nothing.
+	zstdFrame := binary.LittleEndian.AppendUint64([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, 100<<20)
+	zstdFrame = append(zstdFrame, 1, 0, 0)
+	empty := compress(t, CodecZstd, nil)
+	for name, c := range map[string]struct {
+		codec Codec
+		src   []byte
+	}{
+		"snappy":           {CodecSnappy, append(snappy, 0, 'x')},
+		"zstd":             {CodecZstd, zstdFrame},
+		"zstd, the second": {CodecZstd, append(empty, zstdFrame...)},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		out, err := c.codec.Decompress(nil, c.src)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrCorrupt) || took > 8<<20 {
+			t.Errorf("%s: %d bytes of memory, %d bytes, %v", name, took, len(out), err)
 		}
 	}
 }

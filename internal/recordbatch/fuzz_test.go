@@ -3,6 +3,7 @@ package recordbatch
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"testing"
 )
 
@@ -87,14 +88,21 @@ func walk(t *testing.T, r *Reader, b Batch) {
 	}
 }
 
-// FuzzCodec gives any bytes to every codec.
+// FuzzCodec gives any bytes to every codec, in memory that they can account for.
 func FuzzCodec(f *testing.F) {
 	for _, c := range []Codec{CodecNone, CodecGzip, CodecSnappy, CodecLZ4, CodecZstd} {
 		f.Add(int8(c), compress(f, c, []byte("some bytes, some bytes")))
 	}
 	f.Add(int8(CodecSnappy), xerial([]byte("some bytes, some bytes"), 5))
 	f.Fuzz(func(t *testing.T, c int8, p []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		out, err := Codec(c).Decompress([]byte("kept"), p)
+		runtime.ReadMemStats(&after)
+		// zstd has the smallest form of a run: four bytes are 128 KiB.
+		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(32<<20+100_000*len(p)) {
+			t.Fatalf("%d bytes took %d bytes of memory", len(p), took)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) {
 				t.Fatal(err)
