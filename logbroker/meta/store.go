@@ -51,6 +51,9 @@ func Open(cfg Config) (_ *Store, err error) {
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       4 << 20,
 		MaxOpenFiles:       64,
+		// They are collected by a goroutine that outlives an Open that fails, and
+		// then panics.
+		DisableTableStats: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("meta: open %s: %w", cfg.Dir, err)
