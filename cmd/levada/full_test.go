@@ -37,7 +37,7 @@ func lines(seed uint64, n int) string {
 	return b.String()
 }
 
-// TestServerOnAFullDisk fills a disk, frees it by deleting a topic, and writes
+// TestServerOnAFullDisk fills a disk, reads from it, frees it by deleting a topic, and writes
 // again: what was acknowledged is there, nothing else has to be done.
 func TestServerOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
@@ -50,6 +50,9 @@ func TestServerOnAFullDisk(t *testing.T) {
 	out := levada(t, lines(2, 30_000), "topic", "produce", "first", "-b", s.address, "--timeout", "3s")
 	if out.code != exitEnvironment || !strings.Contains(out.stderr, "disk may be full") {
 		t.Fatalf("a full disk: exit %d, %s", out.code, out.stderr)
+	}
+	if got := mustLevada(t, "", "topic", "consume", "second", "--format", `%v\n`, "-b", s.address); got != lines(1, 2000) {
+		t.Errorf("%d bytes read while the disk is full, %d were acknowledged", len(got), len(lines(1, 2000)))
 	}
 	mustLevada(t, "", "topic", "delete", "first", "-b", s.address)
 	mustLevada(t, lines(3, 2000), "topic", "produce", "second", "-b", s.address)
