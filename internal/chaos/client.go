@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -90,16 +89,6 @@ func keysOf(topics ...string) (keys []string) {
 		}
 	}
 	return keys
-}
-
-// splitKey is the reverse of key.
-func splitKey(key string) (topic string, partition int32) {
-	i := strings.LastIndexByte(key, '-')
-	n, err := strconv.Atoi(key[i+1:])
-	if err != nil {
-		panic(fmt.Sprintf("chaos: %q is no key", key))
-	}
-	return key[:i], int32(n)
 }
 
 // from is the position 0 of all partitions of topics.

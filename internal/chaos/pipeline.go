@@ -46,7 +46,6 @@ func (p *pipeline) openSession(ctx context.Context) error {
 		kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.in), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(300*time.Millisecond), kgo.RebalanceTimeout(6*time.Second),
-		kgo.RequireStableFetchOffsets(),
 	)...)...)
 	if err != nil {
 		return err
