@@ -134,7 +134,9 @@ func (p *plainProducer) write(op *checker.Op, out *outcome) {
 		}
 	}
 	op.Value = acked
-	p.r.end(op, checker.OK, nil)
+	if len(acked) > 0 {
+		p.r.end(op, checker.OK, nil)
+	}
 	if len(unknown.Value) > 0 {
 		p.drop()
 		p.r.end(&unknown, checker.Info, out.failed())
@@ -163,7 +165,7 @@ func (z *zombies) run(ctx context.Context) {
 func (z *zombies) once(ctx context.Context) {
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
 	defer cancel()
-	first := z.open1(work)
+	first := z.openFirst(work)
 	if first == nil {
 		return
 	}
@@ -189,8 +191,8 @@ func (z *zombies) once(ctx context.Context) {
 	z.drop() // the next zombie takes over from it
 }
 
-// open1 starts the transaction of the first; nil: it could not.
-func (z *zombies) open1(ctx context.Context) *checker.Op {
+// openFirst starts the transaction of the first; nil: it could not.
+func (z *zombies) openFirst(ctx context.Context) *checker.Op {
 	if err := z.first.open(transactional(z.id, transactionTimeout)...); err != nil || z.first.client.BeginTransaction() != nil {
 		z.first.drop()
 		return nil

@@ -2,8 +2,8 @@ package checker
 
 import "fmt"
 
-// place1 is where a process was last in a key.
-type place1 struct {
+// position is where a process was last in a key.
+type position struct {
 	offset int64
 	op     int
 }
@@ -11,8 +11,8 @@ type place1 struct {
 // session is what a process has done so far.
 type session struct {
 	subscribed bool
-	polled     map[int32]place1 // by key
-	sent       map[int32]place1
+	polled     map[int32]position // by key
+	sent       map[int32]position
 }
 
 // sessions follows each process through its polls and sends.
@@ -22,7 +22,7 @@ func (h *history) sessions() {
 	for i, o := range h.ops {
 		s := byProcess[o.Process]
 		if s == nil {
-			s = &session{polled: map[int32]place1{}, sent: map[int32]place1{}}
+			s = &session{polled: map[int32]position{}, sent: map[int32]position{}}
 			byProcess[o.Process] = s
 		}
 		switch o.F {
@@ -53,7 +53,7 @@ func (h *history) sessions() {
 func (h *history) polled(s *session, op int, o Op, m Micro, id int32) {
 	key := h.versions[id].key
 	last, is := s.polled[key]
-	s.polled[key] = place1{m.Offset, op}
+	s.polled[key] = position{m.Offset, op}
 	if !is {
 		return
 	}
@@ -84,7 +84,7 @@ func (h *history) sent(s *session, op int, o Op, m Micro, id int32) {
 	}
 	key := h.versions[id].key
 	last, is := s.sent[key]
-	s.sent[key] = place1{m.Offset, op}
+	s.sent[key] = position{m.Offset, op}
 	if !is {
 		return
 	}
