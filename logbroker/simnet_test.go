@@ -23,6 +23,8 @@ type network struct {
 	calm   bool // everything arrives, once and soon
 	events eventHeap
 	seq    int
+	// say writes a line when a single seed is looked at; else it is nil.
+	say func(format string, args ...any)
 	// serve hands a request to the broker.
 	serve func(m *message, respond func(kmsg.Response))
 	// after runs after every event, and may drop what was answered in it.
@@ -75,6 +77,13 @@ func (h *eventHeap) Pop() any {
 
 func newNetwork(seed uint64) network {
 	return network{rng: rand.New(rand.NewPCG(seed, 9)), now: time.UnixMilli(1_700_000_000_000)}
+}
+
+// trace tells what happens, if somebody wants to know.
+func (n *network) trace(format string, args ...any) {
+	if n.say != nil {
+		n.say(n.now.Format("04:05.000: ")+format, args...)
+	}
 }
 
 // in calls fn after a time.
@@ -287,19 +296,18 @@ func errorOf(resp kmsg.Response) *kerr.Error {
 
 // eachSeed runs a simulation with many seeds, until one finds something. With
 // LEVADA_SEED it is run with that one alone, and tells all that happens.
-func eachSeed(t *testing.T, def int, run func(seed uint64, trace func(format string, args ...any)) string) {
+func eachSeed(t *testing.T, def int, run func(seed uint64, say func(format string, args ...any)) string) {
 	t.Helper()
-	trace := func(string, ...any) {}
-	first, count := uint64(0), seeds(t, def)
+	first, count, say := uint64(0), seeds(t, def), (func(string, ...any))(nil)
 	if one := os.Getenv("LEVADA_SEED"); one != "" {
 		n, err := strconv.ParseUint(one, 10, 64)
 		if err != nil {
 			t.Fatalf("LEVADA_SEED: %v", err)
 		}
-		first, count, trace = n, 1, t.Logf
+		first, count, say = n, 1, t.Logf
 	}
 	for i := range uint64(count) {
-		if bad := run(first+i, trace); bad != "" {
+		if bad := run(first+i, say); bad != "" {
 			t.Fatalf("seed %d: %s", first+i, bad)
 		}
 	}

@@ -50,8 +50,6 @@ type txnWorld struct {
 	bad       string
 	// settling: nothing new is begun.
 	settling bool
-	// trace is written to when a seed is looked at.
-	trace func(format string, args ...any)
 }
 
 // simTxn is a transaction as its producer sees it, and what the broker said of it.
@@ -71,7 +69,7 @@ type simTxn struct {
 func newTxnWorld(t testing.TB, seed uint64, plant *planted.Plan) *txnWorld {
 	w := &txnWorld{
 		crashDisk: newCrashDisk(seed), network: newNetwork(seed), t: t, plant: plant,
-		owner: map[string]*simTxn{}, place: map[string]place{}, known: map[string]bool{}, fence: map[string]txn.Producer{}, trace: func(string, ...any) {},
+		owner: map[string]*simTxn{}, place: map[string]place{}, known: map[string]bool{}, fence: map[string]txn.Producer{},
 	}
 	w.network.serve, w.network.after = w.serve, w.afterEvent
 	w.open()
@@ -118,7 +116,9 @@ func (w *txnWorld) serve(m *message, respond func(kmsg.Response)) {
 	answered := false
 	w.broker.Handle(conn, req, func(resp kmsg.Response) {
 		answered = true
-		w.trace("%s: %s of %v is answered %v", w.now.Format("04:05.000"), nameOf(req), m.about, errorOf(resp))
+		if w.say != nil {
+			w.trace("%s of %+v is answered %v", nameOf(req), m.about, errorOf(resp))
+		}
 		if !w.crashed() {
 			w.observe(req, resp, m.about)
 			w.checkAgain(before, req, resp)
@@ -218,7 +218,7 @@ func (w *txnWorld) crash(power bool, again int) {
 		keep = 100 * w.rng.IntN(2)
 	}
 	w.crashNow(keep)
-	w.trace("%s: crash, power %v", w.now.Format("04:05.000"), power)
+	w.trace("crash, power %v", power)
 	w.broker.Kill()
 	w.goOn()
 	w.full.Store(false)
