@@ -1,0 +1,216 @@
+package logbroker
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// TestFetchWakesWithTheEnd: a reader of committed records that waits is answered when
+// a transaction ends, and is not disturbed by what it writes; one of all records is
+// answered by that.
+func TestFetchWakesWithTheEnd(t *testing.T) {
+	for _, commit := range []bool{true, false} {
+		w := newWorkbench(t)
+		w.topic("t", 1)
+		fetch := func(isolation int8) *[]*kmsg.FetchResponse {
+			req := kmsg.NewPtrFetchRequest()
+			req.Version, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel, req.SessionEpoch = 12, 60_000, 1, 1<<20, isolation, -1
+			p := kmsg.NewFetchRequestTopicPartition()
+			p.PartitionMaxBytes = 1 << 20
+			req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{p}}}
+			var answers []*kmsg.FetchResponse
+			w.Handle(NewConn("test", "/test"), req, func(r kmsg.Response) { answers = append(answers, r.(*kmsg.FetchResponse)) })
+			return &answers
+		}
+		committed, all := fetch(1), fetch(0)
+		id := "a"
+		pid, epoch := w.initID(id)
+		w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+		w.pass(waitedSyncDelay)
+		if len(*all) != 1 || len((*all)[0].Topics[0].Partitions[0].RecordBatches) == 0 {
+			t.Fatalf("a reader of all records has %d answers", len(*all))
+		}
+		w.pass(10 * time.Second)
+		if len(*committed) != 0 {
+			t.Fatal("a reader of committed records was disturbed by an open transaction")
+		}
+		w.want(w.endTxn(5, id, pid, epoch, commit).ErrorCode, nil)
+		if len(*committed) != 1 { // at once: no time passes
+			t.Fatalf("commit %v: %d answers after the end", commit, len(*committed))
+		}
+		got := (*committed)[0].Topics[0].Partitions[0]
+		if len(got.RecordBatches) == 0 || len(got.AbortedTransactions) != map[bool]int{false: 1}[commit] || got.LastStableOffset < 1 {
+			t.Errorf("commit %v: answer %+v", commit, got)
+		}
+	}
+}
+
+// TestFetchFromAnywhere: a reader that begins at any offset, between the records of
+// transactions that overlap and before, behind or at their markers, and reads in
+// pieces of any size, sees of the committed records all that follow, and no other.
+func TestFetchFromAnywhere(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	type held struct {
+		pid   int64
+		epoch int16
+		seq   int32
+	}
+	producers := map[string]*held{}
+	for _, id := range []string{"a", "b", "c"} {
+		pid, epoch := w.initID(id)
+		producers[id] = &held{pid: pid, epoch: epoch}
+	}
+	open := map[string][]string{}
+	want := map[int64]string{} // committed values by offset
+	at := map[string]int64{}
+	log := func() int64 { return w.topics.byName("t").parts()[0].log.End() }
+	for i, step := range []string{"a", "b", "a", "c", "-a", "b", "a", "-", "+c", "a", "+b", "b", "c", "-c", "-", "+a", "b", "-b", "c", "+c"} {
+		switch p := producers[step[len(step)-1:]]; {
+		case step == "-": // of no transaction
+			want[log()] = fmt.Sprint(i)
+			w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, fmt.Sprint(i))).ErrorCode, nil)
+		case len(step) == 2:
+			id := step[1:]
+			end := w.endTxn(5, id, p.pid, p.epoch, step[0] == '+')
+			w.want(end.ErrorCode, nil)
+			p.pid, p.epoch, p.seq = end.ProducerID, end.ProducerEpoch, 0
+			for _, value := range open[id] {
+				if step[0] == '+' {
+					want[at[value]] = value
+				}
+			}
+			open[id] = nil
+		default:
+			value := fmt.Sprint(i)
+			at[value] = log()
+			open[step] = append(open[step], value)
+			w.want(w.produce(13, &step, 0, oneRecord(p.pid, p.epoch, p.seq, true, value)).ErrorCode, nil)
+			p.seq++
+		}
+	}
+	check := func(what string) {
+		t.Helper()
+		end := log()
+		for from := range end {
+			var expected []string
+			for offset := from; offset < end; offset++ {
+				if v, ok := want[offset]; ok {
+					expected = append(expected, v)
+				}
+			}
+			for _, size := range []int{1, 100, 200, 1 << 20} {
+				if got := w.committedFrom(from, end, size); !slices.Equal(got, expected) {
+					t.Fatalf("%s: from %d in pieces of %d: %q, want %q", what, from, size, got, expected)
+				}
+			}
+		}
+	}
+	w.pass(2 * time.Second)
+	check("running")
+	w.restart()
+	check("after a SIGKILL")
+	w.losePower("boot-2")
+	check("after a power loss")
+}
+
+// committedFrom reads as a client does: what it is told to be aborted it leaves out,
+// from the first offset of a transaction to its marker.
+func (w *workbench) committedFrom(from, end int64, size int) (out []string) {
+	w.t.Helper()
+	for next := from; next < end; {
+		res, err := w.Fetch("t", 0, next, true, size, nil)
+		if err != nil || len(res.Batches) == 0 {
+			w.t.Fatalf("fetch at %d: %d bytes, %v", next, len(res.Batches), err)
+		}
+		if !slices.IsSortedFunc(res.Aborted, func(a, b AbortedTxn) int { return int(a.FirstOffset - b.FirstOffset) }) {
+			w.t.Fatalf("fetch at %d: aborted transactions %v are not in order", next, res.Aborted)
+		}
+		aborted, skip := res.Aborted, map[int64]bool{}
+		var rd recordbatch.Reader
+		var rec recordbatch.Record
+		for rest := res.Batches; len(rest) > 0; {
+			var b recordbatch.Batch
+			if b, rest, err = recordbatch.Split(rest); err != nil {
+				w.t.Fatal(err)
+			}
+			for len(aborted) > 0 && aborted[0].FirstOffset <= b.LastOffset() {
+				skip[aborted[0].ProducerID] = true
+				aborted = aborted[1:]
+			}
+			next = b.NextOffset()
+			switch {
+			case b.IsControl():
+				delete(skip, b.ProducerID())
+				continue
+			case b.IsTransactional() && skip[b.ProducerID()]:
+				continue
+			}
+			if err := rd.Reset(b); err != nil {
+				w.t.Fatal(err)
+			}
+			if ok, err := rd.Next(&rec); !ok || err != nil {
+				w.t.Fatal(ok, err)
+			}
+			if rec.Offset >= from {
+				out = append(out, string(rec.Value))
+			}
+		}
+	}
+	return out
+}
+
+// TestHolesOfCompaction: who reads at an offset that is gone gets the next that is
+// there, and ListOffsets finds times that fell into a hole behind it.
+func TestHolesOfCompaction(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith("segment.bytes=14", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0")
+	begin := w.now
+	for i, r := range []string{"a=1", "b=1", "a=2", "a=3", "b=2", "a=4", "c=1", "d=1"} {
+		w.now = begin.Add(time.Duration(i) * time.Second)
+		w.want(w.put(r).ErrorCode, nil)
+	}
+	w.Clean()
+	if got := w.records(); !slices.Equal(got, []string{"b=2@4", "a=4@5", "c=1@6", "d=1@7"}) {
+		t.Fatalf("records %q", got)
+	}
+	check := func() {
+		t.Helper()
+		list := func(timestamp int64) (int64, int64) {
+			req := kmsg.NewPtrListOffsetsRequest()
+			req.Version = 7
+			p := kmsg.NewListOffsetsRequestTopicPartition()
+			p.Timestamp = timestamp
+			req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: "t", Partitions: []kmsg.ListOffsetsRequestTopicPartition{p}}}
+			got := ask[*kmsg.ListOffsetsResponse](w, req).Topics[0].Partitions[0]
+			w.want(got.ErrorCode, nil)
+			return got.Offset, got.Timestamp
+		}
+		for i := range int64(8) {
+			next := max(i, 4)
+			if got := w.committedFrom(i, 8, 1); !slices.Equal(got, []string{"2", "4", "1", "1"}[next-4:]) {
+				t.Errorf("from %d: %q", i, got)
+			}
+			at := begin.Add(time.Duration(i) * time.Second).UnixMilli()
+			wantAt := begin.Add(time.Duration(next) * time.Second).UnixMilli()
+			if offset, ms := list(at); offset != next || ms != wantAt {
+				t.Errorf("the time of offset %d is found at %d with %d, want %d with %d", i, offset, ms, next, wantAt)
+			}
+		}
+		if offset, _ := list(earliestOffset); offset != 0 {
+			t.Errorf("earliest %d", offset)
+		}
+		if offset, _ := list(latestOffset); offset != 8 {
+			t.Errorf("latest %d", offset)
+		}
+	}
+	check()
+	w.restart()
+	check()
+}
