@@ -9,7 +9,7 @@ PACKAGES := ./...
 # Packages whose goroutines meet; the race detector needs a C compiler.
 RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
 
-.PHONY: build run test race fuzz e2e chaos kafka lint fmt deps clean
+.PHONY: build run test race reproducible fuzz e2e chaos kafka lint fmt deps clean
 
 build: ## build the binary
 	$(GO) build -o $(BIN) ./cmd/levada
@@ -29,8 +29,13 @@ fuzz: ## every fuzz target in turn, each for FUZZTIME
 	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
 	  done
 
+reproducible: ## the same binary comes of the same sources in two directories
+	@one=$$(mktemp -d) && two=$$(mktemp -d) && trap 'rm -rf "$$one" "$$two"' EXIT && \
+	for dir in $$one $$two; do git archive HEAD | tar -x -C $$dir && (cd $$dir && $(GO) build -trimpath -buildvcs=false -o $$dir/levada.bin ./cmd/levada) || exit 1; done && \
+	cmp $$one/levada.bin $$two/levada.bin && echo "both are $$(sha256sum < $$one/levada.bin | cut -c1-64)"
+
 e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
-	LEVADA_E2E=1 $(GO) test -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/peers ./internal/powerloss
+	LEVADA_E2E=1 $(GO) test -p 1 -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/chaos ./internal/peers ./internal/powerloss
 
 DURATION ?= 10m
 SEED     ?=

@@ -254,7 +254,7 @@ func TestOneProducerWins(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := "a"
-	for round := range 100 {
+	for round := range seeds(t, 100) {
 		const rivals = 8
 		var wg sync.WaitGroup
 		wrote := make([]bool, rivals)

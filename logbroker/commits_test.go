@@ -1,0 +1,116 @@
+package logbroker
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/commitlog"
+	"github.com/levada/levada/logbroker/quota"
+)
+
+// TestCommitsKeepTheirOrder: of commits that are under way at once the last that was
+// sent holds, and what was acknowledged is there after a SIGKILL.
+func TestCommitsKeepTheirOrder(t *testing.T) {
+	dir := t.TempDir()
+	b, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	const n = 500
+	conn := NewConn("c", "/c")
+	var left sync.WaitGroup
+	var last atomic.Int64 // acknowledged
+	left.Add(n)
+	for i := range int64(n) {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.Generation = 8, "g", -1
+		req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Offset: i}}}}
+		b.Handle(conn, req, func(r kmsg.Response) {
+			defer left.Done()
+			if code := r.(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
+				t.Errorf("commit %d: error %d", i, code)
+			}
+			if before := last.Swap(i); before > i {
+				t.Errorf("commit %d is acknowledged after %d", i, before)
+			}
+			if o, ok, err := b.meta.Offset("g", "t", 0); err != nil || !ok || o.Offset < i {
+				t.Errorf("commit %d is acknowledged, and %d is there, %v", i, o.Offset, err)
+			}
+		})
+	}
+	left.Wait()
+	b.Kill()
+	if b, err = Open(Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if o, ok, err := b.meta.Offset("g", "t", 0); err != nil || !ok || o.Offset != n-1 {
+		t.Errorf("offset %d after a SIGKILL, want %d, %v", o.Offset, n-1, err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEveryLimit: who writes, reads or works more than it may is told to wait and is
+// not heard meanwhile; who connects too often is let go.
+func TestEveryLimit(t *testing.T) {
+	client := "c"
+	produce := &kmsg.ProduceResponse{Version: 9}
+	fetched := &fetchAnswer{FetchResponse: &kmsg.FetchResponse{Version: 12}, ranges: make([]commitlog.Range, 1)}
+	fetched.Topics = []kmsg.FetchResponseTopic{{Partitions: []kmsg.FetchResponseTopicPartition{{RecordBatches: make([]byte, 5000)}}}}
+	metadata := &kmsg.MetadataResponse{Version: 9}
+	for limit, test := range map[string]struct {
+		key    kmsg.Key
+		size   int
+		worked time.Duration
+		resp   kmsg.Response
+		told   *int32
+	}{
+		quota.ProducerBytes: {kmsg.Produce, 5000, 0, produce, &produce.ThrottleMillis},
+		quota.ConsumerBytes: {kmsg.Fetch, 100, 0, fetched, &fetched.ThrottleMillis},
+		quota.RequestTime:   {kmsg.Metadata, 100, 30 * time.Second, metadata, &metadata.ThrottleMillis},
+	} {
+		w := newWorkbench(t)
+		c := eve()
+		use := func(limited bool) {
+			t.Helper()
+			*test.told = 0
+			w.metered(c, int16(test.key), test.size, w.now.Add(-test.worked), test.resp)
+			if wait := c.mutedFor(w.now); limited != (*test.told > 0) || limited != (wait > 0) || wait > 0 && wait.Milliseconds() != int64(*test.told) {
+				t.Errorf("%s: told to wait %d ms, and muted for %v; limited: %v", limit, *test.told, wait, limited)
+			}
+		}
+		use(false)
+		w.want(w.setQuota(map[string]*string{"client-id": &client}, limit, 1000), nil)
+		use(true)
+		c = eve()
+		c.ClientID = "another"
+		use(false)
+	}
+	w := newWorkbench(t)
+	ip := "pipe"
+	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.Connections, 2), nil)
+	taken := 0
+	for range 5 {
+		if wait := w.security.quotas.UseIP(ip, quota.Connections, 1, w.now); wait == 0 {
+			taken++
+		}
+	}
+	if taken != 2 {
+		t.Errorf("%d connections at once, want 2", taken)
+	}
+	there, here := net.Pipe()
+	defer func() { _, _ = there.Close(), here.Close() }()
+	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.Connections, 0.001), nil)
+	if w.addConn(here, &listener{}) {
+		t.Error("a connection over the limit is taken")
+	}
+}
