@@ -98,7 +98,8 @@ func (w *groupWorld) open() {
 
 // serve hands a request over and checks what the broker says to a commit.
 func (w *groupWorld) serve(m *message, respond func(kmsg.Response)) {
-	req, _, _, err := w.broker.decode(slices.Clone(m.frame))
+	conn := NewConn("sim", "/sim")
+	req, _, err := w.broker.decode(conn, slices.Clone(m.frame))
 	if err != nil {
 		w.fail("%v", err)
 		return
@@ -113,7 +114,7 @@ func (w *groupWorld) serve(m *message, respond func(kmsg.Response)) {
 	case *kmsg.EndTxnRequest:
 		w.moved = true
 	}
-	w.broker.Handle(NewConn("sim", "/sim"), req, func(resp kmsg.Response) {
+	w.broker.Handle(conn, req, func(resp kmsg.Response) {
 		if w.say != nil {
 			w.trace("%v: %s is answered %v; %v", m.about, nameOf(req), errorOf(resp), groupText{w})
 		}

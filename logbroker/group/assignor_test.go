@@ -32,7 +32,7 @@ func (l *topicList) ByID(id TopicID) (Topic, bool) {
 }
 func (l *topicList) Version() uint64 { return l.version }
 
-func (l *topicList) Match(re *regexp.Regexp) (out []Topic) {
+func (l *topicList) Match(re *regexp.Regexp, _, _ string) (out []Topic) {
 	for _, t := range l.list {
 		if re.MatchString(t.Name) {
 			out = append(out, t)
