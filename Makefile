@@ -34,7 +34,7 @@ reproducible: ## the same binary comes of the same sources in two directories
 	for dir in $$one $$two; do git archive HEAD | tar -x -C $$dir && (cd $$dir && $(GO) build -trimpath -buildvcs=false -o $$dir/levada.bin ./cmd/levada) || exit 1; done && \
 	cmp $$one/levada.bin $$two/levada.bin && echo "both are $$(sha256sum < $$one/levada.bin | cut -c1-64)"
 
-e2e: build kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
+e2e: kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
 	LEVADA_E2E=1 $(GO) test -p 1 -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/chaos ./internal/peers ./internal/powerloss
 
 DURATION ?= 10m
@@ -43,9 +43,10 @@ SEED     ?=
 chaos: ## break a server under load for DURATION, and check what its clients saw; SEED repeats what was random
 	LEVADA_E2E=1 LEVADA_CHAOS=$(DURATION) LEVADA_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run TestLong ./internal/chaos
 
-kafka: ## the conformance suite, the word count and a comparison with Apache Kafka itself, which needs Java and Maven
+kafka: build ## the conformance suite, the word count, random requests and the benchmarks against Apache Kafka itself, which needs Java and Maven
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \
-	  bench/kafka.sh run $(GO) test -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount ./internal/differential; \
+	  bench/kafka.sh run $(GO) test -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount ./internal/differential && \
+	  bench/kafka.sh run $(BIN) bench compare --rounds 1 --scale 0.01 --latency-for 200ms --match '100 B, 1 p'; \
 	else echo "SKIPPED: tests on Apache Kafka need java and mvn; make deps installs them"; fi
 
 lint: ## formatting, vet, staticcheck
@@ -57,7 +58,7 @@ fmt: ## format all Go files
 	$(GO) tool gofumpt -w .
 
 deps: ## what race and e2e need beside Go (Debian)
-	apt-get install -y --no-install-recommends kcat gcc libc6-dev default-jdk-headless maven python3-confluent-kafka
+	apt-get install -y --no-install-recommends kcat e2fsprogs gcc libc6-dev default-jdk-headless maven python3-confluent-kafka
 	command -v npm >/dev/null || apt-get install -y --no-install-recommends nodejs npm
 
 clean:
