@@ -2,7 +2,10 @@ package logbroker
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,9 +123,16 @@ func TestFetchFromAnywhere(t *testing.T) {
 	check("after a power loss")
 }
 
-// committedFrom reads as a client does: what it is told to be aborted it leaves out,
-// from the first offset of a transaction to its marker.
+// committedFrom are the values that a client reads.
 func (w *workbench) committedFrom(from, end int64, size int) (out []string) {
+	w.t.Helper()
+	w.eachCommitted(from, end, size, func(r *recordbatch.Record) { out = append(out, string(r.Value)) })
+	return out
+}
+
+// eachCommitted reads as a client does: what it is told to be aborted it leaves out,
+// from the first offset of a transaction to its marker.
+func (w *workbench) eachCommitted(from, end int64, size int, fn func(*recordbatch.Record)) {
 	w.t.Helper()
 	for next := from; next < end; {
 		res, err := w.Fetch("t", 0, next, true, size, nil)
@@ -133,8 +143,6 @@ func (w *workbench) committedFrom(from, end int64, size int) (out []string) {
 			w.t.Fatalf("fetch at %d: aborted transactions %v are not in order", next, res.Aborted)
 		}
 		aborted, skip := res.Aborted, map[int64]bool{}
-		var rd recordbatch.Reader
-		var rec recordbatch.Record
 		for rest := res.Batches; len(rest) > 0; {
 			var b recordbatch.Batch
 			if b, rest, err = recordbatch.Split(rest); err != nil {
@@ -148,22 +156,100 @@ func (w *workbench) committedFrom(from, end int64, size int) (out []string) {
 			switch {
 			case b.IsControl():
 				delete(skip, b.ProducerID())
-				continue
-			case b.IsTransactional() && skip[b.ProducerID()]:
-				continue
-			}
-			if err := rd.Reset(b); err != nil {
-				w.t.Fatal(err)
-			}
-			if ok, err := rd.Next(&rec); !ok || err != nil {
-				w.t.Fatal(ok, err)
-			}
-			if rec.Offset >= from {
-				out = append(out, string(rec.Value))
+			case !b.IsTransactional() || !skip[b.ProducerID()]:
+				w.eachRecord(b, from, fn)
 			}
 		}
 	}
-	return out
+}
+
+func (w *workbench) eachRecord(b recordbatch.Batch, from int64, fn func(*recordbatch.Record)) {
+	w.t.Helper()
+	var rd recordbatch.Reader
+	if err := rd.Reset(b); err != nil {
+		w.t.Fatal(err)
+	}
+	for {
+		var rec recordbatch.Record
+		ok, err := rd.Next(&rec)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if !ok {
+			return
+		}
+		if rec.Offset >= from {
+			fn(&rec)
+		}
+	}
+}
+
+// TestCompactedChangelogIsTheStore: what a reader makes of a changelog is the store
+// that wrote it, in transactions that commit and abort, however often it is compacted
+// and wherever the broker is killed.
+func TestCompactedChangelogIsTheStore(t *testing.T) {
+	for seed := range seeds(t, 8) {
+		rng := rand.New(rand.NewPCG(uint64(seed), 8))
+		w := newWorkbench(t)
+		w.topicWith("segment.bytes=400", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0", "delete.retention.ms=1000")
+		id := "store"
+		pid, epoch := w.initID(id)
+		store, removed := map[string]string{}, false
+		for round := range 40 {
+			changes, seq := map[string]*string{}, int32(0)
+			for range 1 + rng.IntN(6) {
+				record := fmt.Sprintf("k%d=%d", rng.IntN(12), round)
+				key, value, _ := strings.Cut(record, "=")
+				changes[key] = &value
+				if rng.IntN(4) == 0 {
+					record, changes[key] = key, nil
+				}
+				batch := w.keyed(w.now, record)
+				batch.SetProducer(pid, epoch, seq, true)
+				batch.SetCRC()
+				w.want(w.produce(13, &id, 0, batch).ErrorCode, nil)
+				seq++
+			}
+			commit := rng.IntN(3) > 0
+			end := w.endTxn(5, id, pid, epoch, commit)
+			w.want(end.ErrorCode, nil)
+			pid, epoch = end.ProducerID, end.ProducerEpoch
+			for key, value := range changes {
+				switch {
+				case !commit:
+				case value == nil:
+					delete(store, key)
+				default:
+					store[key] = *value
+				}
+			}
+			w.pass(time.Duration(rng.IntN(1500)) * time.Millisecond)
+			if rng.IntN(8) == 0 {
+				w.restart()
+			}
+			if rng.IntN(2) == 0 {
+				w.Clean()
+			}
+			w.pass(idleSyncDelay)
+			restored, read := map[string]string{}, 0
+			log := w.topics.byName("t").parts()[0].log
+			w.eachCommitted(log.Start(), log.End(), 1+rng.IntN(2000), func(r *recordbatch.Record) {
+				if read++; r.Value == nil {
+					delete(restored, string(r.Key))
+				} else {
+					restored[string(r.Key)] = string(r.Value)
+				}
+			})
+			if !maps.Equal(store, restored) {
+				t.Fatalf("seed %d, round %d: restored %v, the store has %v", seed, round, restored, store)
+			}
+			removed = removed || int64(read) < log.End()/2
+		}
+		if !removed {
+			t.Errorf("seed %d: nothing was compacted", seed)
+		}
+		w.Kill()
+	}
 }
 
 // TestHolesOfCompaction: who reads at an offset that is gone gets the next that is
