@@ -45,7 +45,8 @@ type pendingID struct {
 func Open(cfg Config) (_ *Store, err error) {
 	defer catch(&err)
 	s := &Store{fs: cfg.FS, fatal: cfg.OnFatal, pending: map[pendingID]map[int64]Offset{}}
-	db, err := pebble.Open(cfg.Dir, &pebble.Options{
+	compactions := &compactions{}
+	opts := &pebble.Options{
 		FS:                 cfg.FS,
 		Logger:             &logger{store: s, log: cfg.Logger},
 		FormatMajorVersion: pebble.FormatNewest,
@@ -54,11 +55,14 @@ func Open(cfg Config) (_ *Store, err error) {
 		// They are collected by a goroutine that outlives an Open that fails, and
 		// then panics.
 		DisableTableStats: true,
-	})
+	}
+	opts.Experimental.CompactionScheduler = compactions
+	db, err := pebble.Open(cfg.Dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("meta: open %s: %w", cfg.Dir, err)
 	}
 	s.db = db
+	compactions.begin()
 	if err := s.loadPending(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
