@@ -29,6 +29,7 @@ type Conn struct {
 	sessions  sessionsOf
 	closed    atomic.Bool
 	onFail    func(error)
+	earned    int                       // bytes of its last produce, which it is trusted to send again
 	muted     atomic.Pointer[time.Time] // until when nothing is read from it
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -21,42 +22,51 @@ const (
 // frames are buffers of requests that have been answered, and of answers that were
 // sent, by their size. Without them every batch of records costs a collection of
 // garbage soon.
-type frames struct{ pools [frameSizes]sync.Pool }
+type frames struct {
+	pools [frameSizes]sync.Pool
+	lent  atomic.Int64 // bytes that are held before they have come
+}
 
-// sizeOf is the pool of buffers of n bytes and up to twice as many.
-func sizeOf(n int) int { return bits.Len(uint(n/smallestFrame)) - 1 }
+// maxLent bounds what clients that have sent much before get in advance.
+const maxLent = 256 << 20
 
-// get returns an empty buffer with room for n bytes, and for no more than four
-// times as many.
+// get returns an empty buffer with room for n bytes, and for no more than twice as
+// many.
 func (f *frames) get(n int) []byte {
-	n = max(n, smallestFrame)
-	for k := sizeOf(n); k <= sizeOf(n)+1 && k < frameSizes; k++ {
-		b, ok := f.pools[k].Get().(*[]byte)
-		if ok && cap(*b) >= n {
-			return (*b)[:0]
-		}
-		if ok {
-			f.pools[k].Put(b)
-		}
+	k := bits.Len(uint(max(n, smallestFrame)-1) / smallestFrame)
+	if k >= frameSizes {
+		return make([]byte, 0, n)
 	}
-	return make([]byte, 0, n)
+	if b, ok := f.pools[k].Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, smallestFrame<<k)
 }
 
 // put takes back a buffer that nobody refers to any more.
 func (f *frames) put(b []byte) {
-	if k := sizeOf(cap(b)); k >= 0 && k < frameSizes {
+	k := bits.Len(uint(cap(b))/smallestFrame) - 1
+	if k >= 0 && k < frameSizes && cap(b) == smallestFrame<<k {
 		f.pools[k].Put(&b)
 	}
 }
 
-// read reads a frame of n bytes.
-func (f *frames) read(r *bufio.Reader, n int) ([]byte, error) {
+// read reads a frame of n bytes. A client that has sent a request of earned bytes
+// before gets as much memory in advance, as long as not too many do.
+func (f *frames) read(r *bufio.Reader, n, earned int) ([]byte, error) {
 	if n <= smallestFrame {
 		frame := make([]byte, n)
 		m, err := io.ReadFull(r, frame)
 		return frame, endsAfter(n, m, err)
 	}
-	return f.readOn(r, f.get(min(n, max(smallestFrame, r.Buffered()))), n)
+	begin := min(n, max(smallestFrame, r.Buffered()))
+	if ahead := min(n, earned); ahead > begin {
+		defer f.lent.Add(-int64(ahead))
+		if f.lent.Add(int64(ahead)) <= maxLent {
+			begin = ahead
+		}
+	}
+	return f.readOn(r, f.get(begin), n)
 }
 
 // readOn reads until buf holds n bytes. It returns buf or, where it has grown, what

@@ -168,7 +168,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 			err = b.serveProduce(conn, r, n, answers)
 		} else {
 			var frame []byte
-			if frame, err = b.frames.read(r, n); err == nil {
+			if frame, err = b.frames.read(r, n, 0); err == nil {
 				err = b.serveFrame(conn, frame, answers, more(r))
 			}
 		}
@@ -264,11 +264,12 @@ func (b *Broker) give(conn *Conn, p *pending, answers *answers, more bool) error
 
 // serveProduce reads a produce request of n bytes and hands on its parts as they come.
 func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answers) error {
-	buf, err := b.frames.read(r, min(n, partBytes))
+	buf, err := b.frames.read(r, min(n, partBytes), conn.earned)
 	defer func() { b.frames.put(buf) }()
 	if err != nil {
 		return err
 	}
+	conn.earned = len(buf)
 	h, p, body, err := b.decodeHeader(conn, buf)
 	if err != nil {
 		return err
