@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -330,25 +331,22 @@ func TestDeletionIsInterrupted(t *testing.T) {
 		for n, done := 0, false; !done; n++ {
 			w := newWorkbench(t)
 			w.Kill()
-			left := -1
+			var left atomic.Int64 // writes that succeed; the database has goroutines
+			left.Store(1 << 30)
 			w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if left < 0 || op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
-					return nil
-				}
-				if left == 0 {
+				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) < 0 {
 					return errors.New("the disk died")
 				}
-				left--
 				return nil
 			}))
 			w.open()
 			w.topic("t", 2)
 			w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, "old")).ErrorCode, nil)
 			old := w.topics.byName("t").id
-			left = n
+			left.Store(int64(n))
 			deleted := w.topics.delete(w.topics.byName("t"))
 			_, created := w.topics.create("t", 1, map[string]string{}, false)
-			done = left > 0
+			done = left.Load() > 0
 			w.Kill()
 			if w.cfg.FS = w.fs; power {
 				w.fs = w.fs.CrashClone(vfs.CrashCloneCfg{})
