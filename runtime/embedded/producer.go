@@ -45,7 +45,9 @@ type producer struct {
 	open       bool // something was written in this transaction
 	sequences  map[logclient.TopicPartition]int32
 	ends       []logclient.Position
-	early      []appended // handed over before the producer id was there
+	answered   bool // there is a producer id, or unready says why not
+	unready    error
+	early      []appended // handed over before that
 	failed     error      // of an early append
 	closed     bool       // no longer asks for the id
 }
@@ -93,7 +95,7 @@ func (p *producer) init(req *kmsg.InitProducerIDRequest, tries int) {
 				}
 			}
 		}
-		p.early = nil
+		p.early, p.answered, p.unready = nil, true, err
 		p.mu.Unlock()
 		p.ready.Resolve(struct{}{}, err)
 	})
@@ -107,12 +109,12 @@ const retryDelay = 2 * time.Millisecond
 func (p *producer) Append(tp logclient.TopicPartition, batch recordbatch.Batch) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ready.Done() {
+	if !p.answered { // not ready.Done(), which comes a little later: who takes early batches would be gone
 		p.early = append(p.early, appended{tp, slices.Clone(batch)})
 		return nil
 	}
-	if _, err := p.ready.Result(); err != nil {
-		return err
+	if p.unready != nil {
+		return p.unready
 	}
 	return p.write(tp, batch)
 }
