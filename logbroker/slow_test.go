@@ -119,6 +119,14 @@ func TestSlowClientsAreEnded(t *testing.T) {
 			b, addr, _ := serveSecured(t, test.cfg, Listener{SASL: test.sasl, PlainUnencrypted: true})
 			c := dialWire(t, addr)
 			start := time.Now()
+			connections := func() int {
+				b.run.mu.Lock()
+				defer b.run.mu.Unlock()
+				return len(b.run.conns)
+			}
+			if !eventually(15*time.Second, func() bool { return connections() == 1 }) {
+				t.Fatal("the client is not there")
+			}
 			_, _ = c.Write(test.first)
 			stop := make(chan struct{})
 			defer close(stop)
@@ -137,12 +145,7 @@ func TestSlowClientsAreEnded(t *testing.T) {
 			if !test.unread {
 				_, _ = io.Copy(io.Discard, c)
 			}
-			gone := func() bool {
-				b.run.mu.Lock()
-				defer b.run.mu.Unlock()
-				return len(b.run.conns) == 0
-			}
-			if !eventually(15*time.Second, gone) {
+			if !eventually(15*time.Second, func() bool { return connections() == 0 }) {
 				t.Fatal("the client is still there")
 			}
 			if took := time.Since(start); took < wait/2 || took > 10*time.Second {
