@@ -289,6 +289,9 @@ func (w *world) deleteRecords(topic string, partition int32, offset int64) opera
 	}}
 }
 
+// born is the time of first records: the same for both brokers, however long one takes.
+var born = time.Now().UnixMilli()
+
 // batchOf is a batch of records KEY or no key, with one value each.
 func batchOf(keys ...string) recordbatch.Batch {
 	var b recordbatch.Builder
@@ -297,7 +300,7 @@ func batchOf(keys ...string) recordbatch.Batch {
 		if k == "" {
 			key = nil
 		}
-		b.Append(time.Now().UnixMilli(), key, fmt.Appendf(nil, "value %d", i), nil)
+		b.Append(born+int64(i), key, fmt.Appendf(nil, "value %d", i), nil)
 	}
 	return b.Batch()
 }
