@@ -55,11 +55,18 @@ type Cost struct {
 }
 
 // Measure drives a case into each target, rounds times in turn, and takes the
-// median of each figure. The first round warms up and does not count.
+// median of each figure. Every other round begins with the last target: who writes
+// first may find the memory of the machine colder. The first round warms up and does
+// not count.
 func Measure(ctx context.Context, c Case, rounds int, targets ...Target) ([]Cost, error) {
 	runs := make([][]Cost, len(targets))
 	for round := range rounds + 1 {
-		for i, t := range targets {
+		for n := range targets {
+			i := n
+			if round%2 == 1 {
+				i = len(targets) - 1 - n
+			}
+			t := targets[i]
 			cost, err := measureOnce(ctx, c, t)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.Name, err)
