@@ -17,6 +17,10 @@ const (
 	// waits for it; idleSyncDelay from one that may come.
 	waitedSyncDelay = 50 * time.Millisecond
 	idleSyncDelay   = time.Second
+	// earlySyncBytes is how much may be unsynced before a sync begins that nobody
+	// asked for. Whoever writes waits for the disk behind a large sync, and hardly
+	// behind a small one.
+	earlySyncBytes = 4 << 20
 )
 
 // partition is one partition: its log, and who waits for it.
@@ -32,6 +36,7 @@ type partition struct {
 	syncing bool // a sync is in flight; it looks at waiters when it is done
 	late    *timer
 
+	unsynced atomic.Int64 // bytes that were written since a sync began
 	watchers atomic.Pointer[[]*watcher]
 	gone     atomic.Bool // the topic was deleted
 	refusing atomic.Bool // the last record could not be written, which was said
@@ -60,6 +65,9 @@ func (p *partition) id() meta.Partition { return meta.Partition{Topic: p.topic.i
 // takes one again: clients only try again.
 func (p *partition) append(batch recordbatch.Batch) (commitlog.AppendResult, error) {
 	result, err := p.log.Append(batch, nil)
+	if err == nil && p.unsynced.Add(int64(len(batch))) >= earlySyncBytes {
+		p.sync()
+	}
 	switch {
 	case err == nil && p.refusing.Load() && p.refusing.CompareAndSwap(true, false):
 		p.broker.log.Warn("records can be written again", "topic", p.topic.name, "partition", p.index)
@@ -97,6 +105,7 @@ func (p *partition) whenSynced(end int64, fn func(error)) {
 
 func (p *partition) syncLoop() {
 	for {
+		p.unsynced.Store(0)
 		err := p.broker.syncLog(p)
 		p.mu.Lock()
 		ready, more := p.takeReady(err)
