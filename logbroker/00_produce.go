@@ -130,7 +130,7 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		err = kerr.InvalidRecord
 	}
 	if err == nil {
-		batch, err = b.accept(t, batch)
+		batch, err = b.accept(t, batch, false)
 	}
 	if err != nil {
 		fail(err)

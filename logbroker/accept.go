@@ -32,9 +32,9 @@ func (e *recordFaults) add(index int32, text string) {
 }
 
 // accept checks a batch, whose CRC was checked, by the rules of its topic, and
-// gives it the form in which it is stored. Records are only looked at where a
-// rule is about them.
-func (b *Broker) accept(t *topic, batch recordbatch.Batch) (recordbatch.Batch, error) {
+// gives it the form in which it is stored. The records of one that was built
+// in this process are only looked at where a rule is about them.
+func (b *Broker) accept(t *topic, batch recordbatch.Batch, built bool) (recordbatch.Batch, error) {
 	rules := t.policy.Load()
 	if len(batch) > rules.maxMessageBytes {
 		return nil, fmt.Errorf("%w: a batch of %d bytes, topic %s takes %d: raise its max.message.bytes, or make the records smaller", kerr.MessageTooLarge, len(batch), t.name, rules.maxMessageBytes)
@@ -48,8 +48,10 @@ func (b *Broker) accept(t *topic, batch recordbatch.Batch) (recordbatch.Batch, e
 		return nil, fmt.Errorf("%w: a timestamp of %d ms is more than %d ms ahead of the broker's clock (message.timestamp.after.max.ms of topic %s)",
 			kerr.InvalidTimestamp, batch.MaxTimestamp(), rules.afterMs, t.name)
 	}
-	if err := rules.checkRecords(t.name, batch, nowMs); err != nil {
-		return nil, err
+	if !built || rules.aboutRecords() {
+		if err := b.checkRecords(t.name, rules, batch, nowMs); err != nil {
+			return nil, err
+		}
 	}
 	if rules.recodes && batch.Codec() != rules.codec {
 		recoded, err := recordbatch.Recode(nil, batch, rules.codec)
@@ -65,18 +67,25 @@ func (b *Broker) accept(t *topic, batch recordbatch.Batch) (recordbatch.Batch, e
 	return batch, nil
 }
 
-// checkRecords looks at each record if the rules are about records.
-func (p *policy) checkRecords(topic string, batch recordbatch.Batch, nowMs int64) error {
-	bounded := !p.appendTime && p.beforeMs < math.MaxInt64
-	if !p.compacted && !bounded {
-		return nil
+// aboutRecords tells whether a rule is about each record.
+func (p *policy) aboutRecords() bool { return p.compacted || p.boundsRecords() }
+
+func (p *policy) boundsRecords() bool { return !p.appendTime && p.beforeMs < math.MaxInt64 }
+
+// checkRecords reads every record, so that no reader finds one that cannot be read,
+// and holds it against the rules.
+func (b *Broker) checkRecords(topic string, p *policy, batch recordbatch.Batch, nowMs int64) error {
+	r := b.readers.get(batch.Codec() != recordbatch.CodecNone)
+	defer b.readers.put(r)
+	if err := r.Verify(batch); err != nil {
+		return fmt.Errorf("%w: %w", kerr.InvalidRecord, err) // which clients do not retry
 	}
-	var r recordbatch.Reader
-	if err := r.Reset(batch); err != nil {
-		return err
+	if !p.aboutRecords() {
+		return nil
 	}
 	unkeyed := &recordFaults{code: kerr.InvalidRecord, text: "a compacted topic takes no record without a key"}
 	old := &recordFaults{code: kerr.InvalidTimestamp, text: fmt.Sprintf("a timestamp is more than %d ms behind the broker's clock (message.timestamp.before.max.ms of topic %s)", p.beforeMs, topic)}
+	bounded := p.boundsRecords()
 	var rec recordbatch.Record
 	for i := int32(0); ; i++ {
 		ok, err := r.Next(&rec)

@@ -39,6 +39,7 @@ type Broker struct {
 	syncer        syncer
 	checkpoints   checkpoints
 	frames        frames
+	readers       *readers
 	writers       sync.Pool // of *bufio.Writer, of connections that are being answered
 	run           running
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/levada/levada/internal/recordbatch"
 )
 
-// Append appends a batch of a transaction for a caller in this process: its
+// Append appends a batch of a transaction for a caller in this process, who has built
+// it, with records that can be read: its
 // producer fields and CRC are set, the partition joins the transaction. On
 // return it is in the page cache; the bytes are the caller's again. Errors wrap
 // a *kerr.Error. It is safe for concurrent use.
@@ -18,7 +19,7 @@ func (b *Broker) Append(topic string, partition int32, batch recordbatch.Batch) 
 	if err != nil {
 		return -1, err
 	}
-	if batch, err = b.accept(p.topic, batch); err != nil {
+	if batch, err = b.accept(p.topic, batch, true); err != nil {
 		return -1, withCode(err)
 	}
 	result, err := b.append(p, batch, true)

@@ -39,7 +39,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, log: cfg.Logger, gate: newGateFS(cfg.FS), handlers: map[int16]served{}, groups: noGroups{}}
+	b := &Broker{cfg: cfg, log: cfg.Logger, gate: newGateFS(cfg.FS), handlers: map[int16]served{}, groups: noGroups{}, readers: newReaders()}
 	b.run.wakeUp = make(chan struct{}, 1)
 	b.run.stop = make(chan struct{})
 	b.run.listener, b.run.conns = map[net.Listener]struct{}{}, map[net.Conn]struct{}{}

@@ -307,7 +307,8 @@ func batchOf(keys ...string) recordbatch.Batch {
 
 // produce writes a batch without a producer, of which one in three is wrong.
 func (w *world) produce(rng *rand.Rand, topic string, partition int32) operation {
-	fault := pick(rng, "", "", "", "", "null key", "crc", "count", "control", "two", "acks", "sequence without producer", "transactional without producer")
+	fault := pick(rng, "", "", "", "", "null key", "crc", "count", "control", "two", "acks", "sequence without producer", "transactional without producer",
+		"codec 5", "no gzip", "record length", "missing record", "record behind", "header count")
 	acks := pick(rng, int16(-1), -1, 1)
 	if w.right {
 		fault = ""
@@ -329,6 +330,20 @@ func (w *world) produce(rng *rand.Rand, topic string, partition int32) operation
 			batch[22] |= 1 << 4
 		case "sequence without producer":
 			batch[56] = 5
+		case "codec 5":
+			batch[22] |= 5
+		case "no gzip":
+			batch[22] |= 1
+		case "record length":
+			batch[recordbatch.HeaderSize] += 40
+		case "missing record": // both counts say that there are three
+			batch[57+3]++
+			batch[23+3]++
+		case "record behind": // both say that there is one
+			batch[57+3]--
+			batch[23+3]--
+		case "header count":
+			batch[len(batch)-1] = 4
 		}
 		batch.SetCRC()
 		records := []byte(batch)

@@ -70,3 +70,15 @@ func BenchmarkCRC(b *testing.B) {
 	}
 	perRecord(b)
 }
+
+func BenchmarkVerify(b *testing.B) {
+	batch := benchBatch()
+	var r Reader
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := r.Verify(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perRecord(b)
+}

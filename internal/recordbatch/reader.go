@@ -31,25 +31,34 @@ func (h Headers) Decode() ([]Header, error) {
 	if len(h) == 0 {
 		return nil, nil
 	}
-	n, p, err := readCount(h)
+	var out []Header
+	err := h.each(func(k, v []byte) { out = append(out, Header{Key: string(k), Value: v}) })
 	if err != nil {
 		return nil, err
 	}
-	var out []Header
-	for i := 0; i < n; i++ {
+	return out, nil
+}
+
+// each calls fn for each header; there is at least the count of them.
+func (h Headers) each(fn func(key, value []byte)) error {
+	n, p, err := readCount(h)
+	if err != nil {
+		return err
+	}
+	for range n {
 		var k, v []byte
 		if k, p, err = readBytes(p); err != nil {
-			return nil, err
+			return err
 		}
 		if v, p, err = readBytes(p); err != nil {
-			return nil, err
+			return err
 		}
-		out = append(out, Header{Key: string(k), Value: v})
+		fn(k, v)
 	}
 	if len(p) > 0 {
-		return nil, fmt.Errorf("%w: %d bytes after the last header", ErrCorrupt, len(p))
+		return fmt.Errorf("%w: %d bytes after the last header", ErrCorrupt, len(p))
 	}
-	return out, nil
+	return nil
 }
 
 // EncodeHeaders appends the encoded form of hs to dst; no headers are no bytes.
@@ -98,6 +107,9 @@ func (r *Reader) Reset(b Batch) error {
 	return nil
 }
 
+// Inflated is how many bytes the Reader keeps for decompression.
+func (r *Reader) Inflated() int { return cap(r.inflated) }
+
 // Left is the number of records not yet read.
 func (r *Reader) Left() int { return int(r.left) }
 
@@ -139,6 +151,52 @@ func (r *Reader) Next(rec *Record) (ok bool, err error) {
 		rec.Timestamp = r.appendMs
 	}
 	return true, nil
+}
+
+// Verify is Reset, and finds what Batch.Validate cannot: a codec that is
+// unknown, records that cannot be decompressed or decoded, more or fewer of them than
+// the batch says, or with offsets that do not follow each other. Next reads the
+// records then.
+func (r *Reader) Verify(b Batch) error {
+	if err := r.Reset(b); err != nil {
+		return err
+	}
+	rest := r.rest
+	for i := int64(0); i < int64(b.Count()); i++ {
+		size, n := varint(rest)
+		if n <= 0 || size < 1 || size > int64(len(rest)-n) {
+			return fmt.Errorf("%w: record %d of %d: %d bytes in %d", ErrCorrupt, i, b.Count(), size, len(rest))
+		}
+		p := rest[n+1 : n+int(size)]
+		rest = rest[n+int(size):]
+		_, n = varint(p) // the timestamp
+		if n <= 0 {
+			return fmt.Errorf("%w: record %d of %d: timestamp delta", ErrCorrupt, i, b.Count())
+		}
+		p = p[n:]
+		off, n := varint(p)
+		if n <= 0 || off != i {
+			return fmt.Errorf("%w: record %d has offset %d in its batch", ErrCorrupt, i, off)
+		}
+		p = p[n:]
+		for range 2 { // key and value
+			size, n := varint(p)
+			if n <= 0 || size > int64(len(p)-n) {
+				return fmt.Errorf("%w: record %d of %d: field of %d bytes in %d", ErrCorrupt, i, b.Count(), size, len(p))
+			}
+			p = p[n+int(max(size, 0)):]
+		}
+		if len(p) == 1 && p[0] == 0 {
+			continue
+		}
+		if err := Headers(p).each(func(_, _ []byte) {}); err != nil {
+			return fmt.Errorf("record %d of %d: %w", i, b.Count(), err)
+		}
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: %d bytes behind %d records, which are all that the batch says it has", ErrCorrupt, len(rest), b.Count())
+	}
+	return nil
 }
 
 // varint reads a zigzag varint; n <= 0 says that there is none. One and two
