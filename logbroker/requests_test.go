@@ -183,11 +183,12 @@ func TestRefusedRequests(t *testing.T) {
 		frame []byte
 		want  string
 	}{
-		"oversized produce": {101 << 20, frameOf(produce), "request of 105906176 bytes: at most 104857600 are taken; send less at once, or raise Limits.ProduceBytes"},
-		"oversized other":   {5 << 20, frameOf(metadata), "at most 4194304 are taken; send less at once, or raise Limits.RequestBytes"},
+		"oversized produce": {101 << 20, frameOf(produce), "request of 105906176 bytes: at most 104857600 are taken; send less at once"},
+		"oversized other":   {5 << 20, frameOf(metadata), "at most 4194304 are taken; send less at once"},
 		"negative":          {-5, frameOf(metadata), "request of -5 bytes"},
 		"tiny":              {3, frameOf(metadata), "request of 3 bytes"},
-		"HTTP":              {0, []byte("GET / HTTP/1.1\r\n\r\n"), "is"},
+		"HTTP":              {0, []byte("GET / HTTP/1.1\r\n\r\n"), "is this a client of Kafka?"},
+		"TLS":               {0, []byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, "this is TLS, and the listener is plain"},
 		"unknown key":       {-1, []byte{0x7f, 0xff, 0, 0, 0, 0, 0, 1, 0, 0}, "request key 32767 is not served"},
 		"old version":       {-1, frameOf(old), "Fetch version 1 is not served: 4 to 18 are"},
 		"cut short":         {-1, frameOf(metadata)[:12], "Metadata version 12"},

@@ -199,6 +199,9 @@ func (c *Conn) wait(now func() time.Time, closed <-chan struct{}) error {
 	}
 }
 
+// What the first record of TLS begins with (RFC 8446, section 5.1).
+const tlsHandshake, tlsMajor = 0x16, 0x03
+
 // frameSize is the length of the frame that comes, if it may be that long, and
 // whether it is to be a produce. Who is still a stranger may send little.
 func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange bool) (n int, records bool, err error) {
@@ -217,13 +220,15 @@ func (b *Broker) frameSize(r *bufio.Reader, size []byte, conn *Conn, strange boo
 		return 0, false, err
 	}
 	records = int16(binary.BigEndian.Uint16(key)) == int16(kmsg.Produce)
-	limit, name := b.cfg.Limits.RequestBytes, "RequestBytes"
+	limit := b.cfg.Limits.RequestBytes
 	if records {
-		limit, name = b.cfg.Limits.ProduceBytes, "ProduceBytes"
+		limit = b.cfg.Limits.ProduceBytes
 	}
 	switch {
+	case n > limit && size[0] == tlsHandshake && size[1] == tlsMajor:
+		return 0, false, refusef("this is TLS, and the listener is plain: connect without, or to a listener tls:// or sasl+tls://")
 	case n > limit:
-		return 0, false, refusef("request of %d bytes: at most %d are taken; send less at once, or raise Limits.%s", n, limit, name)
+		return 0, false, refusef("request of %d bytes: at most %d are taken; send less at once (is this a client of Kafka?)", n, limit)
 	case strange && n > maxStrangeBytes:
 		return 0, false, refusef("request of %d bytes before authentication", n)
 	}

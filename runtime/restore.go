@@ -258,7 +258,7 @@ func (t *task) checkCut(i int, start, end int64) (phase, error) {
 func (t *task) staleCut(s *taskStore, cut statestore.Cut, start, end int64) string {
 	switch {
 	case cut.TopicID != s.changelog.id:
-		return "the changelog topic was deleted and made anew"
+		return "its changelog is another topic now: of another cluster, or deleted and made anew"
 	case cut.Offset < start:
 		return fmt.Sprintf("the changelog begins at offset %d, the store had reached %d", start, cut.Offset)
 	case s.source != nil && cut.Offset > end:
