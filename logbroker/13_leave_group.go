@@ -24,7 +24,13 @@ func (b *Broker) handleLeaveGroup(r *request) {
 		members = []kmsg.LeaveGroupRequestMember{one}
 	}
 	now := b.now()
-	known := b.coordinator().do(req.Group, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer {
+	answer := func(group.Answer) {
+		if req.Version < 3 {
+			resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
+		}
+		r.respond(resp)
+	}
+	known := b.coordinator().do(req.Group, false, answer, func(e *groupEntry, id group.RequestID) []group.Answer {
 		var out []group.Answer
 		for _, m := range members {
 			var answers []group.Answer
@@ -39,7 +45,7 @@ func (b *Broker) handleLeaveGroup(r *request) {
 			rm.MemberID, rm.InstanceID, rm.ErrorCode = m.MemberID, m.InstanceID, groupCode(err)
 			resp.Members = append(resp.Members, rm)
 		}
-		return out
+		return append(out, group.Answer{Request: id})
 	})
 	if !known {
 		for _, m := range members {
@@ -47,10 +53,6 @@ func (b *Broker) handleLeaveGroup(r *request) {
 			rm.MemberID, rm.InstanceID, rm.ErrorCode = m.MemberID, m.InstanceID, kerr.UnknownMemberID.Code
 			resp.Members = append(resp.Members, rm)
 		}
+		answer(group.Answer{})
 	}
-	switch {
-	case req.Version < 3:
-		resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
-	}
-	r.respond(resp)
 }
