@@ -37,7 +37,9 @@ func (b *Broker) alterResource(kind kmsg.ConfigResourceType, name string, valida
 	case kmsg.ConfigResourceTypeTopic:
 		return b.topics.configure(name, validateOnly, change)
 	case kmsg.ConfigResourceTypeGroupConfig:
-		return b.configureGroup(name, validateOnly, change)
+		err := b.configureGroup(name, validateOnly, change)
+		b.coordinator().reschedule(name) // its members may be silent for less long now
+		return err
 	case kmsg.ConfigResourceTypeBroker:
 		return fmt.Errorf("%w: the broker's configuration is given when it starts", kerr.InvalidRequest)
 	}

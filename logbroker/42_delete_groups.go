@@ -39,8 +39,8 @@ func (b *Broker) deleteGroup(id string) error {
 	e := g.find(id, false)
 	busy := e != nil && e.state() != group.Empty
 	pending := b.meta.HasPending(id)
-	if !busy {
-		delete(g.byID, id)
+	if e != nil && !busy {
+		g.drop(e)
 	}
 	g.mu.Unlock()
 	switch {

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/levada/levada/logbroker/group"
@@ -51,60 +52,76 @@ func (t *transactions) forgetIdle(e *txnEntry) error {
 	return nil
 }
 
+// expiredAtOnce is how many groups are looked at before what goes is deleted, all of
+// it with one sync.
+const expiredAtOnce = 500
+
 // expireOffsets forgets the offsets of groups that have had no members for long
 // (KIP-211); of a group that never had any, those that were committed long ago. A
 // group whose last offset goes, goes with it.
 func (b *Broker) expireOffsets() {
 	g := b.coordinator()
 	ids, err := g.ids()
-	if err != nil {
-		b.log.Warn("old offsets were not looked for", "error", err)
-		return
-	}
-	for _, id := range ids {
-		if err := b.expireGroup(g, id); err != nil {
-			b.log.Warn("old offsets were not forgotten", "group", id, "error", err)
-			return
+	for some := range slices.Chunk(ids, expiredAtOnce) {
+		if err == nil {
+			err = b.expireGroups(g, some)
 		}
+	}
+	if err != nil {
+		b.log.Warn("old offsets were not forgotten", "error", err)
 	}
 }
 
-func (b *Broker) expireGroup(g *groups, id string) error {
-	g.persist.Lock()
-	defer g.persist.Unlock()
+// expireGroups is called from the loop that commits offsets, which commits none
+// meanwhile: none is deleted that was committed a moment ago. Who joins a group that
+// goes makes a new one, whose row is written after the old is deleted.
+func (b *Broker) expireGroups(g *groups, ids []string) error {
+	done := make(chan error, 1)
+	g.commitOffsets(offsetCommit{done: func(error) {
+		g.persist.Lock()
+		defer g.persist.Unlock()
+		batch := b.meta.NewBatch()
+		gone := 0
+		for _, id := range ids {
+			n, err := b.expireGroup(g, batch, id)
+			if err != nil {
+				done <- err
+				return
+			}
+			gone += n
+		}
+		err := b.commit(batch)
+		if err == nil && gone > 0 {
+			b.log.Info("offsets of groups without members were forgotten", "partitions", gone)
+		}
+		done <- err
+	}})
+	return <-done
+}
+
+// expireGroup adds to the batch what goes of a group, and says of how many partitions.
+func (b *Broker) expireGroup(g *groups, batch *meta.Batch, id string) (gone int, err error) {
 	offsets, err := b.meta.Offsets(id)
 	if err != nil || b.meta.HasPending(id) {
-		return err
+		return 0, err
 	}
 	oldest := b.now().Add(-offsetExpiry)
+	old := slices.DeleteFunc(slices.Clone(offsets), func(o meta.Offset) bool { return o.CommittedMs > oldest.UnixMilli() })
 	g.mu.Lock()
-	defer g.mu.Unlock() // nobody joins meanwhile
+	defer g.mu.Unlock()
 	e := g.find(id, false)
 	if e != nil && (e.state() != group.Empty || e.emptied().After(oldest)) {
-		return nil
+		return 0, nil
 	}
-	batch := b.meta.NewBatch()
-	left, gone := 0, 0
-	for _, o := range offsets {
-		if o.CommittedMs > oldest.UnixMilli() {
-			left++
-			continue
+	if len(old) < len(offsets) || len(old) == 0 && (e == nil || e.emptied().IsZero()) {
+		for _, o := range old {
+			batch.DeleteOffset(id, o.Topic, o.Partition)
 		}
-		batch.DeleteOffset(id, o.Topic, o.Partition)
-		gone++
+		return len(old), nil
 	}
-	if left == 0 && (gone > 0 || e != nil && !e.emptied().IsZero()) {
-		batch = b.meta.NewBatch()
-		batch.DeleteGroup(id)
-		delete(g.byID, id)
+	batch.DeleteGroup(id)
+	if e != nil {
+		g.drop(e)
 	}
-	return b.expired(batch, id, gone)
-}
-
-func (b *Broker) expired(batch *meta.Batch, id string, n int) error {
-	err := b.commit(batch)
-	if err == nil && n > 0 {
-		b.log.Info("the offsets of a group without members were forgotten", "group", id, "partitions", n)
-	}
-	return err
+	return len(old), nil
 }

@@ -10,12 +10,16 @@ import (
 	"github.com/levada/levada/logbroker/meta"
 )
 
-// groupEntry is one group, of the protocol that its members speak: either field
-// is set. Offsets are the same for both.
+// groupEntry is one group, of the protocol that its members speak: either of
+// classic and consumer is set. Offsets are the same for both.
 type groupEntry struct {
+	id       string
 	classic  *group.Group
 	consumer *group.Consumer
 	switched bool // from one to the other, since it was last stored
+
+	dueAt time.Time // when it is looked at again; zero if nothing will be due
+	place int       // in groups.due, from 1 on; 0 for none
 }
 
 // changed tells, once, whether the group is to be stored.
@@ -100,13 +104,13 @@ func (b *Broker) toConsumer(id string, e *groupEntry) ([]group.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	*e = groupEntry{consumer: c, switched: len(c.Members) > 0}
+	e.classic, e.consumer, e.switched = nil, c, len(c.Members) > 0
 	return answers, nil
 }
 
 // toClassic makes an empty group of the consumer protocol a classic one.
 func (b *Broker) toClassic(e *groupEntry) {
-	*e = groupEntry{classic: e.consumer.Downgrade(b.now(), topicView{b}), switched: true}
+	e.classic, e.consumer, e.switched = e.consumer.Downgrade(b.now(), topicView{b}), nil, true
 }
 
 // settleGroup makes a group whose members have all gone back to the classic

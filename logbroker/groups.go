@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
@@ -47,8 +46,10 @@ type groups struct {
 	byID    map[string]*groupEntry
 	waiting map[group.RequestID]func(group.Answer)
 	lastID  group.RequestID
+	due     dueGroups
 
-	persist sync.Mutex // one row is written at a time, the newest last
+	persist sync.Mutex // rows are written by one at a time, the newest last
+	saves   groupSaves
 
 	commits struct {
 		sync.Mutex
@@ -68,16 +69,21 @@ var _ groupCoordinator = (*groups)(nil)
 
 func openGroups(b *Broker) (groupCoordinator, error) {
 	g := &groups{b: b, byID: map[string]*groupEntry{}, waiting: map[group.RequestID]func(group.Answer){}}
+	g.saves.unsaved = map[string]int{}
 	err := b.meta.Groups(func(id string, value []byte) error {
-		e := &groupEntry{}
+		e := &groupEntry{id: id}
 		var err error
 		if group.IsConsumer(value) {
 			e.consumer, err = group.DecodeConsumer(id, value, b.groupConfig(), b.now(), b.groupTimes(id))
 		} else {
 			e.classic, err = group.Decode(id, value, b.groupConfig(), b.now())
 		}
+		if err != nil {
+			return err
+		}
 		g.byID[id] = e
-		return err
+		g.schedule(e)
+		return nil
 	})
 	return g, err
 }
@@ -100,14 +106,20 @@ func (g *groups) newMemberID(prefix string) (string, error) {
 func (g *groups) find(id string, create bool) *groupEntry {
 	e := g.byID[id]
 	if e == nil && create && len(g.byID) < maxGroups {
-		e = &groupEntry{classic: group.New(id, g.b.groupConfig())}
+		e = &groupEntry{id: id, classic: group.New(id, g.b.groupConfig())}
 		g.byID[id] = e
 	}
 	return e
 }
 
+// drop forgets a group. The caller holds mu.
+func (g *groups) drop(e *groupEntry) {
+	delete(g.byID, e.id)
+	g.due.heap.move(e, time.Time{})
+}
+
 // do runs an event of a group and gives the answers out, after what changed is
-// on disk. wait registers the request that the event carries; its answer may
+// on disk. answer registers the request that the event carries; its answer may
 // come with a later event.
 func (g *groups) do(id string, create bool, answer func(group.Answer), event func(*groupEntry, group.RequestID) []group.Answer) bool {
 	g.mu.Lock()
@@ -126,11 +138,17 @@ func (g *groups) do(id string, create bool, answer func(group.Answer), event fun
 	g.b.settleGroup(id, e)
 	release := g.take(answers)
 	changed := e.changed()
-	if e.isNothing() {
-		delete(g.byID, id)
+	wake := false
+	switch {
+	case e.isNothing():
+		g.drop(e)
+	case changed || answer != nil || e.dueAt.IsZero(): // else a sign of life
+		wake = g.schedule(e)
 	}
 	g.mu.Unlock()
-	g.b.wake()
+	if wake {
+		g.b.wake()
+	}
 	g.release(id, changed, release)
 	return true
 }
@@ -145,46 +163,6 @@ func (g *groups) take(answers []group.Answer) []func() {
 		}
 	}
 	return out
-}
-
-// release persists a group if it changed, then answers.
-func (g *groups) release(id string, changed bool, answers []func()) {
-	run := func() {
-		for _, fn := range answers {
-			fn()
-		}
-	}
-	if !changed {
-		run()
-		return
-	}
-	g.b.spawn(func() {
-		if err := g.save(id); err != nil {
-			g.b.log.Error("a group cannot be stored", "group", id, "error", err)
-			return // the broker has failed: nobody is told what is not durable
-		}
-		run()
-	})
-}
-
-// save writes the newest form of a group.
-func (g *groups) save(id string) error {
-	g.persist.Lock()
-	defer g.persist.Unlock()
-	g.mu.Lock()
-	e := g.byID[id]
-	var value []byte
-	var err error
-	if e != nil {
-		value, err = e.encode()
-	}
-	g.mu.Unlock()
-	if err != nil || e == nil {
-		return err
-	}
-	batch := g.b.meta.NewBatch()
-	batch.PutGroup(id, value)
-	return g.b.commit(batch)
 }
 
 // checkTxnCommit implements groupCoordinator.
@@ -207,33 +185,6 @@ func (g *groups) offsetsDecided([]string) {}
 
 // topicDeleted implements groupCoordinator; the offsets are gone from meta.
 func (g *groups) topicDeleted(string) {}
-
-// tick implements groupCoordinator.
-func (g *groups) tick(now time.Time) (next time.Time) {
-	g.mu.Lock()
-	var due []string
-	for id, e := range g.byID {
-		at := e.next()
-		if !at.IsZero() && !at.After(now) {
-			due = append(due, id)
-		} else if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
-	}
-	g.mu.Unlock()
-	sort.Strings(due)
-	for _, id := range due {
-		g.do(id, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer { return e.tick(now) })
-		g.mu.Lock()
-		if e := g.byID[id]; e != nil {
-			if at := e.next(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
-				next = at
-			}
-		}
-		g.mu.Unlock()
-	}
-	return next
-}
 
 // close implements groupCoordinator.
 func (g *groups) close() {

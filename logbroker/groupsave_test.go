@@ -1,0 +1,190 @@
+package logbroker
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// eager is a join that needs no member id first, of a member that does not come back
+// soon.
+func eager(id string, metadata int) *kmsg.JoinGroupRequest {
+	req := joinOf("")
+	req.Version, req.Group, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 3, id, 1_800_000, 1_800_000
+	req.Protocols[0].Metadata = make([]byte, metadata)
+	return req
+}
+
+// TestLeavesAreStoredBeforeTheAnswer: who is told that it left has left, whatever
+// happens to the broker then.
+func TestLeavesAreStoredBeforeTheAnswer(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Synchronous = false
+	w.open()
+	member := wait[*kmsg.JoinGroupResponse](w.Broker, eager("g", 0))
+	w.want(member.ErrorCode, nil)
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Version, leave.Group, leave.MemberID = 2, "g", member.MemberID
+	w.coordinator().persist.Lock() // the disk is slow
+	var answered atomic.Bool
+	answer := make(chan kmsg.Response, 1)
+	w.Handle(NewConn("test", "/test"), leave, func(r kmsg.Response) {
+		answered.Store(true)
+		answer <- r
+	})
+	if answered.Load() {
+		t.Error("told before anything is written")
+	}
+	w.coordinator().persist.Unlock()
+	w.want((<-answer).(*kmsg.LeaveGroupResponse).ErrorCode, nil)
+	w.restart()
+	if e := w.coordinator().byID["g"]; e == nil || e.members() != 0 {
+		t.Errorf("the group is %+v after a SIGKILL, want one without members", e)
+	}
+}
+
+// TestNobodyIsToldWhatIsNotStored: an answer that changes nothing itself waits, too,
+// for the change that it tells of.
+func TestNobodyIsToldWhatIsNotStored(t *testing.T) {
+	b, _ := dial(t, Config{})
+	g := b.coordinator()
+	leader := wait[*kmsg.JoinGroupResponse](b, eager("g", 0))
+	g.persist.Lock()
+	answers := make(chan kmsg.Response, 2)
+	var told atomic.Int32
+	for range 2 { // the second finds the group stable
+		req := syncOf(leader.MemberID, leader.Generation)
+		req.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: leader.MemberID, MemberAssignment: []byte("a")}}
+		b.Handle(NewConn("test", "/test"), req, func(r kmsg.Response) {
+			told.Add(1)
+			answers <- r
+		})
+	}
+	if n := told.Load(); n != 0 {
+		t.Errorf("%d are told of an assignment that is not stored", n)
+	}
+	g.persist.Unlock()
+	for range 2 {
+		if r := (<-answers).(*kmsg.SyncGroupResponse); r.ErrorCode != 0 || string(r.MemberAssignment) != "a" {
+			t.Errorf("answer %+v", r)
+		}
+	}
+}
+
+// TestChangesOfAGroupAreWrittenTogether: what a hundred members change while the disk
+// is slow is written once, not a hundred times, and does not hold up another group.
+func TestChangesOfAGroupAreWrittenTogether(t *testing.T) {
+	const members, metadata = 100, 50 << 10
+	b, _ := dial(t, Config{})
+	g := b.coordinator()
+	wait[*kmsg.JoinGroupResponse](b, eager("g", metadata))
+	g.persist.Lock()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range members - 1 {
+		b.Handle(NewConn("test", "/test"), eager("g", metadata), func(kmsg.Response) {})
+	}
+	other := make(chan kmsg.Response, 1)
+	b.Handle(NewConn("test", "/test"), eager("other", 0), func(r kmsg.Response) { other <- r })
+	g.persist.Unlock()
+	if r := (<-other).(*kmsg.JoinGroupResponse); r.ErrorCode != 0 {
+		t.Errorf("another group: error %d", r.ErrorCode)
+	}
+	if !eventually(time.Minute, func() bool {
+		g.saves.Lock()
+		defer g.saves.Unlock()
+		return len(g.saves.unsaved) == 0
+	}) {
+		t.Fatal("the group is never written")
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 30*members*metadata {
+		t.Errorf("%d bytes are used to store a group of %d", used, members*metadata)
+	}
+}
+
+// TestTicksCostWhatIsDue: neither a tick nor a sign of life looks at a group in which
+// nothing is due, and a sign of life does not wake the loop that ticks.
+func TestTicksCostWhatIsDue(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	g := w.coordinator()
+	for i := range 1000 {
+		w.want(ask[*kmsg.JoinGroupResponse](w, eager(fmt.Sprint("x", i), 0)).ErrorCode, nil)
+	}
+	m := w.joinClassic("")
+	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
+	w.has(w.heart("a", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }), 1, 0)
+	w.Tick(w.now)
+	for id, e := range g.byID {
+		if strings.HasPrefix(id, "x") {
+			e.classic = nil // who looks, falls
+		}
+	}
+	for len(w.run.wakeUp) > 0 {
+		<-w.run.wakeUp
+	}
+	for range 10 {
+		w.now = w.now.Add(10 * time.Second)
+		w.want(w.heartClassic(m.MemberID, m.Generation), nil)
+		w.has(w.heart("a", 1, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }), 1)
+		if len(w.run.wakeUp) > 0 {
+			t.Fatal("a sign of life wakes the loop")
+		}
+		if next := w.Tick(w.now); next.IsZero() || !next.After(w.now) || next.After(w.now.Add(45*time.Second)) {
+			t.Fatalf("the next tick is in %v", next.Sub(w.now))
+		}
+	}
+	w.pass(45 * time.Second)
+	for _, id := range []string{"g", "c"} {
+		if n := g.byID[id].members(); n != 0 {
+			t.Errorf("%d members of %s are left, silent for a session", n, id)
+		}
+	}
+}
+
+// TestExpiryHoldsNobodyUp: while old groups are deleted no disk is waited for with the
+// lock that heartbeats need, and hundreds go with a few syncs.
+func TestExpiryHoldsNobodyUp(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	var during, held, syncs atomic.Int32
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if during.Load() == 0 || op.Kind != errorfs.OpFileSync && op.Kind != errorfs.OpFileSyncData && op.Kind != errorfs.OpFileSyncTo {
+			return nil
+		}
+		syncs.Add(1)
+		if g := w.coordinator(); g.mu.TryLock() {
+			g.mu.Unlock()
+		} else {
+			held.Add(1)
+		}
+		return nil
+	}))
+	w.open()
+	w.topic("t", 1)
+	const groups = 300
+	for i := range groups {
+		commit := kmsg.NewPtrOffsetCommitRequest()
+		commit.Version, commit.Group, commit.Generation = 7, fmt.Sprint("x", i), -1
+		commit.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Offset: 1}}}}
+		w.want(ask[*kmsg.OffsetCommitResponse](w, commit).Topics[0].Partitions[0].ErrorCode, nil)
+	}
+	w.pass(8 * day)
+	during.Store(1)
+	w.expireOffsets()
+	during.Store(0)
+	if ids, err := w.coordinator().ids(); err != nil || len(ids) > 0 {
+		t.Errorf("groups %q are left, %v", ids, err)
+	}
+	if held.Load() > 0 || syncs.Load() == 0 || syncs.Load() > groups/10 {
+		t.Errorf("%d groups go with %d syncs, %d of them with the lock held", groups, syncs.Load(), held.Load())
+	}
+}
