@@ -8,12 +8,16 @@ import (
 )
 
 // handleSyncGroup answers SyncGroup, versions 0 to 5: 3 has static members, 5
-// names the protocol and checks it.
+// names the protocol, which is checked, and must.
 func (b *Broker) handleSyncGroup(r *request) {
 	req := r.msg.(*kmsg.SyncGroupRequest)
 	resp := req.ResponseKind().(*kmsg.SyncGroupResponse)
-	if req.Group == "" {
+	unnamed := req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil)
+	if unnamed || req.Group == "" {
 		resp.ErrorCode = kerr.InvalidGroupID.Code
+		if unnamed { // said first, as Kafka does
+			resp.ErrorCode = kerr.InconsistentGroupProtocol.Code
+		}
 		r.respond(resp)
 		return
 	}

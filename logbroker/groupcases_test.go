@@ -91,6 +91,37 @@ func TestClientsGoWhileTheyWait(t *testing.T) {
 	}
 }
 
+// TestSyncsNameTheirProtocol: from version 5 on a sync without protocol or its type is
+// refused, before anything else, and one with others than the group's.
+func TestSyncsNameTheirProtocol(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	m := w.joinClassic("")
+	consumer, ranged, other := "consumer", "range", "other"
+	for _, test := range []struct {
+		version        int16
+		typ, protocol  *string
+		member, nobody *kerr.Error
+	}{
+		{5, nil, nil, kerr.InconsistentGroupProtocol, kerr.InconsistentGroupProtocol},
+		{5, &consumer, nil, kerr.InconsistentGroupProtocol, kerr.InconsistentGroupProtocol},
+		{5, nil, &ranged, kerr.InconsistentGroupProtocol, kerr.InconsistentGroupProtocol},
+		{5, &consumer, &other, kerr.InconsistentGroupProtocol, kerr.UnknownMemberID},
+		{5, &consumer, &ranged, nil, kerr.UnknownMemberID},
+		{4, nil, nil, nil, kerr.UnknownMemberID},
+	} {
+		for _, id := range []string{m.MemberID, "nobody"} {
+			req := syncOf(id, m.Generation)
+			req.Version, req.ProtocolType, req.Protocol = test.version, test.typ, test.protocol
+			want := test.member
+			if id == "nobody" {
+				want = test.nobody
+			}
+			w.want(ask[*kmsg.SyncGroupResponse](w, req).ErrorCode, want)
+		}
+	}
+}
+
 // TestFiftyMembersJoinAtOnce: none is left out, and they settle on one generation.
 func TestFiftyMembersJoinAtOnce(t *testing.T) {
 	b, _ := dial(t, Config{})
