@@ -146,6 +146,45 @@ func TestStaticConsumer(t *testing.T) {
 	w.has(w.heart("a2", 1, static), 1)
 }
 
+// TestOneMemberOfAnId: a member that joins again as a static one, as another instance
+// or without its instance is the same member, as in Kafka; one that takes the place of
+// an instance gives up its own.
+func TestOneMemberOfAnId(t *testing.T) {
+	for name, test := range map[string]struct{ first, second, want string }{
+		"becomes static":       {"", "i", "i"},
+		"leaves it out":        {"i", "", "i"},
+		"becomes another":      {"i", "k", "k"},
+		"takes a place over":   {"", "left", "left"},
+		"is the same instance": {"i", "i", "i"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkbench(t)
+			w.topic("t", 2)
+			as := func(instance string) func(*kmsg.ConsumerGroupHeartbeatRequest) {
+				return func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+					if instance != "" {
+						r.InstanceID = &instance
+					}
+				}
+			}
+			if test.second == "left" {
+				w.has(w.heart("gone", 0, as("left")), 1, 0, 1)
+				w.has(w.heart("gone", -2, as("left")), -2)
+			}
+			w.want(w.heart("m", 0, as(test.first)).ErrorCode, nil)
+			again := w.heart("m", 0, as(test.second))
+			w.want(again.ErrorCode, nil)
+			w.want(w.heart("m", again.MemberEpoch, nil).ErrorCode, nil)
+			w.restart()
+			w.want(w.heart("m", again.MemberEpoch, as(test.want)).ErrorCode, nil)
+			members := w.coordinator().byID["g"].consumer.Members
+			if len(members) != 1 || members[0].ID != "m" || members[0].InstanceID != test.want || len(members[0].Target) != 2 {
+				t.Errorf("%d members, the first is %+v", len(members), members[0])
+			}
+		})
+	}
+}
+
 // TestPatternsFollowTopics: who subscribes by pattern gets topics that come.
 func TestPatternsFollowTopics(t *testing.T) {
 	w := newWorkbench(t)

@@ -242,7 +242,7 @@ func (g *Consumer) subscribe(h Heartbeat) (*ConsumerMember, error) {
 	if h.InstanceID != "" {
 		return g.subscribeStatic(h)
 	}
-	if m := g.member(h.MemberID); m != nil && m.InstanceID == "" {
+	if m := g.member(h.MemberID); m != nil { // a static one may leave its instance out
 		return m, m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
 	}
 	if h.Epoch != JoinEpoch {
@@ -252,8 +252,10 @@ func (g *Consumer) subscribe(h Heartbeat) (*ConsumerMember, error) {
 }
 
 func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
-	m := g.static(h.InstanceID)
+	m, known := g.static(h.InstanceID), g.member(h.MemberID)
 	switch {
+	case m == nil && h.Epoch == JoinEpoch && known != nil: // it becomes static, or another instance
+		return known, known.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
 	case m == nil && h.Epoch != JoinEpoch:
 		return nil, refusef(kerr.UnknownMemberID, "instance %q is not in the group", h.InstanceID)
 	case m == nil:
@@ -261,6 +263,10 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 	case h.Epoch == JoinEpoch && m.ID != h.MemberID:
 		if m.Epoch != LeaveForNowEpoch && m.Classic == nil {
 			return nil, refusef(kerr.UnreleasedInstanceID, "instance %q is owned by another member, which has not left", h.InstanceID)
+		}
+		if known != nil { // its own place is free: there is one member of an id
+			g.drop(known)
+			g.bump()
 		}
 		g.takePlace(m, h)
 		return m, nil
@@ -318,7 +324,10 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 		return refusef(kerr.InvalidRegularExpression, "%q: %v", regex, err)
 	}
 	old := *m
-	if m.InstanceID = cmp.Or(h.InstanceID, m.InstanceID); h.RackID != nil {
+	if m.InstanceID = cmp.Or(h.InstanceID, m.InstanceID); m.InstanceID != old.InstanceID {
+		g.changed = true
+	}
+	if h.RackID != nil {
 		m.RackID = *h.RackID
 	}
 	m.ClientID, m.Host, m.Principal, m.Regex = h.ClientID, h.Host, h.Principal, regex
