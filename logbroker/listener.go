@@ -20,8 +20,9 @@ type Listener struct {
 	// Principal makes the name of a user of the distinguished name in its
 	// certificate. Default: the name as it is (RFC 2253).
 	Principal func(distinguishedName string) (string, error)
-	// SASL are the mechanisms of which a client must use one. None: clients need
-	// not authenticate.
+	// SASL are the mechanisms of which a client must use one. Nil: clients need
+	// not authenticate. A list that is empty is refused: whoever made one wanted
+	// clients to authenticate.
 	SASL []string
 	// PlainUnencrypted allows PLAIN, which sends passwords, without TLS.
 	PlainUnencrypted bool
@@ -43,6 +44,9 @@ const handshakeTimeout = 30 * time.Second
 
 // CheckListener refuses a listener that could not be served: the error says why.
 func (b *Broker) CheckListener(l Listener) error {
+	if l.SASL != nil && len(l.SASL) == 0 {
+		return errors.New("logbroker: SASL without a mechanism would let everybody in: name one, or set SASL to nil")
+	}
 	for _, m := range l.SASL {
 		switch {
 		case !sasl.Known(m):

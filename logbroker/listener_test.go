@@ -111,7 +111,7 @@ func TestListenersThatAreNotSafe(t *testing.T) {
 	defer b.Close()
 	for name, l := range map[string]Listener{
 		"PLAIN in the clear": {SASL: []string{"PLAIN"}}, "unknown": {SASL: []string{"GSSAPI"}}, "tokens without keys": {SASL: []string{"OAUTHBEARER"}},
-		"old TLS": {TLS: &tls.Config{MinVersion: tls.VersionTLS10}},
+		"old TLS": {TLS: &tls.Config{MinVersion: tls.VersionTLS10}}, "SASL by no mechanism": {SASL: []string{}}, "SASL by a nameless one": {SASL: []string{""}},
 	} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -131,6 +131,9 @@ func (f *securityFlags) endpoints(listen []string, advertise string, logger *slo
 			faults = append(faults, err)
 		}
 		if schemes[e.scheme].sasl {
+			if len(f.mechanisms) == 0 {
+				faults = append(faults, fmt.Errorf("--sasl is empty, and --listen %q wants clients to authenticate: name a mechanism of %s", text, strings.Join(sasl.Mechanisms, ", ")))
+			}
 			e.with.SASL, e.with.PlainUnencrypted = f.mechanisms, f.plainUnencrypted
 		}
 		if schemes[e.scheme].tls {

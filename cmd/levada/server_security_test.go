@@ -33,6 +33,7 @@ func TestBadSecurityFlags(t *testing.T) {
 		"no such file":   {[]string{"--listen", "tls://127.0.0.1:0", "--tls-cert", "/none", "--tls-key", "/none"}, "/none"},
 		"PLAIN":          {[]string{"--listen", "sasl://127.0.0.1:0", "--sasl", "PLAIN", "--users", users}, "PLAIN without TLS"},
 		"mechanism":      {[]string{"--listen", "sasl://127.0.0.1:0", "--sasl", "GSSAPI", "--users", users}, "no SASL mechanism"},
+		"no mechanism":   {[]string{"--listen", "sasl://127.0.0.1:0", "--sasl", ""}, "--sasl is empty"},
 		"tokens":         {[]string{"--listen", "sasl://127.0.0.1:0", "--sasl", "OAUTHBEARER"}, "OAUTHBEARER needs the keys"},
 		"readable users": {[]string{"--users", write("open", "ann:secret\n", 0o644)}, "chmod 600"},
 		"no password":    {[]string{"--users", write("half", "# users\n\nann:secret\nsecret\n", 0o600)}, "line 4: write NAME:PASSWORD"},
