@@ -48,17 +48,27 @@ func (b *Broker) deleteRecords(topic string, index int32, offset int64) (start i
 	if offset < 0 || offset > high {
 		return -1, kerr.OffsetOutOfRange
 	}
+	raised, err := b.raiseStart(p, offset)
+	if err != nil {
+		return -1, err
+	}
+	if raised {
+		p.notify()
+	}
+	return p.log.Start(), nil
+}
+
+// raiseStart deletes what lies below an offset, unless that was done.
+func (b *Broker) raiseStart(p *partition, offset int64) (raised bool, err error) {
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	if offset <= p.log.Start() {
-		return p.log.Start(), nil
+		return false, nil
 	}
 	batch := b.meta.NewBatch()
 	batch.PutLogStart(p.id(), offset)
 	if err := b.commit(batch); err != nil {
-		return -1, err
+		return false, err
 	}
-	if err := p.log.DeleteTo(offset); err != nil {
-		return -1, err
-	}
-	p.notify()
-	return p.log.Start(), nil
+	return true, p.log.DeleteTo(offset)
 }

@@ -64,11 +64,13 @@ func (c *cleaner) run(expire bool) {
 }
 
 func (c *cleaner) retain(p *partition, rules *policy) error {
+	p.starting.Lock()
 	removed, err := p.log.Retain(rules.retention, func(start int64) error {
 		batch := c.b.meta.NewBatch()
 		batch.PutLogStart(p.id(), start)
 		return c.b.commit(batch)
 	})
+	p.starting.Unlock()
 	if removed > 0 {
 		c.b.log.Info("old records were deleted", "topic", p.topic.name, "partition", p.index, "bytes", removed, "log_start", p.log.Start())
 		p.notify()

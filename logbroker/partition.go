@@ -31,6 +31,10 @@ type partition struct {
 	log    *commitlog.Log // nil if it could not be opened: see damage
 	damage error
 
+	// starting is held by whoever raises the log start, from looking at it until it
+	// is written and in force: the row that is written last must be the largest.
+	starting sync.Mutex
+
 	mu      sync.Mutex // guards what follows
 	waiters []syncWaiter
 	syncing bool // a sync is in flight; it looks at waiters when it is done
