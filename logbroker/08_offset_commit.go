@@ -55,10 +55,10 @@ func (b *Broker) handleOffsetCommit(r *request) {
 			case len(deref(p.Metadata)) > maxOffsetMetadata:
 				rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
 			default:
-				c.offsets = append(c.offsets, meta.Offset{
+				c.offsets = append(c.offsets, topicOffset{topic, meta.Offset{
 					Topic: topic.name, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
 					Metadata: deref(p.Metadata), CommittedMs: now.UnixMilli(),
-				})
+				}})
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}

@@ -21,7 +21,7 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	b.spawn(func() {
 		refused := b.checkTxnOffsets(req)
-		var offsets []meta.Offset
+		var offsets []topicOffset
 		for _, t := range req.Topics {
 			rt := kmsg.NewTxnOffsetCommitResponseTopic()
 			rt.Topic, rt.TopicID = t.Topic, t.TopicID
@@ -39,10 +39,10 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 				case len(deref(p.Metadata)) > maxOffsetMetadata:
 					rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
 				default:
-					offsets = append(offsets, meta.Offset{
+					offsets = append(offsets, topicOffset{topic, meta.Offset{
 						Topic: topic.name, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
 						Metadata: deref(p.Metadata), CommittedMs: b.now().UnixMilli(),
-					})
+					}})
 				}
 				rt.Partitions = append(rt.Partitions, rp)
 			}
@@ -68,8 +68,11 @@ func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest) error {
 }
 
 // addPending makes offsets pending in the open transaction. The gate is held
-// while they are written, so none is added after the decision.
-func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []meta.Offset) error {
+// while they are written, so none is added after the decision. Those in a topic
+// that was deleted meanwhile are gone with it.
+func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOffset) error {
+	b.topics.offsets.RLock()
+	defer b.topics.offsets.RUnlock()
 	producer := txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}
 	e, err := b.txns.enterGroup(req.TransactionalID, producer, req.Group, req.Version >= implicitOffsets)
 	if err != nil {
@@ -78,7 +81,9 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []meta.Off
 	defer e.gate.RUnlock()
 	batch := b.meta.NewBatch()
 	for _, o := range offsets {
-		batch.PutPending(producer.ID, req.Group, o)
+		if b.topics.has(o.topic) {
+			batch.PutPending(producer.ID, req.Group, o.Offset)
+		}
 	}
 	if err := b.commitNew(batch); err != nil {
 		return kerr.CoordinatorNotAvailable // which clients retry

@@ -344,6 +344,10 @@ func TestDeletionIsInterrupted(t *testing.T) {
 			w.open()
 			w.topic("t", 2)
 			w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, "old")).ErrorCode, nil)
+			w.want(w.commitAs("", -1), nil)
+			id := "a"
+			pid, epoch := w.initID(id)
+			w.want(w.commitOffset(id, pid, epoch, "g", 100).Topics[0].Partitions[0].ErrorCode, nil)
 			old := w.topics.byName("t").id
 			left.Store(int64(n))
 			deleted := w.topics.delete(w.topics.byName("t"))
@@ -366,11 +370,16 @@ func TestDeletionIsInterrupted(t *testing.T) {
 				if got := w.values(0, false); len(found.parts()) != 2 || !slices.Equal(got, []string{"old"}) {
 					t.Errorf("write %d: the old topic has %q", n, got)
 				}
+				w.wantOffset(1)
+			}
+			if !power {
+				w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, nil) // whatever is left of it
 			}
 			if found := w.topics.byName("t"); found.id != old {
 				if got := w.values(0, false); len(got) > 0 {
 					t.Errorf("write %d: the new topic has %q", n, got)
 				}
+				w.wantOffset(-1)
 			}
 			if names, err := w.fs.List(w.dir.Join(deletedDir)); err != nil || len(names) > 0 {
 				t.Errorf("write %d: left over: %q, %v", n, names, err)

@@ -61,8 +61,15 @@ type groups struct {
 // offsetCommit is a request whose offsets wait for the disk.
 type offsetCommit struct {
 	group   string
-	offsets []meta.Offset
+	offsets []topicOffset
 	done    func(error)
+}
+
+// topicOffset is an offset to be written, with the topic that its name was when the
+// request came.
+type topicOffset struct {
+	topic *topic
+	meta.Offset
 }
 
 var _ groupCoordinator = (*groups)(nil)
@@ -218,17 +225,27 @@ func (g *groups) commitLoop() {
 		if len(work) == 0 {
 			return
 		}
-		batch := g.b.meta.NewBatch()
-		for _, c := range work {
-			for _, o := range c.offsets {
-				batch.PutOffset(c.group, o)
-			}
-		}
-		err := g.b.commitNew(batch)
+		err := g.writeOffsets(work)
 		for _, c := range work {
 			c.done(err)
 		}
 	}
+}
+
+// writeOffsets writes the offsets of several requests at once. Those in a topic that
+// was deleted meanwhile are gone with it.
+func (g *groups) writeOffsets(work []offsetCommit) error {
+	g.b.topics.offsets.RLock()
+	defer g.b.topics.offsets.RUnlock()
+	batch := g.b.meta.NewBatch()
+	for _, c := range work {
+		for _, o := range c.offsets {
+			if g.b.topics.has(o.topic) {
+				batch.PutOffset(c.group, o.Offset)
+			}
+		}
+	}
+	return g.b.commitNew(batch)
 }
 
 // ids lists the groups that have members or offsets, sorted.

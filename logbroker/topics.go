@@ -39,6 +39,11 @@ type topicSet struct {
 	cache *commitlog.PageCache
 	now   atomic.Pointer[topicMaps]
 	edit  sync.Mutex // held by whoever creates, deletes or configures a topic
+	// offsets is held for reading by whoever writes offsets, from the look whether
+	// their topics are there until they are written; for writing by whoever deletes
+	// a topic, from the look for its offsets until nobody finds it. So none is
+	// written under a name that is free. It is taken before a gate of transactions.
+	offsets sync.RWMutex
 }
 
 type topicMaps struct {
@@ -58,6 +63,9 @@ func (s *topicSet) init(b *Broker) {
 }
 
 func (s *topicSet) byName(name string) *topic { return s.now.Load().byName[name] }
+
+// has tells whether a topic is there still.
+func (s *topicSet) has(t *topic) bool { return s.byName(t.name) == t }
 
 func (s *topicSet) byID(id meta.TopicID) *topic { return s.now.Load().byID[id] }
 
@@ -319,14 +327,9 @@ func (s *topicSet) delete(t *topic) error {
 		return kerr.UnknownTopicOrPartition
 	}
 	row := meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.parts()))}
-	batch := s.b.meta.NewBatch()
-	batch.DeleteTopic(row)
-	release := s.b.txns.keep(batch, func(open txn.State) bool { return open.Touches(t.id) })
-	err := s.b.commit(batch)
-	if release(); err != nil {
+	if err := s.deleteRow(t, row); err != nil {
 		return kerr.KafkaStorageError
 	}
-	s.publish(nil, t)
 	for _, p := range t.parts() {
 		p.gone.Store(true)
 		if p.log == nil {
@@ -336,11 +339,28 @@ func (s *topicSet) delete(t *topic) error {
 			s.b.log.Warn("deleted log did not close", "topic", t.name, "partition", p.index, "error", err)
 		}
 	}
-	err = s.removeDirs(row)
+	err := s.removeDirs(row)
 	for _, p := range t.parts() {
 		p.notify()
 	}
 	s.b.groups.topicDeleted(t.name)
+	return err
+}
+
+// deleteRow deletes a topic durably with all that is said of it in the database.
+// Then nobody finds it.
+func (s *topicSet) deleteRow(t *topic, row meta.Topic) error {
+	s.offsets.Lock()
+	defer s.offsets.Unlock()
+	batch := s.b.meta.NewBatch()
+	batch.DeleteTopic(row)
+	release := s.b.txns.keep(batch, func(open txn.State) bool {
+		return open.Touches(t.id) || len(open.Groups) > 0 // its pending offsets may all be in this topic
+	})
+	err := s.b.commit(batch)
+	if release(); err == nil {
+		s.publish(nil, t)
+	}
 	return err
 }
 

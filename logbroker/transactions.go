@@ -242,6 +242,8 @@ func (t *transactions) syncAll(row meta.Decision, parts []*partition, done func(
 }
 
 func (t *transactions) writeDecision(id string, s txn.State, d txn.Decision, row meta.Decision) error {
+	t.b.topics.offsets.RLock() // a pending offset whose topic is deleted does not become a committed one
+	defer t.b.topics.offsets.RUnlock()
 	batch := t.b.meta.NewBatch()
 	batch.PutDecision(row)
 	batch.PutTxn(rowOf(id, s.Completed()))

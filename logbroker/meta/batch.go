@@ -35,8 +35,10 @@ func (b *Batch) PutSystem(name string, value []byte) { b.set(nameKey(kindSystem,
 // PutTopic writes the row of a topic.
 func (b *Batch) PutTopic(t Topic) { b.set(nameKey(kindTopic, t.Name), t.encode()) }
 
-// DeleteTopic removes a topic with its log starts and all offsets committed
-// in it, and leaves a row that says its directories are to be removed.
+// DeleteTopic removes a topic with its log starts and all offsets in it, the
+// committed ones and those that are pending in open transactions, and leaves a
+// row that says its directories are to be removed. No offset in the topic may be
+// written between this call and the Commit of the batch.
 func (b *Batch) DeleteTopic(t Topic) {
 	b.del(nameKey(kindTopic, t.Name))
 	e := newEncoder()
@@ -54,6 +56,15 @@ func (b *Batch) DeleteTopic(t Topic) {
 		}
 		return err
 	}))
+	b.dropPending(func(id pendingID) bool { return id.topic == t.Name })
+}
+
+// dropPending removes the pending offsets that match.
+func (b *Batch) dropPending(match func(pendingID) bool) {
+	for _, p := range b.s.pendingWhere(match) {
+		b.del(pendingKey(p.ProducerID, p.Group, p.Offset.Topic, p.Offset.Partition))
+		b.decided = append(b.decided, p)
+	}
 }
 
 // ForgetDeleted removes the row DeleteTopic left, once the directories are gone.
@@ -89,10 +100,7 @@ func (b *Batch) DeleteGroup(group string) {
 	b.del(nameKey(kindGroup, group))
 	prefix := offsetPrefix(group)
 	b.keep(b.b.DeleteRange(prefix, upperBound(prefix), nil))
-	for _, p := range b.s.pendingOf(group) {
-		b.del(pendingKey(p.ProducerID, group, p.Offset.Topic, p.Offset.Partition))
-		b.decided = append(b.decided, p)
-	}
+	b.dropPending(func(id pendingID) bool { return id.group == group })
 }
 
 // PutOffset commits an offset of a group.
@@ -113,7 +121,7 @@ func (b *Batch) PutPending(producerID int64, group string, o Offset) {
 
 // DecideOffsets ends the pending offsets of a producer's transaction: they
 // become the groups' committed offsets, or vanish. No pending offset of the
-// producer may be added between this call and the Commit of the batch.
+// producer may be added, or deleted, between this call and the Commit of the batch.
 func (b *Batch) DecideOffsets(producerID int64, commit bool) {
 	pending, err := b.s.pendingUnder(pendingPrefix(producerID))
 	b.keep(err)

@@ -69,16 +69,16 @@ func (s *Store) PendingGroups() (out []string) {
 	return out
 }
 
-// pendingOf lists the pending offsets of a group.
-func (s *Store) pendingOf(group string) (out []PendingOffset) {
+// pendingWhere lists the pending offsets that match.
+func (s *Store) pendingWhere(match func(pendingID) bool) (out []PendingOffset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, offsets := range s.pending {
-		if id.group != group {
+		if !match(id) {
 			continue
 		}
 		for producer, o := range offsets {
-			out = append(out, PendingOffset{ProducerID: producer, Group: group, Offset: o})
+			out = append(out, PendingOffset{ProducerID: producer, Group: id.group, Offset: o})
 		}
 	}
 	return out

@@ -1,0 +1,129 @@
+package logbroker
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestPendingOffsetsGoWithTheirTopic: the end of their transaction, which is open
+// still, brings nothing back in a new topic of the name.
+func TestPendingOffsetsGoWithTheirTopic(t *testing.T) {
+	for name, interrupt := range map[string]func(*workbench){"running": func(*workbench) {}, "killed": (*workbench).restart} {
+		for _, other := range []bool{false, true} { // offsets of another topic are in the transaction
+			t.Run(fmt.Sprint(name, other), func(t *testing.T) {
+				w := newWorkbench(t)
+				w.topic("t", 1)
+				id := "a"
+				pid, epoch := w.initID(id)
+				w.want(w.commitOffset(id, pid, epoch, "g", 100).Topics[0].Partitions[0].ErrorCode, nil)
+				if other {
+					w.topic("u", 1)
+					w.want(wait[*kmsg.TxnOffsetCommitResponse](w.Broker, pendingIn("u", id, pid, epoch)).Topics[0].Partitions[0].ErrorCode, nil)
+				}
+				w.deleteTopic("t")
+				interrupt(w)
+				w.topic("t", 1)
+				if w.meta.Unstable("g", "t", 0) {
+					t.Error("an offset is pending in a new topic")
+				}
+				w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, nil)
+				w.wantOffset(-1)
+				if o, ok, err := w.meta.Offset("g", "u", 0); ok != other || err != nil || other && o.Offset != 100 {
+					t.Errorf("offset in the other topic: %+v, %v, %v", o, ok, err)
+				}
+				w.losePower("boot-2")
+				w.wantOffset(-1)
+			})
+		}
+	}
+}
+
+// pendingIn adds an offset of group "g" to a transaction.
+func pendingIn(topic, id string, pid int64, epoch int16) *kmsg.TxnOffsetCommitRequest {
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch, req.Generation = 5, id, "g", pid, epoch, -1
+	t := kmsg.NewTxnOffsetCommitRequestTopic()
+	t.Topic = topic
+	p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	p.Offset = 100
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	return req
+}
+
+// committedIn commits an offset of group "g" outside of a transaction.
+func committedIn(topic string) *kmsg.OffsetCommitRequest {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Version, req.Group, req.Generation = 9, "g", -1
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic = topic
+	p := kmsg.NewOffsetCommitRequestTopicPartition()
+	p.Offset = 100
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	return req
+}
+
+// TestCommitsMeetADeletion: offsets that are committed while their topic is deleted,
+// in transactions and without, are not found in a new one of the name.
+func TestCommitsMeetADeletion(t *testing.T) {
+	b, _ := dial(t, Config{})
+	create := func(name string) {
+		t.Helper()
+		if _, err := b.topics.create(name, 1, map[string]string{}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range 40 {
+		name := fmt.Sprint("t", round)
+		create(name)
+		var gone atomic.Bool
+		var busy, all sync.WaitGroup
+		for c := range 6 {
+			busy.Add(1)
+			all.Go(func() {
+				commit := func() { wait[*kmsg.OffsetCommitResponse](b, committedIn(name)) }
+				if c < 2 {
+					commit = transactionsIn(b, name, fmt.Sprint("id", c))
+				}
+				commit()
+				busy.Done()
+				for !gone.Load() {
+					commit()
+				}
+			})
+		}
+		busy.Wait()
+		drop := kmsg.NewPtrDeleteTopicsRequest()
+		drop.Version, drop.TopicNames = 5, []string{name}
+		if code := wait[*kmsg.DeleteTopicsResponse](b, drop).Topics[0].ErrorCode; code != 0 {
+			t.Fatalf("error %d", code)
+		}
+		gone.Store(true)
+		all.Wait()
+		create(name)
+		if o, ok, err := b.meta.Offset("g", name, 0); ok || err != nil {
+			t.Fatalf("round %d: a new topic has offset %d, %v", round, o.Offset, err)
+		}
+		if b.meta.Unstable("g", name, 0) {
+			t.Fatalf("round %d: an offset is pending in a new topic", round)
+		}
+	}
+}
+
+// transactionsIn returns what commits an offset in a transaction of its own.
+func transactionsIn(b *Broker, topic, id string) (commit func()) {
+	begin := kmsg.NewPtrInitProducerIDRequest()
+	begin.Version, begin.TransactionalID, begin.TransactionTimeoutMillis, begin.ProducerID, begin.ProducerEpoch = 4, &id, 60_000, -1, -1
+	p := wait[*kmsg.InitProducerIDResponse](b, begin)
+	return func() {
+		wait[*kmsg.TxnOffsetCommitResponse](b, pendingIn(topic, id, p.ProducerID, p.ProducerEpoch))
+		end := kmsg.NewPtrEndTxnRequest()
+		end.Version, end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = 4, id, p.ProducerID, p.ProducerEpoch, true
+		wait[*kmsg.EndTxnResponse](b, end)
+	}
+}
