@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/levada/levada/logbroker/sasl"
@@ -83,19 +84,66 @@ func (b *Broker) ServeListener(ln net.Listener, l Listener) error {
 		delete(b.run.listener, ln)
 		b.run.mu.Unlock()
 	}()
+	return b.acceptFrom(ln, served)
+}
+
+// acceptFrom takes connections on until the listener or the broker is closed. That
+// one cannot be for now is no reason to let go of those that are: it tries again.
+func (b *Broker) acceptFrom(ln net.Listener, l *listener) error {
+	var pause time.Duration
+	var told time.Time
 	for {
 		c, err := ln.Accept()
-		if err != nil {
-			if b.run.closed.Load() || errors.Is(err, net.ErrClosed) {
-				return nil
+		switch {
+		case err == nil:
+			if pause = 0; !b.addConn(c, l) {
+				_ = c.Close() // one too many, or the broker is closing
 			}
+			continue
+		case b.run.closed.Load() || errors.Is(err, net.ErrClosed):
+			return nil
+		case !passes(err):
 			return fmt.Errorf("logbroker: accept on %s: %w", ln.Addr(), err)
 		}
-		if !b.addConn(c, served) {
-			_ = c.Close() // one too many, or the broker is closing
-			continue
+		if now := time.Now(); now.Sub(told) >= acceptSilence {
+			told = now
+			b.log.Warn("no connection can be taken on for now; are there enough open files for the limit of connections?", "listener", ln.Addr().String(), "error", err)
+		}
+		pause = nextPause(pause)
+		alarm := time.NewTimer(pause)
+		select {
+		case <-alarm.C:
+		case <-b.run.stop:
+			alarm.Stop()
 		}
 	}
+}
+
+// Pauses after a connection could not be accepted, and how often that is told.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+	acceptSilence  = 10 * time.Second
+)
+
+// nextPause is the pause after one that did not help.
+func nextPause(last time.Duration) time.Duration {
+	return min(max(2*last, minAcceptPause), maxAcceptPause)
+}
+
+// passes tells whether an error of Accept is about the moment, or about one
+// connection, rather than about the listener: see accept(2).
+func passes(err error) bool {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPERM,
+		syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH:
+		return true
+	}
+	return errno.Temporary()
 }
 
 // addListener remembers a listener to close it, and what to tell its clients, unless

@@ -89,7 +89,7 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	fatal := make(chan error, 1)
 	broker, err := logbroker.Open(logbroker.Config{
 		Dir: f.data, Fsync: fsync, Logger: logger, Security: security, AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions,
-		Limits: logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: f.connections, ConnectionsPerHost: f.perHost},
+		Limits: logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: boundConnections(f.connections, logger), ConnectionsPerHost: f.perHost},
 		OnFatal: func(err error) {
 			select {
 			case fatal <- err:
