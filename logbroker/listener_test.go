@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -593,5 +594,29 @@ func TestAcceptBacksOff(t *testing.T) {
 	}
 	if err := errors.Join(b.Close(), <-served); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNoAcksAreMetered: a client that wants no answers is made to wait as others are.
+func TestNoAcksAreMetered(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.setQuota(map[string]*string{"user": nil}, quota.ProducerBytes, 10_000), nil)
+	for _, acks := range []int16{-1, 1, 0} {
+		c := eve()
+		c.principal = fmt.Sprint("User:acks", acks)
+		req := kmsg.NewPtrProduceRequest()
+		req.Version, req.Acks = 8, acks
+		answered := false
+		w.Handle(c, req, func(resp kmsg.Response) {
+			answered = true
+			w.metered(c, int16(kmsg.Produce), 30_000, w.now, resp)
+			if (resp == nil) != (acks == 0) {
+				t.Errorf("acks %d: answer %v", acks, resp)
+			}
+		})
+		if wait := c.mutedFor(w.now); !answered || wait < time.Second || wait > 3*time.Second {
+			t.Errorf("acks %d: muted for %v", acks, wait)
+		}
 	}
 }

@@ -15,11 +15,11 @@ var waits = map[kmsg.Key]bool{
 }
 
 // metered counts what a request of a TCP client uses against its limits, and makes
-// a client that is over them wait: it is told how long, and nothing is read from it
-// meanwhile. size is that of the request in bytes, start when it was begun.
+// a client that is over them wait: it is told how long, if it is answered at all, and
+// nothing is read from it meanwhile. size is that of the request in bytes, start when it was begun.
 func (b *Broker) metered(c *Conn, key int16, size int, start time.Time, resp kmsg.Response) {
 	q := b.security.quotas
-	if q.Empty() || resp == nil {
+	if q.Empty() {
 		return
 	}
 	now := b.now()
