@@ -1,12 +1,14 @@
 package logbroker
 
 import (
+	"math"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker/commitlog"
 )
 
@@ -136,13 +138,13 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 	if p.FetchOffset >= end {
 		return 0
 	}
-	size, err := f.records(rp, part.log, p.FetchOffset, end, maxBytes, first)
+	size, read, err := f.records(rp, part.log, p.FetchOffset, end, maxBytes, first)
 	if err != nil {
 		rp.ErrorCode = errorCode(err)
 		return 0
 	}
 	if size > 0 && f.committed {
-		for _, a := range part.log.Aborted(p.FetchOffset, end) {
+		for _, a := range part.log.Aborted(p.FetchOffset, read) {
 			ra := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
 			ra.ProducerID, ra.FirstOffset = a.ProducerID, a.FirstOffset
 			rp.AbortedTransactions = append(rp.AbortedTransactions, ra)
@@ -151,18 +153,19 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 	return size
 }
 
-// records reads a partition, or finds what a TCP client is to be sent from a file.
-func (f *fetch) records(rp *kmsg.FetchResponseTopicPartition, log *commitlog.Log, offset, end int64, maxBytes int, first bool) (int, error) {
+// records reads a partition, or finds what a TCP client is to be sent from a file:
+// its size, and the offset that all of it is below.
+func (f *fetch) records(rp *kmsg.FetchResponseTopicPartition, log *commitlog.Log, offset, end int64, maxBytes int, first bool) (int, int64, error) {
 	if f.r.conn.listener == nil {
 		batches, err := log.Read(offset, end, maxBytes, first, nil)
 		if len(batches) > 0 {
 			rp.RecordBatches = batches
 		}
-		return len(batches), err
+		return len(batches), endOf(batches), err
 	}
 	if r, ok := log.Locate(offset, end, maxBytes, minSent); ok {
 		f.found[len(f.found)-1] = r
-		return r.Size(), nil
+		return r.Size(), r.End(), nil
 	}
 	if f.buf == nil {
 		f.buf = f.b.frames.get(min(f.maxBytes, len(f.parts)*minSent)) // more is sent from files
@@ -171,7 +174,19 @@ func (f *fetch) records(rp *kmsg.FetchResponseTopicPartition, log *commitlog.Log
 	buf, err := log.Read(offset, end, maxBytes, first, f.buf)
 	f.buf = buf
 	rp.RecordBatches = buf[before:len(buf):len(buf)]
-	return len(buf) - before, err
+	return len(buf) - before, endOf(rp.RecordBatches), err
+}
+
+// endOf is the offset after the last of whole batches.
+func endOf(batches []byte) (end int64) {
+	for len(batches) > 0 {
+		b, rest, err := recordbatch.Split(batches)
+		if err != nil {
+			return math.MaxInt64 // it was read as one: its reader is told
+		}
+		end, batches = b.NextOffset(), rest
+	}
+	return end
 }
 
 // park waits until a partition advances far enough, or the time is over.

@@ -56,7 +56,7 @@ func (b *Broker) Fetch(topic string, partition int32, offset int64, readCommitte
 		return res, withCode(err)
 	}
 	if readCommitted && len(res.Batches) > len(dst) {
-		for _, a := range p.log.Aborted(offset, end) {
+		for _, a := range p.log.Aborted(offset, endOf(res.Batches[len(dst):])) {
 			res.Aborted = append(res.Aborted, AbortedTxn{a.ProducerID, a.FirstOffset})
 		}
 	}

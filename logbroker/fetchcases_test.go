@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/internal/recordbatch"
@@ -158,6 +159,62 @@ func (w *workbench) eachCommitted(from, end int64, size int, fn func(*recordbatc
 				delete(skip, b.ProducerID())
 			case !b.IsTransactional() || !skip[b.ProducerID()]:
 				w.eachRecord(b, from, fn)
+			}
+		}
+		if len(aborted) > 0 {
+			w.t.Fatalf("aborted transactions %v lie behind what was read, which ends at %d", aborted, next)
+		}
+	}
+}
+
+// TestAbortedListIsOfWhatWasRead: a reader in small pieces is not told all that was
+// ever aborted behind them, whether records come from memory or from a file.
+func TestAbortedListIsOfWhatWasRead(t *testing.T) {
+	for name, size := range map[string]int{"copied": 10, "from a file": 2 * minSent} {
+		b, connect := dial(t, Config{IndexIntervalBytes: 1})
+		if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+			t.Fatal(err)
+		}
+		id, value := "a", strings.Repeat("x", size)
+		init := kmsg.NewPtrInitProducerIDRequest()
+		init.Version, init.TransactionalID, init.TransactionTimeoutMillis, init.ProducerID, init.ProducerEpoch = 5, &id, 60_000, -1, -1
+		begun := wait[*kmsg.InitProducerIDResponse](b, init)
+		pid, epoch := begun.ProducerID, begun.ProducerEpoch
+		const txns = 20
+		batch := len(oneRecord(pid, epoch, 0, true, value))
+		for range txns {
+			if _, err := b.Append("t", 0, oneRecord(pid, epoch, 0, true, value)); err != nil {
+				t.Fatal(err)
+			}
+			req := kmsg.NewPtrEndTxnRequest()
+			req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch = 5, id, pid, epoch
+			end := wait[*kmsg.EndTxnResponse](b, req)
+			if end.ErrorCode != 0 {
+				t.Fatal(kerr.ErrorForCode(end.ErrorCode))
+			}
+			pid, epoch = end.ProducerID, end.ProducerEpoch
+		}
+		p := b.topics.byName("t").parts()[0]
+		if !eventually(20*time.Second, func() bool { return b.lastStable(p) == 2*txns }) {
+			t.Fatalf("last stable offset %d", b.lastStable(p))
+		}
+		conn := &wire{t, connect()}
+		for n := range int64(txns) {
+			req := kmsg.NewPtrFetchRequest()
+			req.Version, req.SessionEpoch, req.MaxBytes, req.IsolationLevel = 12, -1, 1<<20, 1
+			ft := kmsg.NewFetchRequestTopic()
+			ft.Topic = "t"
+			fp := kmsg.NewFetchRequestTopicPartition()
+			fp.FetchOffset, fp.PartitionMaxBytes = 2*n, int32(batch)
+			ft.Partitions = append(ft.Partitions, fp)
+			req.Topics = append(req.Topics, ft)
+			resp, err := conn.call(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := resp.(*kmsg.FetchResponse).Topics[0].Partitions[0]
+			if len(got.RecordBatches) != batch || len(got.AbortedTransactions) != 1 || got.AbortedTransactions[0].FirstOffset != 2*n {
+				t.Fatalf("%s: at %d: %d bytes with the aborted transactions %v", name, 2*n, len(got.RecordBatches), got.AbortedTransactions)
 			}
 		}
 	}

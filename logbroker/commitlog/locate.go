@@ -36,10 +36,14 @@ type Range struct {
 	seg      *segment
 	position int64
 	size     int
+	end      int64
 }
 
 // Size is the length of the range in bytes.
 func (r Range) Size() int { return r.size }
+
+// End is an offset that all records of the range are below.
+func (r Range) End() int64 { return r.end }
 
 // Section is a Range whose file is held open.
 type Section struct {
@@ -131,7 +135,7 @@ func (l *Log) Locate(offset, end int64, maxBytes, least int) (r Range, ok bool) 
 	}
 	l.hints.put(seg, next, to)
 	l.cfg.Cache.read(seg, at, int(to-at))
-	return Range{seg, at, int(to - at)}, true
+	return Range{seg, at, int(to - at), next}, true
 }
 
 // locateFirst finds where the batch begins that holds the offset.

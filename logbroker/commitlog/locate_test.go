@@ -66,10 +66,16 @@ func TestLocateAgreesWithRead(t *testing.T) {
 			if len(got) < least || len(got) > maxBytes || !bytes.HasPrefix(want, got) {
 				rt.Fatalf("[%d, %d) up to %d bytes: %d bytes located, Read gives %d", offset, end, maxBytes, len(got), len(want))
 			}
+			next := int64(0)
 			for len(got) > 0 {
-				if _, got, err = recordbatch.Split(got); err != nil {
+				var b recordbatch.Batch
+				if b, got, err = recordbatch.Split(got); err != nil {
 					rt.Fatal(err)
 				}
+				next = b.NextOffset()
+			}
+			if r.End() != next {
+				rt.Fatalf("[%d, %d): the range ends at %d, its last batch at %d", offset, end, r.End(), next)
 			}
 		}
 	})
