@@ -1,10 +1,12 @@
 package logbroker
 
 import (
+	"errors"
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/levada/levada/logbroker/group"
 	"github.com/levada/levada/logbroker/meta"
 )
 
@@ -18,25 +20,7 @@ const maxOffsetMetadata = 4096
 func (b *Broker) handleOffsetCommit(r *request) {
 	req := r.msg.(*kmsg.OffsetCommitRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
-	g := b.coordinator()
 	now := b.now()
-	var refused error
-	if req.Group == "" {
-		refused = kerr.InvalidGroupID
-	}
-	known := req.Group != "" && g.do(req.Group, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer {
-		refused = e.check(req.MemberID, deref(req.InstanceID), req.Generation, false)
-		if refused == nil && req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {
-			refused = kerr.UnsupportedVersion
-		}
-		if refused == nil {
-			e.seen(now, req.MemberID)
-		}
-		return nil
-	})
-	if !known && refused == nil && req.Generation >= 0 {
-		refused = b.noSuchMember(req)
-	}
 	c := offsetCommit{group: req.Group}
 	for _, t := range req.Topics {
 		rt := kmsg.NewOffsetCommitResponseTopic()
@@ -50,8 +34,6 @@ func (b *Broker) handleOffsetCommit(r *request) {
 				rp.ErrorCode = unknown
 			case p.Partition < 0 || int(p.Partition) >= len(topic.parts()):
 				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
-			case refused != nil:
-				rp.ErrorCode = groupCode(refused)
 			case len(deref(p.Metadata)) > maxOffsetMetadata:
 				rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
 			default:
@@ -64,17 +46,45 @@ func (b *Broker) handleOffsetCommit(r *request) {
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	if len(c.offsets) == 0 {
-		r.respond(resp)
-		return
-	}
 	c.done = func(err error) {
 		if err != nil {
-			failCommit(resp)
+			failCommit(resp, kerr.CoordinatorNotAvailable) // which clients retry
 		}
 		r.respond(resp)
 	}
-	g.commitOffsets(c)
+	refused := b.coordinator().commitOffsets(c, func(e *groupEntry) error { return checkCommit(e, req, now) })
+	switch {
+	case errors.Is(refused, errNoGroup):
+		failCommit(resp, b.noSuchMember(req))
+	case refused != nil:
+		failCommit(resp, refused)
+	case len(c.offsets) > 0:
+		return // done answers
+	}
+	r.respond(resp)
+}
+
+// errNoGroup stands for what noSuchMember says, which waits for the disk.
+var errNoGroup = errors.New("no such group")
+
+// checkCommit tells whether a member may commit; e is nil where there is no group.
+func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, now time.Time) error {
+	switch {
+	case req.Group == "":
+		return kerr.InvalidGroupID
+	case e == nil && req.Generation >= 0:
+		return errNoGroup
+	case e == nil:
+		return nil
+	}
+	if err := e.check(req.MemberID, deref(req.InstanceID), req.Generation, false); err != nil {
+		return err
+	}
+	if req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {
+		return kerr.UnsupportedVersion
+	}
+	e.seen(now, req.MemberID)
+	return nil
 }
 
 // noSuchMember is what a member is told whose group has no members: it may have
@@ -100,12 +110,13 @@ func (b *Broker) offsetTopic(byID bool, name string, id [16]byte) (*topic, int16
 	return b.topics.byName(name), kerr.UnknownTopicOrPartition.Code
 }
 
-// failCommit refuses what was accepted: it could not be stored.
-func failCommit(resp *kmsg.OffsetCommitResponse) {
+// failCommit refuses what the topics would allow: it is not stored. Who may not
+// commit is told that and not that its text is too long.
+func failCommit(resp *kmsg.OffsetCommitResponse, err error) {
 	for i := range resp.Topics {
 		for j := range resp.Topics[i].Partitions {
-			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 {
-				p.ErrorCode = kerr.CoordinatorNotAvailable.Code // which clients retry
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 || p.ErrorCode == kerr.OffsetMetadataTooLarge.Code {
+				p.ErrorCode = groupCode(err)
 			}
 		}
 	}

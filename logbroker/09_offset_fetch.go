@@ -12,8 +12,12 @@ import (
 // handleOffsetFetch answers OffsetFetch, versions 1 to 10: 2 may ask for all
 // topics, 7 for stable offsets only (KIP-447), 8 for several groups, 9 as a
 // member (KIP-848), 10 has topic ids. A group or a partition without an offset is offset -1 and no
-// error.
+// error. Commits that came before are waited for.
 func (b *Broker) handleOffsetFetch(r *request) {
+	b.coordinator().afterCommits(func() { b.fetchOffsets(r) })
+}
+
+func (b *Broker) fetchOffsets(r *request) {
 	req := r.msg.(*kmsg.OffsetFetchRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 	if req.Version >= 8 {

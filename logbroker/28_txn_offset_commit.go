@@ -20,7 +20,7 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 	req := r.msg.(*kmsg.TxnOffsetCommitRequest)
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	b.spawn(func() {
-		refused := b.checkTxnOffsets(req)
+		refused := b.checkTxnOffsets(req, func() {})
 		var offsets []topicOffset
 		for _, t := range req.Topics {
 			rt := kmsg.NewTxnOffsetCommitResponseTopic()
@@ -57,19 +57,23 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 	})
 }
 
-func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest) error {
+// checkTxnOffsets calls add if the member may add offsets.
+func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest, add func()) error {
 	if req.Group == "" {
 		return kerr.InvalidGroupID
 	}
 	if req.Version < 3 {
+		add()
 		return nil
 	}
-	return b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID)
+	return b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, add)
 }
 
 // addPending makes offsets pending in the open transaction. The gate is held
 // while they are written, so none is added after the decision. Those in a topic
-// that was deleted meanwhile are gone with it.
+// that was deleted meanwhile are gone with it. The member is checked again when the
+// gate is passed, which may take long: whoever has its partitions by then has looked
+// for pending offsets, or finds these.
 func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOffset) error {
 	b.topics.offsets.RLock()
 	defer b.topics.offsets.RUnlock()
@@ -79,13 +83,19 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOff
 		return err
 	}
 	defer e.gate.RUnlock()
+	if b.space.forMetadata() != nil {
+		return kerr.CoordinatorNotAvailable // which clients retry
+	}
 	batch := b.meta.NewBatch()
 	for _, o := range offsets {
 		if b.topics.has(o.topic) {
 			batch.PutPending(producer.ID, req.Group, o.Offset)
 		}
 	}
-	if err := b.commitNew(batch); err != nil {
+	if err := b.checkTxnOffsets(req, batch.Announce); err != nil {
+		return err
+	}
+	if err := b.commit(batch); err != nil {
 		return kerr.CoordinatorNotAvailable // which clients retry
 	}
 	return nil

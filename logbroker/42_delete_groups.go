@@ -31,6 +31,8 @@ func (b *Broker) deleteGroup(id string) error {
 	g := b.coordinator()
 	g.persist.Lock()
 	defer g.persist.Unlock()
+	b.topics.offsets.Lock() // no offset is under way
+	defer b.topics.offsets.Unlock()
 	offsets, err := b.meta.Offsets(id)
 	if err != nil {
 		return err

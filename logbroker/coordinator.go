@@ -9,10 +9,11 @@ import (
 // rows through Broker.meta (Groups, Offsets) and writes them with
 // Broker.meta.NewBatch and Commit. Its timers are its own, run by tick.
 type groupCoordinator interface {
-	// checkTxnCommit tells whether the member may add offsets to its open
-	// transaction: nil, or the *kerr.Error to answer with. generation -1 and an
-	// empty member are a producer that belongs to no group.
-	checkTxnCommit(group string, generation int32, member string, instance *string) error
+	// checkTxnCommit calls add, which must not wait, if the member may add offsets to
+	// its open transaction; nobody joins or is taken out meanwhile. Else it returns the
+	// *kerr.Error to answer with. generation -1 and an empty member are a producer
+	// that belongs to no group.
+	checkTxnCommit(group string, generation int32, member string, instance *string, add func()) error
 	// offsetsDecided tells that a transaction ended and with it the pending
 	// offsets of these groups, whose index in meta is up to date already.
 	offsetsDecided(groups []string)

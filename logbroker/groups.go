@@ -173,17 +173,19 @@ func (g *groups) take(answers []group.Answer) []func() {
 }
 
 // checkTxnCommit implements groupCoordinator.
-func (g *groups) checkTxnCommit(id string, generation int32, member string, instance *string) error {
+func (g *groups) checkTxnCommit(id string, generation int32, member string, instance *string, add func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e := g.find(id, false)
-	if e == nil {
-		if generation < 0 && member == "" && instance == nil {
-			return nil
-		}
-		return kerr.UnknownMemberID
+	var err error
+	if e := g.find(id, false); e != nil {
+		err = e.check(member, deref(instance), generation, true)
+	} else if generation >= 0 || member != "" || instance != nil {
+		err = kerr.UnknownMemberID
 	}
-	return e.check(member, deref(instance), generation, true)
+	if err == nil {
+		add()
+	}
+	return err
 }
 
 // offsetsDecided implements groupCoordinator: offsets are read from meta, so
@@ -200,17 +202,42 @@ func (g *groups) close() {
 	clear(g.waiting)
 }
 
-// commitOffsets stores offsets durably, all that wait in one write, in the
-// order in which they came.
-func (g *groups) commitOffsets(c offsetCommit) {
-	q := &g.commits
-	q.Lock()
-	q.queue = append(q.queue, c)
-	start := !q.running
-	q.running = true
-	q.Unlock()
+// commitOffsets stores offsets durably if check, which is given the group or nil,
+// allows it: all that wait in one write, in the order in which they came. Check and
+// place in the queue are one step: what a later member commits or fetches does not
+// come before.
+func (g *groups) commitOffsets(c offsetCommit, check func(*groupEntry) error) error {
+	g.mu.Lock()
+	err := check(g.find(c.group, false))
+	start := err == nil && len(c.offsets) > 0 && g.enqueue(c)
+	g.mu.Unlock()
 	if start {
 		g.b.spawn(g.commitLoop)
+	}
+	return err
+}
+
+// enqueue tells whether the caller is to run commitLoop.
+func (g *groups) enqueue(c offsetCommit) (start bool) {
+	q := &g.commits
+	q.Lock()
+	defer q.Unlock()
+	start = !q.running
+	q.queue, q.running = append(q.queue, c), true
+	return start
+}
+
+// afterCommits calls fn when the offsets that wait now are on disk.
+func (g *groups) afterCommits(fn func()) {
+	q := &g.commits
+	q.Lock()
+	wait := q.running
+	if wait {
+		q.queue = append(q.queue, offsetCommit{done: func(error) { fn() }})
+	}
+	q.Unlock()
+	if !wait {
+		fn()
 	}
 }
 
@@ -237,6 +264,9 @@ func (g *groups) commitLoop() {
 func (g *groups) writeOffsets(work []offsetCommit) error {
 	g.b.topics.offsets.RLock()
 	defer g.b.topics.offsets.RUnlock()
+	if !slices.ContainsFunc(work, func(c offsetCommit) bool { return len(c.offsets) > 0 }) {
+		return nil // only fetches waited
+	}
 	batch := g.b.meta.NewBatch()
 	for _, c := range work {
 		for _, o := range c.offsets {
@@ -287,8 +317,12 @@ type noGroups struct{}
 
 var _ groupCoordinator = noGroups{}
 
-func (noGroups) checkTxnCommit(string, int32, string, *string) error { return nil }
-func (noGroups) offsetsDecided([]string)                             {}
-func (noGroups) topicDeleted(string)                                 {}
-func (noGroups) tick(time.Time) time.Time                            { return time.Time{} }
-func (noGroups) close()                                              {}
+func (noGroups) offsetsDecided([]string)  {}
+func (noGroups) topicDeleted(string)      {}
+func (noGroups) tick(time.Time) time.Time { return time.Time{} }
+func (noGroups) close()                   {}
+
+func (noGroups) checkTxnCommit(_ string, _ int32, _ string, _ *string, add func()) error {
+	add()
+	return nil
+}

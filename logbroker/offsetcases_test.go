@@ -5,7 +5,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -125,5 +127,92 @@ func transactionsIn(b *Broker, topic, id string) (commit func()) {
 		end := kmsg.NewPtrEndTxnRequest()
 		end.Version, end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = 4, id, p.ProducerID, p.ProducerEpoch, true
 		wait[*kmsg.EndTxnResponse](b, end)
+	}
+}
+
+// TestMembershipIsCheckedBehindTheGate: offsets of a transaction that wait for its gate
+// while the member is taken out and another has its partitions are refused.
+func TestMembershipIsCheckedBehindTheGate(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	old := w.joinClassic("")
+	w.syncClassic(old.MemberID, old.Generation, map[string][]int32{old.MemberID: {0}})
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.commitOffset(id, pid, epoch, "other", 1).Topics[0].Partitions[0].ErrorCode, nil) // the transaction is open
+	e := w.txns.find(id)
+	e.gate.Lock() // a change of its state that waits for the disk
+	req := pendingIn("t", id, pid, epoch)
+	req.MemberID, req.Generation = old.MemberID, old.Generation
+	late := make(chan int16)
+	go func() { late <- wait[*kmsg.TxnOffsetCommitResponse](w.Broker, req).Topics[0].Partitions[0].ErrorCode }()
+	if !eventually(10*time.Second, func() bool {
+		if w.topics.offsets.TryLock() { // it has come as far as the gate when this is held
+			w.topics.offsets.Unlock()
+			return false
+		}
+		return true
+	}) {
+		t.Fatal("the request does not come to the gate")
+	}
+	w.pass(50 * time.Second)
+	next := w.joinClassic("")
+	w.syncClassic(next.MemberID, next.Generation, map[string][]int32{next.MemberID: {0}})
+	if next.Generation <= old.Generation {
+		t.Fatalf("generation %d after %d", next.Generation, old.Generation)
+	}
+	fetch := kmsg.NewPtrOffsetFetchRequest()
+	fetch.Version, fetch.Group, fetch.RequireStable = 7, "g", true
+	ft := kmsg.NewOffsetFetchRequestTopic()
+	ft.Topic, ft.Partitions = "t", []int32{0}
+	fetch.Topics = append(fetch.Topics, ft)
+	stable := ask[*kmsg.OffsetFetchResponse](w, fetch).Topics[0].Partitions[0]
+	w.want(stable.ErrorCode, nil)
+	e.gate.Unlock()
+	w.want(<-late, kerr.UnknownMemberID)
+	w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, nil)
+	w.wantOffset(stable.Offset)
+}
+
+// TestFetchComesAfterCommits: what a later member fetches or commits comes after what
+// was taken from an earlier one, also while that waits for the disk.
+func TestFetchComesAfterCommits(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Synchronous = false
+	w.open()
+	if _, err := w.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	w.topics.offsets.Lock() // nothing is written
+	commit := func(offset int64) chan kmsg.Response {
+		req := committedIn("t")
+		req.Topics[0].Partitions[0].Offset = offset
+		answer := make(chan kmsg.Response, 1)
+		w.Handle(NewConn("test", "/test"), req, func(r kmsg.Response) { answer <- r })
+		return answer
+	}
+	first := commit(1)
+	fetch := kmsg.NewPtrOffsetFetchRequest()
+	fetch.Version, fetch.Group = 5, "g"
+	ft := kmsg.NewOffsetFetchRequestTopic()
+	ft.Topic, ft.Partitions = "t", []int32{0}
+	fetch.Topics = append(fetch.Topics, ft)
+	fetched := make(chan int64, 1)
+	w.Handle(NewConn("test", "/test"), fetch, func(r kmsg.Response) {
+		fetched <- r.(*kmsg.OffsetFetchResponse).Topics[0].Partitions[0].Offset
+	})
+	second := commit(2)
+	if len(first)+len(second)+len(fetched) > 0 {
+		t.Error("something is answered before it is on disk")
+	}
+	w.topics.offsets.Unlock()
+	if got := <-fetched; got < 1 {
+		t.Errorf("offset %d is fetched after a commit of 1", got)
+	}
+	<-first
+	<-second
+	if got := wait[*kmsg.OffsetFetchResponse](w.Broker, fetch).Topics[0].Partitions[0].Offset; got != 2 {
+		t.Errorf("offset %d after the last commit, of 2", got)
 	}
 }

@@ -41,8 +41,9 @@ type topicSet struct {
 	edit  sync.Mutex // held by whoever creates, deletes or configures a topic
 	// offsets is held for reading by whoever writes offsets, from the look whether
 	// their topics are there until they are written; for writing by whoever deletes
-	// a topic, from the look for its offsets until nobody finds it. So none is
-	// written under a name that is free. It is taken before a gate of transactions.
+	// a topic or a group, from the look for its offsets until nobody finds it. So none
+	// is written under a name that is free. It is taken before groups.mu and before a
+	// gate of transactions.
 	offsets sync.RWMutex
 }
 

@@ -119,6 +119,16 @@ func (b *Batch) PutPending(producerID int64, group string, o Offset) {
 	b.added = append(b.added, PendingOffset{ProducerID: producerID, Group: group, Offset: o})
 }
 
+// Announce makes the pending offsets of the batch known to Unstable before the
+// Commit, which must follow.
+func (b *Batch) Announce() {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	for _, p := range b.added {
+		b.s.addPending(p)
+	}
+}
+
 // DecideOffsets ends the pending offsets of a producer's transaction: they
 // become the groups' committed offsets, or vanish. No pending offset of the
 // producer may be added, or deleted, between this call and the Commit of the batch.

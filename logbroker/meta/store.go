@@ -143,11 +143,7 @@ func (s *Store) Commit(b *Batch, sync bool) error {
 	}
 	// The index changes before the rows do: a reader that finds a pending
 	// offset where the database shows none yet only says "unstable" too early.
-	s.mu.Lock()
-	for _, p := range b.added {
-		s.addPending(p)
-	}
-	s.mu.Unlock()
+	b.Announce()
 	if err := s.db.Apply(b.b, opts); err != nil {
 		return fmt.Errorf("meta: %w", err)
 	}
