@@ -50,8 +50,9 @@ func (b *Broker) handleJoinGroup(r *request) {
 		r.respond(resp)
 	}
 	now := b.now()
+	r.msg = nil // what waits may be large, and is kept no longer
 	known := g.do(req.Group, req.MemberID == "", answer, func(e *groupEntry, id group.RequestID) []group.Answer {
-		j.Request = id
+		j.Request, j.Room = id, g.room(e)
 		if e.consumer != nil && len(e.consumer.Members) == 0 {
 			b.toClassic(e)
 		}

@@ -36,8 +36,10 @@ func (b *Broker) handleSyncGroup(r *request) {
 		r.respond(resp)
 	}
 	now := b.now()
-	known := b.coordinator().do(req.Group, false, answer, func(e *groupEntry, id group.RequestID) []group.Answer {
-		s.Request = id
+	r.msg = nil // what waits may be large, and is kept no longer
+	g := b.coordinator()
+	known := g.do(req.Group, false, answer, func(e *groupEntry, id group.RequestID) []group.Answer {
+		s.Request, s.Room = id, g.room(e)
 		if e.consumer != nil {
 			a := e.consumer.SyncClassic(now, s, topicView{b})
 			return []group.Answer{{Request: id, Sync: &a}}

@@ -48,6 +48,7 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 			}
 		}
 		if err == nil {
+			h.Room = g.room(e)
 			answer, err = e.consumer.Heartbeat(b.now(), h, topicView{b})
 		}
 		return append(others, group.Answer{Request: request})

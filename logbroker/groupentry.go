@@ -20,6 +20,7 @@ type groupEntry struct {
 
 	dueAt time.Time // when it is looked at again; zero if nothing will be due
 	place int       // in groups.due, from 1 on; 0 for none
+	bytes int       // what it takes, about
 }
 
 // changed tells, once, whether the group is to be stored.
@@ -44,6 +45,13 @@ func (e *groupEntry) encode() ([]byte, error) {
 		return e.consumer.Encode()
 	}
 	return e.classic.Encode()
+}
+
+func (e *groupEntry) size() int {
+	if e.consumer != nil {
+		return e.consumer.Bytes()
+	}
+	return e.classic.Bytes()
 }
 
 func (e *groupEntry) check(member, instance string, generation int32, producer bool) error {

@@ -16,8 +16,13 @@ import (
 	"github.com/levada/levada/logbroker/meta"
 )
 
-// maxGroups bounds the groups that clients can make.
-const maxGroups = 100_000
+// What clients can make: how many groups, how much of one, whose row is written as a
+// whole, and how much of all together.
+const (
+	maxGroups      = 100_000
+	maxGroupBytes  = 16 << 20
+	maxGroupsBytes = 256 << 20
+)
 
 // groupHandlers are the rows of the request table for groups.
 func groupHandlers() []handler {
@@ -47,6 +52,7 @@ type groups struct {
 	waiting map[group.RequestID]func(group.Answer)
 	lastID  group.RequestID
 	due     dueGroups
+	bytes   int // what all groups take, about
 
 	persist sync.Mutex // rows are written by one at a time, the newest last
 	saves   groupSaves
@@ -90,6 +96,7 @@ func openGroups(b *Broker) (groupCoordinator, error) {
 		}
 		g.byID[id] = e
 		g.schedule(e)
+		g.measure(e)
 		return nil
 	})
 	return g, err
@@ -123,6 +130,19 @@ func (g *groups) find(id string, create bool) *groupEntry {
 func (g *groups) drop(e *groupEntry) {
 	delete(g.byID, e.id)
 	g.due.heap.move(e, time.Time{})
+	g.bytes -= e.bytes
+}
+
+// measure counts what a group takes. The caller holds mu.
+func (g *groups) measure(e *groupEntry) {
+	n := e.size()
+	g.bytes += n - e.bytes
+	e.bytes = n
+}
+
+// room is what a group may take. The caller holds mu.
+func (g *groups) room(e *groupEntry) int {
+	return max(1, min(maxGroupBytes, maxGroupsBytes-(g.bytes-e.bytes)))
 }
 
 // do runs an event of a group and gives the answers out, after what changed is
@@ -149,8 +169,9 @@ func (g *groups) do(id string, create bool, answer func(group.Answer), event fun
 	switch {
 	case e.isNothing():
 		g.drop(e)
-	case changed || answer != nil || e.dueAt.IsZero(): // else a sign of life
+	case changed || answer != nil && e.classic != nil || e.dueAt.IsZero(): // else a sign of life
 		wake = g.schedule(e)
+		g.measure(e)
 	}
 	g.mu.Unlock()
 	if wake {

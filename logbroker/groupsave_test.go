@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -186,5 +188,92 @@ func TestExpiryHoldsNobodyUp(t *testing.T) {
 	}
 	if held.Load() > 0 || syncs.Load() == 0 || syncs.Load() > groups/10 {
 		t.Errorf("%d groups go with %d syncs, %d of them with the lock held", groups, syncs.Load(), held.Load())
+	}
+}
+
+// TestGroupsAreBounded: what a member says of itself, what all members of a group do,
+// and of all groups, has an end, with the error of Kafka for a record that is too
+// large; who is there already goes on, and other groups do.
+func TestGroupsAreBounded(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	g := w.coordinator()
+	w.want(ask[*kmsg.JoinGroupResponse](w, eager("g", 4<<20-1000)).ErrorCode, kerr.UnknownServerError)
+	w.want(w.heart("m", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+		for i := range 20_000 {
+			r.SubscribedTopicNames = append(r.SubscribedTopicNames, fmt.Sprintf("topic-%0100d", i))
+		}
+	}).ErrorCode, kerr.UnknownServerError)
+	if len(g.byID) != 0 || g.bytes != 0 {
+		t.Fatalf("%d groups of %d bytes are left of what was refused", len(g.byID), g.bytes)
+	}
+
+	const metadata = 1000 << 10
+	m := ask[*kmsg.JoinGroupResponse](w, eager("g", metadata))
+	sync := syncOf(m.MemberID, m.Generation)
+	sync.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: m.MemberID, MemberAssignment: make([]byte, maxGroupBytes)}}
+	w.want(ask[*kmsg.SyncGroupResponse](w, sync).ErrorCode, kerr.UnknownServerError)
+	w.want(w.heartClassic(m.MemberID, m.Generation), kerr.RebalanceInProgress)
+	members := 1
+	var refused int16
+	for refused == 0 && members < 100 {
+		w.Handle(NewConn("test", "/test"), eager("g", metadata), func(r kmsg.Response) { refused = r.(*kmsg.JoinGroupResponse).ErrorCode })
+		members++
+	}
+	w.want(refused, kerr.UnknownServerError)
+	if members--; members != maxGroupBytes/metadata {
+		t.Errorf("%d members of %d bytes", members, metadata)
+	}
+	w.want(ask[*kmsg.JoinGroupResponse](w, eager("other", metadata)).ErrorCode, nil)
+	again := eager("g", metadata)
+	again.MemberID = m.MemberID
+	m = ask[*kmsg.JoinGroupResponse](w, again) // all are there now
+	w.want(m.ErrorCode, nil)
+
+	hold := maxGroupsBytes - g.bytes
+	g.bytes += hold // by other groups
+	w.want(ask[*kmsg.JoinGroupResponse](w, eager("one more", 10)).ErrorCode, kerr.UnknownServerError)
+	w.want(w.heart("m", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "one more" }).ErrorCode, kerr.UnknownServerError)
+	w.want(w.heartClassic(m.MemberID, m.Generation), nil)
+	g.bytes -= hold
+	w.want(w.heart("m", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "one more" }).ErrorCode, nil)
+
+	w.restart()
+	g = w.coordinator()
+	sum := 0
+	for _, e := range g.byID {
+		sum += e.size()
+	}
+	if len(g.byID) != 3 || g.bytes != sum {
+		t.Errorf("%d groups take %d bytes, counted as %d", len(g.byID), sum, g.bytes)
+	}
+	w.pass(time.Hour)
+	w.pass(8 * day)
+	w.expireOffsets()
+	if len(g.byID) != 0 || g.bytes != 0 {
+		t.Errorf("%d groups are left, counted as %d bytes", len(g.byID), g.bytes)
+	}
+}
+
+// TestRebalancesEnd: a member that names a rebalance time-out of years is not waited
+// for longer than a day.
+func TestRebalancesEnd(t *testing.T) {
+	w := newWorkbench(t)
+	first := eager("g", 0)
+	first.RebalanceTimeoutMillis = math.MaxInt32
+	m := ask[*kmsg.JoinGroupResponse](w, first)
+	w.want(m.ErrorCode, nil)
+	answered := false
+	w.Handle(NewConn("test", "/test"), eager("g", 0), func(kmsg.Response) { answered = true })
+	for range 24 * 6 {
+		if answered {
+			t.Fatal("the first member is not waited for")
+		}
+		w.now = w.now.Add(10 * time.Minute)
+		w.heartClassic(m.MemberID, m.Generation) // it lives, and does not join
+		w.Tick(w.now)
+	}
+	if !answered {
+		t.Error("the first member is waited for still")
 	}
 }

@@ -248,9 +248,9 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	if err := answers.begin(p); err != nil {
 		return err
 	}
-	start := b.now()
-	b.Handle(conn, req, func(resp kmsg.Response) {
-		b.metered(conn, req.Key(), len(frame), start, resp)
+	start, key, n := b.now(), req.Key(), len(frame)
+	b.Handle(conn, req, func(resp kmsg.Response) { // keeps nothing of the request
+		b.metered(conn, key, n, start, resp)
 		p.ready <- resp
 	})
 	return b.give(conn, p, answers, more)

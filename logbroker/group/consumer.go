@@ -130,6 +130,7 @@ type Heartbeat struct {
 	OwnedGiven       bool
 	EmptyIDForbidden bool   // version 1 and up: the member makes its id
 	NewID            string // for a member that has none
+	Room             int    // how many bytes the group may take; 0 for no bound
 }
 
 // HeartbeatAnswer answers a Heartbeat.
@@ -317,11 +318,17 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 	if h.Regex != nil {
 		regex = *h.Regex
 	}
-	if _, err := CompilePattern(regex); err != nil {
+	_, err := CompilePattern(regex)
+	if err != nil {
+		err = refusef(kerr.InvalidRegularExpression, "%q: %v", regex, err)
+	} else if !g.hasRoom(m, h) {
+		err = refusef(kerr.UnknownServerError, "what the member subscribes to is too large for it or for the group")
+	}
+	if err != nil {
 		if m.Epoch == JoinEpoch && m.resolved == nil {
 			g.drop(m)
 		}
-		return refusef(kerr.InvalidRegularExpression, "%q: %v", regex, err)
+		return err
 	}
 	old := *m
 	if m.InstanceID = cmp.Or(h.InstanceID, m.InstanceID); m.InstanceID != old.InstanceID {
@@ -332,7 +339,7 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 	}
 	m.ClientID, m.Host, m.Principal, m.Regex = h.ClientID, h.Host, h.Principal, regex
 	if h.Rebalance >= 0 {
-		m.Rebalance = h.Rebalance
+		m.Rebalance = min(h.Rebalance, maxRebalance)
 	}
 	if h.Assignor != nil {
 		m.Assignor = *h.Assignor

@@ -24,6 +24,8 @@ type Join struct {
 	// MustKnowID makes a dynamic member without an id come back with the one it
 	// is given (KIP-394, JoinGroup 4 and up).
 	MustKnowID bool
+	// Room is how many bytes the group may take; 0 for no bound.
+	Room int
 	// CanSkip says that the member understands SkipAssignment (version 9 and up).
 	CanSkip bool
 }
@@ -39,6 +41,8 @@ func (g *Group) Join(now time.Time, j Join) []Answer {
 		return fail(kerr.InvalidSessionTimeout, j.MemberID)
 	case j.ProtocolType == "" || len(j.Protocols) == 0 || !g.compatible(&j):
 		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
+	case !g.hasRoom(&j):
+		return fail(kerr.UnknownServerError, j.MemberID)
 	}
 	if j.MemberID == "" {
 		return g.joinNew(now, j, fail)
@@ -102,7 +106,7 @@ func (g *Group) admit(now time.Time, j Join, id string) []Answer {
 }
 
 func (g *Group) update(now time.Time, m *Member, j Join) {
-	m.ClientID, m.Host, m.Session, m.Rebalance = j.ClientID, j.Host, j.Session, j.Rebalance
+	m.ClientID, m.Host, m.Session, m.Rebalance = j.ClientID, j.Host, j.Session, min(j.Rebalance, maxRebalance)
 	m.Protocols, m.seen, m.join = j.Protocols, now, j.Request
 }
 
@@ -270,6 +274,7 @@ type Sync struct {
 	ProtocolType string // empty before version 5
 	Protocol     string
 	Assignments  map[string][]byte // by member
+	Room         int               // how many bytes the group may take; 0 for no bound
 }
 
 // Sync answers with the assignment, or keeps the request until the leader has
@@ -296,6 +301,12 @@ func (g *Group) Sync(now time.Time, s Sync) []Answer {
 	m.seen, m.sync = now, s.Request
 	if m.ID != g.Leader {
 		return out
+	}
+	if !g.hasRoomFor(&s) {
+		for _, o := range g.Members {
+			out = append(out, refuse(o, kerr.UnknownServerError)...)
+		}
+		return append(out, g.prepare(now)...)
 	}
 	g.State, g.changed = Stable, true
 	for _, o := range g.Members {
