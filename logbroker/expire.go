@@ -72,31 +72,29 @@ func (b *Broker) expireOffsets() {
 	}
 }
 
-// expireGroups is called from the loop that commits offsets, which commits none
-// meanwhile: none is deleted that was committed a moment ago. Who joins a group that
-// goes makes a new one, whose row is written after the old is deleted.
+// expireGroups deletes what goes of some groups with one sync. No offset is written
+// meanwhile: none is deleted that was committed, or became pending, a moment ago. Who
+// joins a group that goes makes a new one, whose row is written after the old is
+// deleted.
 func (b *Broker) expireGroups(g *groups, ids []string) error {
-	done := make(chan error, 1)
-	g.commitOffsets(offsetCommit{done: func(error) {
-		g.persist.Lock()
-		defer g.persist.Unlock()
-		batch := b.meta.NewBatch()
-		gone := 0
-		for _, id := range ids {
-			n, err := b.expireGroup(g, batch, id)
-			if err != nil {
-				done <- err
-				return
-			}
-			gone += n
+	g.persist.Lock()
+	defer g.persist.Unlock()
+	b.topics.offsets.Lock()
+	defer b.topics.offsets.Unlock()
+	batch := b.meta.NewBatch()
+	gone := 0
+	for _, id := range ids {
+		n, err := b.expireGroup(g, batch, id)
+		if err != nil {
+			return err
 		}
-		err := b.commit(batch)
-		if err == nil && gone > 0 {
-			b.log.Info("offsets of groups without members were forgotten", "partitions", gone)
-		}
-		done <- err
-	}})
-	return <-done
+		gone += n
+	}
+	err := b.commit(batch)
+	if err == nil && gone > 0 {
+		b.log.Info("offsets of groups without members were forgotten", "partitions", gone)
+	}
+	return err
 }
 
 // expireGroup adds to the batch what goes of a group, and says of how many partitions.
