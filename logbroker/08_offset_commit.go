@@ -55,7 +55,11 @@ func (b *Broker) handleOffsetCommit(r *request) {
 	refused := b.coordinator().commitOffsets(c, func(e *groupEntry) error { return checkCommit(e, req, now) })
 	switch {
 	case errors.Is(refused, errNoGroup):
-		failCommit(resp, b.noSuchMember(req))
+		noGroup := kerr.IllegalGeneration
+		if req.Version >= 9 {
+			noGroup = kerr.GroupIDNotFound
+		}
+		failCommit(resp, b.noSuchMember(req.Group, noGroup))
 	case refused != nil:
 		failCommit(resp, refused)
 	case len(c.offsets) > 0:
@@ -89,17 +93,15 @@ func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, now time.Time) er
 
 // noSuchMember is what a member is told whose group has no members: it may have
 // offsets, or not exist.
-func (b *Broker) noSuchMember(req *kmsg.OffsetCommitRequest) error {
-	offsets, err := b.meta.Offsets(req.Group)
+func (b *Broker) noSuchMember(group string, noGroup error) error {
+	offsets, err := b.meta.Offsets(group)
 	switch {
 	case err != nil:
 		return kerr.CoordinatorNotAvailable // which clients retry
-	case len(offsets) > 0 || b.meta.HasPending(req.Group):
+	case len(offsets) > 0 || b.meta.HasPending(group):
 		return kerr.UnknownMemberID
-	case req.Version >= 9:
-		return kerr.GroupIDNotFound
 	}
-	return kerr.IllegalGeneration
+	return noGroup
 }
 
 // offsetTopic finds a topic by its name, or by its id where requests have ids.

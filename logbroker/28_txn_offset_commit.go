@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"errors"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -66,7 +68,11 @@ func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest, add func()) e
 		add()
 		return nil
 	}
-	return b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, add)
+	err := b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, add)
+	if errors.Is(err, errNoGroup) {
+		return b.noSuchMember(req.Group, kerr.IllegalGeneration)
+	}
+	return err
 }
 
 // addPending makes offsets pending in the open transaction. The gate is held

@@ -327,6 +327,73 @@ func TestStaleMembersCannotCommit(t *testing.T) {
 	}
 }
 
+// TestStaleMembersOfEveryKind: what a producer is told whose member is not, or no more,
+// in the group, by the kind of group and member; as by Kafka 4.3.1.
+func TestStaleMembersOfEveryKind(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	one, two := "one", "two"
+	join := joinOf("")
+	join.Group, join.InstanceID = "classic", &one
+	static := ask[*kmsg.JoinGroupResponse](w, join)
+	w.want(static.ErrorCode, nil)
+	inGroup := func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "consumer" }
+	w.want(w.heart("m", 0, inGroup).ErrorCode, nil)
+	n := w.heart("n", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group, r.InstanceID = "consumer", &one })
+	w.want(n.ErrorCode, nil)
+	m := w.heart("m", 1, func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+		r.Group = "consumer"
+		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	})
+	w.want(m.ErrorCode, nil)
+	w.want(w.heart("x", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "emptied" }).ErrorCode, nil)
+	w.want(w.heart("x", -1, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "emptied" }).ErrorCode, nil)
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.commitOffset(id, pid, epoch, "offsets", 1).Topics[0].Partitions[0].ErrorCode, nil)
+	for _, c := range []struct {
+		group, member string
+		generation    int32
+		instance      *string
+		want          *kerr.Error
+	}{
+		{"classic", static.MemberID, static.Generation, &one, nil},
+		{"classic", static.MemberID, static.Generation, nil, nil},
+		{"classic", "older", static.Generation, &one, kerr.FencedInstanceID},
+		{"classic", "older", static.Generation + 1, &one, kerr.FencedInstanceID},
+		{"classic", static.MemberID, static.Generation, &two, kerr.UnknownMemberID},
+		{"classic", static.MemberID, static.Generation + 1, nil, kerr.IllegalGeneration},
+		{"classic", static.MemberID, -1, nil, kerr.IllegalGeneration},
+		{"classic", "nobody", -1, nil, kerr.UnknownMemberID},
+		{"classic", "", static.Generation, nil, kerr.UnknownMemberID},
+		{"classic", "", -1, nil, nil},
+		{"consumer", "m", m.MemberEpoch, nil, nil},
+		{"consumer", "m", m.MemberEpoch - 1, nil, kerr.IllegalGeneration},
+		{"consumer", "m", 99, nil, kerr.IllegalGeneration},
+		{"consumer", "m", -1, nil, kerr.IllegalGeneration},
+		{"consumer", "nobody", m.MemberEpoch, nil, kerr.UnknownMemberID},
+		{"consumer", "n", n.MemberEpoch, &two, nil},
+		{"consumer", "", -1, nil, nil},
+		{"consumer", "", -1, &one, kerr.UnknownMemberID},
+		{"emptied", "x", 2, nil, kerr.UnknownMemberID},
+		{"emptied", "x", -1, nil, nil},
+		{"unknown", "x", 0, nil, kerr.IllegalGeneration},
+		{"unknown", "", 5, &one, kerr.IllegalGeneration},
+		{"offsets", "x", 5, nil, kerr.UnknownMemberID},
+		{"offsets", "x", -1, nil, nil},
+		{"new", "x", -1, &one, nil},
+	} {
+		req := pendingIn("t", id, pid, epoch)
+		req.Group, req.MemberID, req.Generation, req.InstanceID = c.group, c.member, c.generation, c.instance
+		if c.want == nil {
+			c.want = &kerr.Error{}
+		}
+		if code := ask[*kmsg.TxnOffsetCommitResponse](w, req).Topics[0].Partitions[0].ErrorCode; code != c.want.Code {
+			t.Errorf("%s, member %q of generation %d, instance %q: %v, want %v", c.group, c.member, c.generation, deref(c.instance), kerr.ErrorForCode(code), c.want.Message)
+		}
+	}
+}
+
 // TestOneProducerOnTwoConnections: its sequence is one, wherever it comes from.
 func TestOneProducerOnTwoConnections(t *testing.T) {
 	b, _ := dial(t, Config{})

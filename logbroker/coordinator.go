@@ -11,8 +11,8 @@ import (
 type groupCoordinator interface {
 	// checkTxnCommit calls add, which must not wait, if the member may add offsets to
 	// its open transaction; nobody joins or is taken out meanwhile. Else it returns the
-	// *kerr.Error to answer with. generation -1 and an empty member are a producer
-	// that belongs to no group.
+	// *kerr.Error to answer with, or errNoGroup. generation -1 and an empty member are
+	// a producer that belongs to no group.
 	checkTxnCommit(group string, generation int32, member string, instance *string, add func()) error
 	// offsetsDecided tells that a transaction ended and with it the pending
 	// offsets of these groups, whose index in meta is up to date already.

@@ -200,11 +200,14 @@ func (g *groups) checkTxnCommit(id string, generation int32, member string, inst
 	var err error
 	if e := g.find(id, false); e != nil {
 		err = e.check(member, deref(instance), generation, true)
-	} else if generation >= 0 || member != "" || instance != nil {
-		err = kerr.UnknownMemberID
+	} else if generation >= 0 {
+		err = errNoGroup
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		add()
+	case errors.Is(err, kerr.StaleMemberEpoch):
+		return kerr.IllegalGeneration // which producers take for what it is; the other ends them
 	}
 	return err
 }

@@ -460,17 +460,16 @@ func (g *Consumer) Tick(now time.Time) {
 // Check tells whether a member may commit offsets, or read them as a member: nil
 // or an error that wraps a *kerr.Error. An empty member and epoch -1 are a client
 // that uses the group for offsets only; that is allowed while the group has no
-// members. A producer's commit that names no member is always allowed.
+// members, whatever member it names. A producer's commit that names none is always
+// allowed. An instance is not compared: the member is who it is by its id.
 func (g *Consumer) Check(id, instance string, epoch int32, producer bool) error {
-	if id == "" && epoch < 0 && (producer || len(g.Members) == 0) {
+	if epoch < 0 && (len(g.Members) == 0 || producer && id == "" && instance == "") {
 		return nil
 	}
 	m := g.member(id)
 	switch {
 	case m == nil:
 		return kerr.UnknownMemberID
-	case instance != "" && m.InstanceID != instance:
-		return kerr.FencedInstanceID
 	case epoch != m.Epoch && m.Classic != nil:
 		return kerr.IllegalGeneration
 	case epoch != m.Epoch:

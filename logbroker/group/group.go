@@ -197,7 +197,7 @@ func (g *Group) Check(id, instance string, generation int32, producer bool) erro
 		}
 		return kerr.UnknownMemberID
 	}
-	if g.State == Empty && generation < 0 && !producer {
+	if g.State == Empty && generation < 0 {
 		return nil
 	}
 	if _, err := g.identify(id, instance); err != nil {
