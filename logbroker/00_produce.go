@@ -136,7 +136,7 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		fail(err)
 		return
 	}
-	result, err := b.append(part, batch, req.Version >= implicitVersion)
+	result, err := b.append(part, batch, req.TransactionID, req.Version >= implicitVersion)
 	if err != nil {
 		fail(err)
 		return
@@ -159,8 +159,9 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 }
 
 // append writes a batch, whose CRC was checked, to the page cache. A
-// transactional one joins the open transaction of its producer.
-func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (commitlog.AppendResult, error) {
+// transactional one joins the open transaction of its producer, which must be that
+// of the transactional id; nil is a caller in this process, which is trusted.
+func (b *Broker) append(p *partition, batch recordbatch.Batch, id *string, implicit bool) (commitlog.AppendResult, error) {
 	if err := b.failure(); err != nil {
 		return commitlog.AppendResult{}, kerr.KafkaStorageError
 	}
@@ -172,7 +173,7 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, implicit bool) (c
 		return p.append(batch)
 	}
 	producer := txn.Producer{ID: batch.ProducerID(), Epoch: batch.ProducerEpoch()}
-	e, err := b.txns.enter(producer, p.id(), implicit)
+	e, err := b.txns.enter(id, producer, p.id(), implicit)
 	if err != nil {
 		return commitlog.AppendResult{}, err
 	}

@@ -310,7 +310,7 @@ func TestCleaningGoesOnByItself(t *testing.T) {
 	defer cancel()
 	batch := w.keyed(w.now.Add(-time.Second), "k=v")
 	p := b.topics.byName("t").parts()[0]
-	if _, err := b.append(p, batch, false); err != nil {
+	if _, err := b.append(p, batch, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	p.sync()

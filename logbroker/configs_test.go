@@ -304,7 +304,7 @@ func TestABadBatchStopsNoOtherCleaning(t *testing.T) {
 	}
 	for i := range 3 {
 		p := w.topics.byName("zebra").parts()[0]
-		if _, err := w.append(p, w.keyed(w.now, fmt.Sprint("k=", i)), false); err != nil {
+		if _, err := w.append(p, w.keyed(w.now, fmt.Sprint("k=", i)), nil, false); err != nil {
 			t.Fatal(err)
 		}
 		p.sync()

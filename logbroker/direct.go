@@ -22,7 +22,7 @@ func (b *Broker) Append(topic string, partition int32, batch recordbatch.Batch) 
 	if batch, err = b.accept(p.topic, batch, true); err != nil {
 		return -1, withCode(err)
 	}
-	result, err := b.append(p, batch, true)
+	result, err := b.append(p, batch, nil, true)
 	if err != nil {
 		return -1, withCode(err)
 	}

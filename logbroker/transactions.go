@@ -365,10 +365,14 @@ func (t *transactions) keep(batch *meta.Batch, touches func(txn.State) bool) (re
 // enter lets a transactional append in: on return without an error the gate
 // of the entry is held for reading, and the partition belongs to the open
 // transaction. With implicit it is added if need be (KIP-890); without, it
-// must have been registered.
-func (t *transactions) enter(producer txn.Producer, p meta.Partition, implicit bool) (*txnEntry, error) {
+// must have been registered. The producer must be that of id, unless id is nil: who
+// may write under one id may not write into the transactions of another.
+func (t *transactions) enter(id *string, producer txn.Producer, p meta.Partition, implicit bool) (*txnEntry, error) {
+	if id != nil && *id == "" {
+		return nil, kerr.InvalidRequest
+	}
 	e := t.findProducer(producer.ID)
-	if e == nil {
+	if e == nil || id != nil && *id != e.id {
 		return nil, kerr.InvalidProducerIDMapping
 	}
 	part := txn.Partition{Topic: p.Topic, Index: p.Index}

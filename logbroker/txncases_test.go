@@ -63,6 +63,31 @@ func TestTopicsChangeInATransaction(t *testing.T) {
 	}
 }
 
+// TestProducerIsThatOfTheID: a batch with the producer id of another transactional id
+// than the request's is refused, whether a transaction of that one is open or not.
+func TestProducerIsThatOfTheID(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	mine, theirs, nobody, none := "mine", "theirs", "nobody", ""
+	w.initID(mine)
+	pid, epoch := w.initID(theirs)
+	refused := func() {
+		t.Helper()
+		for _, version := range []int16{11, 12, 13} {
+			for id, want := range map[*string]*kerr.Error{
+				&mine: kerr.InvalidProducerIDMapping, &nobody: kerr.InvalidProducerIDMapping, &none: kerr.InvalidRequest,
+			} {
+				w.want(w.produce(version, id, 0, oneRecord(pid, epoch, 1, true, "slipped in")).ErrorCode, want)
+			}
+		}
+	}
+	refused()
+	w.want(w.produce(13, &theirs, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+	refused()
+	w.want(w.endTxn(5, theirs, pid, epoch, true).ErrorCode, nil)
+	w.wantValues(0, "v")
+}
+
 // TestTopicOfATransactionIsDeleted: with the only topic of a transaction everything
 // goes that tells of it, and still its producer may end it, also after a SIGKILL.
 func TestTopicOfATransactionIsDeleted(t *testing.T) {
