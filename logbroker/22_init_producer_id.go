@@ -26,6 +26,8 @@ func (b *Broker) handleInitProducerID(r *request) {
 	}
 	b.spawn(func() {
 		switch {
+		case (req.ProducerID == -1) != (req.ProducerEpoch == -1): // one without the other
+			done(txn.NoProducer, kerr.InvalidRequest)
 		case b.space.forMetadata() != nil:
 			done(txn.NoProducer, kerr.CoordinatorNotAvailable) // which clients retry
 		case req.TransactionalID == nil:
@@ -51,7 +53,7 @@ func (b *Broker) initTransactional(req *kmsg.InitProducerIDRequest, done func(tx
 		return
 	}
 	ev := txn.Init{Holder: txn.NoProducer, Timeout: milliseconds(req.TransactionTimeoutMillis)}
-	if req.Version >= 3 && req.ProducerID >= 0 {
+	if req.Version >= 3 {
 		ev.Holder = txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}
 	}
 	b.txns.apply(e, ev, done)

@@ -85,7 +85,7 @@ func TestClassicOffsetsExpire(t *testing.T) {
 }
 
 // TestTransactionalIDsExpire: an id that was not used for seven days is forgotten
-// and fenced; one with an open transaction is not.
+// and fenced; one with an open transaction is not. Its producer recovers (KIP-360).
 func TestTransactionalIDsExpire(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
@@ -103,9 +103,21 @@ func TestTransactionalIDsExpire(t *testing.T) {
 	w.restart()
 	w.want(w.describeTxn(id).ErrorCode, kerr.TransactionalIDNotFound)
 	w.want(w.produce(13, &id, 0, oneRecord(end.ProducerID, end.ProducerEpoch, 0, true, "late")).ErrorCode, kerr.InvalidProducerIDMapping)
-	if next, _ := w.initID(id); next == pid {
+	again := func(pid int64, epoch int16) *kmsg.InitProducerIDResponse {
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.Version, req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = 5, &id, 60_000, pid, epoch
+		return ask[*kmsg.InitProducerIDResponse](w, req)
+	}
+	w.want(again(end.ProducerID, -1).ErrorCode, kerr.InvalidRequest)
+	w.want(again(-1, end.ProducerEpoch).ErrorCode, kerr.InvalidRequest)
+	next := again(end.ProducerID, end.ProducerEpoch)
+	w.want(next.ErrorCode, nil)
+	if next.ProducerID == pid {
 		t.Error("the id was given the old producer id again")
 	}
+	w.want(again(end.ProducerID, end.ProducerEpoch).ErrorCode, kerr.ProducerFenced) // somebody holds it now
+	w.want(w.produce(13, &id, 0, oneRecord(next.ProducerID, next.ProducerEpoch, 0, true, "again")).ErrorCode, nil)
+	w.want(w.endTxn(5, id, next.ProducerID, next.ProducerEpoch, true).ErrorCode, nil)
 }
 
 // TestProducersExpire: a producer that wrote nothing for a day is forgotten, one

@@ -98,7 +98,9 @@ func Step(s State, ev Event, now time.Time) (State, Effects, error) {
 
 func (s State) init(ev Init, now time.Time) (State, Effects, error) {
 	last := NoProducer
-	if ev.Holder.ID >= 0 {
+	// Of an id that was forgotten, or never known, nobody is the holder: whoever says
+	// so recovers from that (KIP-360) and is given a new producer.
+	if ev.Holder != NoProducer && s.Producer.ID >= 0 {
 		switch ev.Holder {
 		case s.Producer:
 			last = s.Producer
