@@ -110,12 +110,11 @@ func (f *fetch) respond() {
 
 func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p kmsg.FetchRequestTopicPartition, left int, first bool) int {
 	part, err := f.b.topics.partition(t, p.Partition)
+	if err == nil {
+		err = f.b.checkLeaderEpoch(p.CurrentLeaderEpoch)
+	}
 	if err != nil {
 		rp.ErrorCode = groupCode(err)
-		return 0
-	}
-	if p.CurrentLeaderEpoch > f.b.epoch {
-		rp.ErrorCode = kerr.UnknownLeaderEpoch.Code
 		return 0
 	}
 	if p.LastFetchedEpoch >= 0 {

@@ -29,12 +29,12 @@ func (b *Broker) handleListOffsets(r *request) {
 			rp := kmsg.NewListOffsetsResponseTopicPartition()
 			rp.Partition, rp.Offset, rp.Timestamp, rp.LeaderEpoch = p.Partition, -1, -1, -1
 			part, err := b.topics.partition(topic, p.Partition)
-			switch {
-			case err != nil:
+			if err == nil {
+				err = b.checkLeaderEpoch(p.CurrentLeaderEpoch)
+			}
+			if err != nil {
 				rp.ErrorCode = groupCode(err)
-			case p.CurrentLeaderEpoch > b.epoch:
-				rp.ErrorCode = kerr.UnknownLeaderEpoch.Code
-			default:
+			} else {
 				b.listOffset(&rp, part, p.Timestamp, req.IsolationLevel == 1)
 			}
 			rt.Partitions = append(rt.Partitions, rp)

@@ -19,11 +19,12 @@ func (b *Broker) handleOffsetForLeaderEpoch(r *request) {
 			rp := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 			rp.Partition, rp.LeaderEpoch, rp.EndOffset = p.Partition, -1, -1
 			part, err := b.topics.partition(topic, p.Partition)
+			if err == nil {
+				err = b.checkLeaderEpoch(p.CurrentLeaderEpoch)
+			}
 			switch {
 			case err != nil:
 				rp.ErrorCode = groupCode(err)
-			case p.CurrentLeaderEpoch > b.epoch:
-				rp.ErrorCode = kerr.UnknownLeaderEpoch.Code
 			case p.LeaderEpoch == b.epoch:
 				rp.LeaderEpoch, rp.EndOffset = b.epoch, part.highWatermark()
 			default:
@@ -34,4 +35,16 @@ func (b *Broker) handleOffsetForLeaderEpoch(r *request) {
 		resp.Topics = append(resp.Topics, rt)
 	}
 	r.respond(resp)
+}
+
+// checkLeaderEpoch compares the epoch that a client believes in with this run's
+// (KIP-320), unless it is -1. Who is wrong asks for metadata, which tells it.
+func (b *Broker) checkLeaderEpoch(believed int32) error {
+	switch {
+	case believed == -1 || believed == b.epoch:
+		return nil
+	case believed < b.epoch:
+		return kerr.FencedLeaderEpoch
+	}
+	return kerr.UnknownLeaderEpoch
 }

@@ -357,3 +357,47 @@ func TestHolesOfCompaction(t *testing.T) {
 	w.restart()
 	check()
 }
+
+// TestOldLeaderEpochsAreFenced: who believes in the epoch of a run that is over is
+// told so (KIP-320), and finds the one that holds in the metadata; one that has not
+// come is unknown.
+func TestOldLeaderEpochsAreFenced(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+	known := func() int32 {
+		t.Helper()
+		req := kmsg.NewPtrMetadataRequest()
+		req.Version = 12
+		return ask[*kmsg.MetadataResponse](w, req).Topics[0].Partitions[0].LeaderEpoch
+	}
+	old := known()
+	w.restart()
+	epoch := known()
+	for believed, want := range map[int32]*kerr.Error{
+		-1: nil, epoch: nil, old: kerr.FencedLeaderEpoch, -2: kerr.FencedLeaderEpoch, epoch + 1: kerr.UnknownLeaderEpoch,
+	} {
+		fetch := kmsg.NewPtrFetchRequest()
+		fetch.Version, fetch.SessionEpoch, fetch.MaxBytes = 12, -1, 1<<20
+		fp := kmsg.NewFetchRequestTopicPartition()
+		fp.CurrentLeaderEpoch, fp.PartitionMaxBytes = believed, 1<<20
+		fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{fp}}}
+		fetched := ask[*kmsg.FetchResponse](w, fetch).Topics[0].Partitions[0]
+		w.want(fetched.ErrorCode, want)
+		if len(fetched.RecordBatches) > 0 != (want == nil) {
+			t.Errorf("epoch %d: %d bytes", believed, len(fetched.RecordBatches))
+		}
+		list := kmsg.NewPtrListOffsetsRequest()
+		list.Version = 11
+		lp := kmsg.NewListOffsetsRequestTopicPartition()
+		lp.CurrentLeaderEpoch, lp.Timestamp = believed, latestOffset
+		list.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: "t", Partitions: []kmsg.ListOffsetsRequestTopicPartition{lp}}}
+		w.want(ask[*kmsg.ListOffsetsResponse](w, list).Topics[0].Partitions[0].ErrorCode, want)
+		ends := kmsg.NewPtrOffsetForLeaderEpochRequest()
+		ends.Version = 4
+		ep := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+		ep.CurrentLeaderEpoch, ep.LeaderEpoch = believed, old
+		ends.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{ep}}}
+		w.want(ask[*kmsg.OffsetForLeaderEpochResponse](w, ends).Topics[0].Partitions[0].ErrorCode, want)
+	}
+}
