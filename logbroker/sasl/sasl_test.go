@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -454,4 +456,84 @@ func FuzzExchange(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMadeUpTokensHoldNobodyUp: while keys cannot be read, a token of a key that is
+// not known waits, and has them read again once in a while; one of a key that is known
+// does not wait, however old the keys are.
+func TestMadeUpTokensHoldNobodyUp(t *testing.T) {
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{KeyID: "known", Key: &ecKey.PublicKey}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var broken atomic.Bool
+	entered, hold := make(chan struct{}, 100), make(chan struct{})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !broken.Load() {
+			_, _ = w.Write(keys)
+			return
+		}
+		entered <- struct{}{}
+		<-hold
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer web.Close()
+	free := sync.OnceFunc(func() { close(hold) })
+	defer free()
+	start := time.Unix(1_700_000_000, 0)
+	var ahead atomic.Int64
+	now := func() time.Time { return start.Add(time.Duration(ahead.Load())) }
+	tokens, err := NewTokens(TokenConfig{Keys: web.URL, Issuer: "i", Audience: "a", Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := map[string]any{"iss": "i", "aud": "a", "sub": "ann", "exp": start.Add(24 * time.Hour).Unix()}
+	known, junk := signer{"known", jose.ES256, ecKey}.token(t, claims), signer{"junk", jose.ES256, ecKey}.token(t, claims)
+	broken.Store(true)
+	ahead.Store(int64(time.Minute))
+	refused := make(chan error, 5)
+	for range cap(refused) {
+		go func() {
+			_, _, err := tokens.Check(junk)
+			refused <- err
+		}()
+	}
+	<-entered
+	for _, age := range []time.Duration{time.Minute, 2 * time.Hour} {
+		ahead.Store(int64(age))
+		checked := make(chan error, 1)
+		go func() {
+			_, _, err := tokens.Check(known)
+			checked <- err
+		}()
+		select {
+		case err := <-checked:
+			if err != nil {
+				t.Errorf("keys of %v ago: %v", age, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("keys of %v ago: a token of a known key waits for others", age)
+		}
+	}
+	free()
+	for range cap(refused) {
+		if err := <-refused; !errors.Is(err, ErrRefused) {
+			t.Errorf("a made-up token: %v", err)
+		}
+	}
+	for range 5 {
+		ahead.Add(int64(11 * time.Second))
+		for range 5 {
+			if _, _, err := tokens.Check(junk); !errors.Is(err, ErrRefused) {
+				t.Errorf("a made-up token: %v", err)
+			}
+		}
+	}
+	if n := len(entered); n != 5 {
+		t.Errorf("keys read %d times in five times eleven seconds", n)
+	}
 }

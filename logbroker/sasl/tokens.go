@@ -49,9 +49,11 @@ type Tokens struct {
 	cfg    TokenConfig
 	client *http.Client
 
-	mu   sync.Mutex // guards what follows
-	keys jose.JSONWebKeySet
-	read time.Time
+	mu    sync.Mutex // guards what follows; not held while keys are read
+	keys  jose.JSONWebKeySet
+	read  time.Time     // when keys were read last
+	tried time.Time     // when that was begun last, with or without success
+	busy  chan struct{} // closed when the reading under way is over; nil without one
 }
 
 // NewTokens checks the configuration and reads the keys.
@@ -76,9 +78,9 @@ func NewTokens(cfg TokenConfig) (*Tokens, error) {
 			return errors.New("keys are not taken from where they are redirected to")
 		},
 	}}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t, t.load()
+	keys, err := t.load()
+	t.keys, t.read, t.tried = keys, cfg.Now(), cfg.Now()
+	return t, err
 }
 
 func loopback(url string) bool {
@@ -86,22 +88,21 @@ func loopback(url string) bool {
 	return strings.HasPrefix(rest, "127.0.0.1:") || strings.HasPrefix(rest, "localhost:") || strings.HasPrefix(rest, "[::1]:")
 }
 
-// load reads the keys. mu is held.
-func (t *Tokens) load() error {
+// load reads the keys.
+func (t *Tokens) load() (jose.JSONWebKeySet, error) {
+	var keys jose.JSONWebKeySet
 	b, err := t.fetch()
 	if err != nil {
-		return fmt.Errorf("tokens: keys from %s: %w", t.cfg.Keys, err)
+		return keys, fmt.Errorf("tokens: keys from %s: %w", t.cfg.Keys, err)
 	}
-	var keys jose.JSONWebKeySet
 	if err := json.Unmarshal(b, &keys); err != nil {
-		return fmt.Errorf("tokens: keys from %s: no JWK set: %w", t.cfg.Keys, err)
+		return keys, fmt.Errorf("tokens: keys from %s: no JWK set: %w", t.cfg.Keys, err)
 	}
 	keys.Keys = slices.DeleteFunc(keys.Keys, func(k jose.JSONWebKey) bool { return !k.Valid() || !k.IsPublic() })
 	if len(keys.Keys) == 0 {
-		return fmt.Errorf("tokens: keys from %s: there is no public key among them", t.cfg.Keys)
+		return keys, fmt.Errorf("tokens: keys from %s: there is no public key among them", t.cfg.Keys)
 	}
-	t.keys, t.read = keys, t.cfg.Now()
-	return nil
+	return keys, nil
 }
 
 func (t *Tokens) fetch() ([]byte, error) {
@@ -133,24 +134,45 @@ func (t *Tokens) fetch() ([]byte, error) {
 	return b, errors.Join(err, r.Close())
 }
 
-// find returns the keys that may have signed a token, reading them anew if none is
-// known or they are old.
+// find returns the keys that may have signed a token. They are read anew if they are
+// old, or if none is known; only then the token waits for them, so that nobody with
+// a token that is made up holds up the others.
 func (t *Tokens) find(id string) []jose.JSONWebKey {
 	t.mu.Lock()
+	now := t.cfg.Now()
+	known := t.known(id)
+	if due := now.Sub(t.read) > keysAge || len(known) == 0; due && t.busy == nil && now.Sub(t.tried) > keysRetry {
+		t.tried, t.busy = now, make(chan struct{})
+		go t.reload(t.busy)
+	}
+	busy := t.busy
+	t.mu.Unlock()
+	if len(known) > 0 || busy == nil {
+		return known
+	}
+	<-busy
+	t.mu.Lock()
 	defer t.mu.Unlock()
-	known := func() []jose.JSONWebKey {
-		if id == "" {
-			return t.keys.Keys
-		}
-		return t.keys.Key(id)
+	return t.known(id)
+}
+
+// known are the keys of an id, or all. mu is held.
+func (t *Tokens) known(id string) []jose.JSONWebKey {
+	if id == "" {
+		return t.keys.Keys
 	}
-	age := t.cfg.Now().Sub(t.read)
-	if age > keysAge || len(known()) == 0 && age > keysRetry {
-		if err := t.load(); err != nil {
-			t.read = t.cfg.Now().Add(keysRetry - keysAge) // the old ones do for now
-		}
+	return t.keys.Key(id)
+}
+
+// reload reads the keys anew; without success the old ones do for now.
+func (t *Tokens) reload(done chan struct{}) {
+	keys, err := t.load()
+	t.mu.Lock()
+	if t.busy = nil; err == nil {
+		t.keys, t.read = keys, t.cfg.Now()
 	}
-	return known()
+	t.mu.Unlock()
+	close(done)
 }
 
 // Check checks a token and tells whose it is and when it ends. Every error wraps
