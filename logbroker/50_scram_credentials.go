@@ -93,6 +93,9 @@ func (b *Broker) alterUser(req *kmsg.AlterUserSCRAMCredentialsRequest, name stri
 	if name == "" {
 		return fmt.Errorf("%w: the user has no name", kerr.UnacceptableCredential)
 	}
+	if b.security.isGiven(name) {
+		return fmt.Errorf("%w: user %q is in the configuration, which goes first: change it in the file of --users, or Security.Users, and start the broker again", kerr.UnacceptableCredential, name)
+	}
 	set, drop := map[string]sasl.Credential{}, map[string]bool{}
 	for _, d := range req.Deletions {
 		if d.Name != name {

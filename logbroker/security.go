@@ -176,6 +176,16 @@ func (s *security) credential(mechanism, user string) (sasl.Credential, bool) {
 	return c, ok
 }
 
+// isGiven tells whether a user is of the configuration, under whatever mechanism.
+func (s *security) isGiven(user string) bool {
+	for _, mechanism := range scramMechanisms {
+		if _, ok := s.given[credentialKey(mechanism, user)]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // userNames lists the users that have credentials.
 func (s *security) userNames() []string {
 	s.mu.RLock()

@@ -369,6 +369,39 @@ func TestUsersAreKept(t *testing.T) {
 	}
 }
 
+// TestUsersOfTheConfiguration: they are not changed by requests, which would have no
+// effect; the answer says what has.
+func TestUsersOfTheConfiguration(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Security.Users = map[string]Password{"ann": "secret"}
+	w.open()
+	before := w.describeUser("ann")
+	for _, user := range []string{"ann", "bob"} {
+		set, drop := kmsg.NewPtrAlterUserSCRAMCredentialsRequest(), kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+		u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
+		u.Name, u.Mechanism, u.Iterations, u.Salt, u.SaltedPassword = user, 1, 8192, []byte("salt"), []byte("salted")
+		set.Upsertions = append(set.Upsertions, u)
+		d := kmsg.NewAlterUserSCRAMCredentialsRequestDeletion()
+		d.Name, d.Mechanism = user, 1
+		drop.Deletions = append(drop.Deletions, d)
+		for _, req := range []*kmsg.AlterUserSCRAMCredentialsRequest{set, drop} {
+			got := ask[*kmsg.AlterUserSCRAMCredentialsResponse](w, req).Results[0]
+			if user == "bob" {
+				w.want(got.ErrorCode, nil)
+				continue
+			}
+			w.want(got.ErrorCode, kerr.UnacceptableCredential)
+			if !strings.Contains(deref(got.ErrorMessage), "--users") {
+				t.Errorf("told %q", deref(got.ErrorMessage))
+			}
+		}
+	}
+	if after := w.describeUser("ann"); !reflect.DeepEqual(before, after) || len(w.security.users) > 0 {
+		t.Errorf("%d users kept, ann is changed: %+v", len(w.security.users), after)
+	}
+}
+
 func (w *workbench) setQuota(entity map[string]*string, key string, value float64) int16 {
 	w.t.Helper()
 	req := kmsg.NewPtrAlterClientQuotasRequest()
