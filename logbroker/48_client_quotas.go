@@ -77,6 +77,14 @@ func quotaParts(e *quota.Entity) []quotaPart {
 	return []quotaPart{{quotaUser, &e.User}, {quotaClient, &e.Client}, {quotaIP, &e.IP}}
 }
 
+// quotaName is the name of a part of an entity.
+func quotaName(kind, text string) quota.Name {
+	if kind == quotaIP {
+		return quota.Address(text)
+	}
+	return quota.Named(text)
+}
+
 // quotaMatches tells whether a request asks for an entity: each part that it names
 // must fit, and if it is strict there must be no other.
 func quotaMatches(req *kmsg.DescribeClientQuotasRequest, e quota.Entity) bool {
@@ -92,7 +100,7 @@ func quotaMatches(req *kmsg.DescribeClientQuotasRequest, e quota.Entity) bool {
 		fits := *part.name != ""
 		switch c.MatchType {
 		case kmsg.QuotasMatchTypeExact:
-			fits = *part.name == quota.Named(deref(c.Match))
+			fits = *part.name == quotaName(part.kind, deref(c.Match))
 		case kmsg.QuotasMatchTypeDefault:
 			fits = *part.name == quota.Default
 		}
@@ -139,7 +147,7 @@ func (b *Broker) alterQuota(entry kmsg.AlterClientQuotasRequestEntry, validateOn
 		}
 		name := quotaParts(&e)[i].name
 		if *name = quota.Default; part.Name != nil {
-			*name = quota.Named(*part.Name)
+			*name = quotaName(part.Type, *part.Name)
 		}
 	}
 	limits := map[string]float64{}

@@ -425,6 +425,7 @@ func TestQuotasAreKept(t *testing.T) {
 	w.want(w.setQuota(map[string]*string{"user": nil}, quota.RequestTime, 50), nil)
 	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.Connections, 5), nil)
 	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.ProducerBytes, 5), kerr.InvalidRequest)
+	w.want(w.setQuota(map[string]*string{"ip": &ann}, quota.Connections, 5), kerr.InvalidRequest) // not an address
 	w.want(w.setQuota(map[string]*string{"colour": &ann}, quota.ProducerBytes, 5), kerr.InvalidRequest)
 	w.want(w.setQuota(map[string]*string{"user": &ann}, "speed", 5), kerr.InvalidRequest)
 	w.losePower("boot-2")

@@ -1,6 +1,7 @@
 package acl
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -112,6 +113,52 @@ func TestSetAgreesWithThePlainRule(t *testing.T) {
 	})
 }
 
+// TestSpellingsOfAddresses: a rule is about an address, however it is written.
+func TestSpellingsOfAddresses(t *testing.T) {
+	for _, test := range []struct {
+		host, client string
+		same         bool
+	}{
+		{"2001:db8:0:0:0:0:0:1", "2001:db8::1", true},
+		{"2001:DB8::1", "2001:db8::1", true},
+		{"::ffff:10.0.0.1", "10.0.0.1", true},
+		{"10.0.0.1", "::ffff:10.0.0.1", true},
+		{"fe80::1", "fe80::1%eth0", true},
+		{"fe80::1%eth1", "fe80::1%eth0", false},
+		{"10.0.0.2", "10.0.0.1", false},
+		{"2001:db8::2", "2001:db8::1", false},
+		{"10.0.0.1", "nowhere", false},
+	} {
+		all := Rule{Type: topics, Name: "t", Pattern: literal, Principal: "User:ann", Host: "*", Operation: read, Permission: allow}
+		one, no := all, all
+		one.Host, no.Host, no.Permission = test.host, test.host, deny
+		if err := errors.Join(one.Check(), no.Check()); err != nil {
+			t.Errorf("%s: %v", test.host, err)
+		}
+		q := Request{Principal: "User:ann", Host: test.client, Operation: read, Type: topics, Name: "t"}
+		if got := NewSet([]Rule{all, no}).Allows(q); got == test.same {
+			t.Errorf("%s denied, client %s: %v", test.host, test.client, got)
+		}
+		if got := NewSet([]Rule{one}).Allows(q); got != test.same {
+			t.Errorf("%s allowed, client %s: %v", test.host, test.client, got)
+		}
+		if got := NewSet([]Rule{one}).AllowsSome(q); got != test.same {
+			t.Errorf("%s allowed, client %s on some: %v", test.host, test.client, got)
+		}
+	}
+}
+
+// TestAllowsDoesNotAllocate: rules about addresses cost no memory for each request.
+func TestAllowsDoesNotAllocate(t *testing.T) {
+	r := Rule{Type: topics, Name: "t", Pattern: literal, Principal: "User:ann", Host: "2001:db8::1", Operation: read, Permission: allow}
+	s := NewSet([]Rule{r})
+	q := Request{Principal: "User:ann", Host: "2001:db8::1", Operation: read, Type: topics, Name: "t"}
+	allowed := true
+	if n := testing.AllocsPerRun(100, func() { allowed = allowed && s.Allows(q) }); n > 0 || !allowed {
+		t.Errorf("%v allocations, allowed %v", n, allowed)
+	}
+}
+
 func TestAllowsSome(t *testing.T) {
 	r := Rule{Type: topics, Name: "a", Pattern: literal, Principal: "User:ann", Host: "*", Operation: write, Permission: allow}
 	q := Request{Principal: "User:ann", Host: "h", Operation: write, Type: topics}
@@ -188,6 +235,7 @@ func TestCheck(t *testing.T) {
 		"not UTF-8": func(r *Rule) { r.Host = "\xff" }, "cluster": func(r *Rule) { r.Type, r.Name = kmsg.ACLResourceTypeCluster, "mine" },
 		"pattern": func(r *Rule) { r.Pattern = kmsg.ACLResourcePatternTypeMatch }, "permission": func(r *Rule) { r.Permission = kmsg.ACLPermissionTypeAny },
 		"no host": func(r *Rule) { r.Host = "" }, "principal": func(r *Rule) { r.Principal = "ann" }, "operation": func(r *Rule) { r.Operation = kmsg.ACLOperationIdempotentWrite },
+		"host name": func(r *Rule) { r.Host = "localhost" }, "range": func(r *Rule) { r.Host = "10.0.0.0/8" }, "odd digits": func(r *Rule) { r.Host = "10.0.0.01" },
 		"any operation": func(r *Rule) { r.Operation = kmsg.ACLOperationAny },
 	} {
 		r := good

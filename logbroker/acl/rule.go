@@ -56,11 +56,23 @@ func Decode(b []byte) (Rule, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return r, fmt.Errorf("access rule: %w", err)
 	}
-	return r, r.Check()
+	return r, r.check()
 }
 
-// Check refuses a rule that cannot be: the error says why.
+// Check refuses a rule that cannot be, or that could be about nobody: the error says
+// why. A rule that denies something to a host by its name would not.
 func (r Rule) Check() error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if r.Host != Any && !address(r.Host).IsValid() {
+		return fmt.Errorf("the host %q is not an address: names and ranges are not looked up; * is all", r.Host)
+	}
+	return nil
+}
+
+// check is Check for a rule that is stored.
+func (r Rule) check() error {
 	switch {
 	case operations[r.Type] == nil:
 		return fmt.Errorf("there are no rules for resources of type %s", r.Type)

@@ -1,6 +1,7 @@
 package acl
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -10,10 +11,18 @@ import (
 // Set is all rules, indexed. It is never changed, so it may be used from any
 // goroutine.
 type Set struct {
-	rules   []Rule // by Key
-	literal map[resource][]Rule
-	prefix  map[resource][]Rule
+	rules   []Rule  // by Key
+	entries []entry // the same
+	hosts   bool    // some name an address
+	literal map[resource][]entry
+	prefix  map[resource][]entry
 	lengths map[ResourceType][]int // of the prefixes, each once
+}
+
+// entry is a rule with its host as an address, which has many spellings.
+type entry struct {
+	Rule
+	host netip.Addr // none for every host
 }
 
 type resource struct {
@@ -23,16 +32,20 @@ type resource struct {
 
 // NewSet makes the set of some rules; a rule that is there twice counts once.
 func NewSet(rules []Rule) *Set {
-	s := &Set{rules: slices.Clone(rules), literal: map[resource][]Rule{}, prefix: map[resource][]Rule{}, lengths: map[ResourceType][]int{}}
+	s := &Set{rules: slices.Clone(rules), literal: map[resource][]entry{}, prefix: map[resource][]entry{}, lengths: map[ResourceType][]int{}}
 	slices.SortFunc(s.rules, func(a, b Rule) int { return strings.Compare(a.Key(), b.Key()) })
 	s.rules = slices.Compact(s.rules)
 	for _, r := range s.rules {
-		at := resource{r.Type, r.Name}
+		at, e := resource{r.Type, r.Name}, entry{Rule: r}
+		if r.Host != Any {
+			e.host, s.hosts = address(r.Host), true
+		}
+		s.entries = append(s.entries, e)
 		if r.Pattern != kmsg.ACLResourcePatternTypePrefixed {
-			s.literal[at] = append(s.literal[at], r)
+			s.literal[at] = append(s.literal[at], e)
 			continue
 		}
-		s.prefix[at] = append(s.prefix[at], r)
+		s.prefix[at] = append(s.prefix[at], e)
 		if n := len(r.Name); !slices.Contains(s.lengths[r.Type], n) {
 			s.lengths[r.Type] = append(s.lengths[r.Type], n)
 		}
@@ -50,11 +63,31 @@ type Request struct {
 	Operation Operation
 	Type      ResourceType
 	Name      string
+
+	address netip.Addr // of Host, if rules ask for it
+}
+
+// address reads an address in any spelling; what is none is the zero address.
+func address(s string) netip.Addr {
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap()
+}
+
+// located is a request that knows its address if there are rules about addresses.
+func (s *Set) located(q Request) Request {
+	if s.hosts {
+		q.address = address(q.Host)
+	}
+	return q
 }
 
 // Allows tells whether a rule allows it and none denies it.
 func (s *Set) Allows(q Request) bool {
 	allowed := false
+	q = s.located(q)
 	denied := s.eachMatching(q, func(r Rule) bool {
 		if r.Permission == kmsg.ACLPermissionTypeDeny {
 			return r.Operation == q.Operation || r.Operation == kmsg.ACLOperationAll
@@ -68,11 +101,12 @@ func (s *Set) Allows(q Request) bool {
 // AllowsSome tells whether there is a resource of the type on which it is allowed,
 // whatever its name (KIP-679).
 func (s *Set) AllowsSome(q Request) bool {
-	for _, r := range s.rules {
+	q = s.located(q)
+	for _, r := range s.entries {
 		if r.Type != q.Type || r.Permission != kmsg.ACLPermissionTypeAllow || !r.isOf(q) || !implies(r.Operation, q.Operation) {
 			continue
 		}
-		if !s.deniesAll(q, r) {
+		if !s.deniesAll(q, r.Rule) {
 			return true
 		}
 	}
@@ -81,7 +115,7 @@ func (s *Set) AllowsSome(q Request) bool {
 
 // deniesAll tells whether every resource that a rule names is denied by others.
 func (s *Set) deniesAll(q Request, allow Rule) bool {
-	return slices.ContainsFunc(s.rules, func(r Rule) bool {
+	return slices.ContainsFunc(s.entries, func(r entry) bool {
 		if r.Type != q.Type || r.Permission != kmsg.ACLPermissionTypeDeny || !r.isOf(q) || r.Operation != q.Operation && r.Operation != kmsg.ACLOperationAll {
 			return false
 		}
@@ -102,7 +136,7 @@ func (s *Set) deniesAll(q Request, allow Rule) bool {
 func (s *Set) eachMatching(q Request, fn func(Rule) bool) bool {
 	for _, name := range []string{q.Name, Any} {
 		for _, r := range s.literal[resource{q.Type, name}] {
-			if r.isOf(q) && fn(r) {
+			if r.isOf(q) && fn(r.Rule) {
 				return true
 			}
 		}
@@ -115,7 +149,7 @@ func (s *Set) eachMatching(q Request, fn func(Rule) bool) bool {
 			continue
 		}
 		for _, r := range s.prefix[resource{q.Type, q.Name[:n]}] {
-			if r.isOf(q) && fn(r) {
+			if r.isOf(q) && fn(r.Rule) {
 				return true
 			}
 		}
@@ -124,8 +158,8 @@ func (s *Set) eachMatching(q Request, fn func(Rule) bool) bool {
 }
 
 // isOf tells whether the rule is about who asks.
-func (r Rule) isOf(q Request) bool {
-	if r.Host != Any && r.Host != q.Host {
+func (r *entry) isOf(q Request) bool {
+	if r.Host != Any && !r.isFrom(q.address) {
 		return false
 	}
 	if r.Principal == q.Principal {
@@ -133,6 +167,12 @@ func (r Rule) isOf(q Request) bool {
 	}
 	kind, _, _ := strings.Cut(q.Principal, ":")
 	return r.Principal == kind+":"+Any
+}
+
+// isFrom tells whether the rule is about an address. One without a zone is about it in
+// every zone.
+func (r *entry) isFrom(a netip.Addr) bool {
+	return r.host.IsValid() && (r.host == a || r.host.Zone() == "" && r.host == a.WithZone(""))
 }
 
 // implies tells whether who may do one thing may do another: who reads, writes,

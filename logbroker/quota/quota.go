@@ -7,6 +7,7 @@ package quota
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,22 @@ const Default Name = "default"
 // Named is somebody.
 func Named(s string) Name { return Name("=" + s) }
 
+// Address is an address in whatever spelling. What is none is named as it is, which
+// Check refuses.
+func Address(s string) Name {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return Named(a.Unmap().WithZone("").String())
+	}
+	return Named(s)
+}
+
+// isAddress tells whether a name is that of an address.
+func (n Name) isAddress() bool {
+	text, named := n.Text()
+	_, err := netip.ParseAddr(text)
+	return named && err == nil
+}
+
 // Text is the name, and whether it is one rather than the default.
 func (n Name) Text() (string, bool) { return strings.CutPrefix(string(n), "=") }
 
@@ -74,6 +91,8 @@ func Check(e Entity, key string, value float64) error {
 		return fmt.Errorf("the limit %s is nobody's", key)
 	case e.IP != "" && (e.User != "" || e.Client != ""):
 		return fmt.Errorf("a limit is either an address's or a client's")
+	case e.IP != "" && e.IP != Default && !e.IP.isAddress():
+		return fmt.Errorf("%q is not an address: names are not looked up", strings.TrimPrefix(string(e.IP), "="))
 	case e.IP != "" && key != Connections:
 		return fmt.Errorf("addresses have no limit %s, only %s", key, Connections)
 	case e.IP == "" && !slices.Contains([]string{ProducerBytes, ConsumerBytes, RequestTime, Mutations}, key):
@@ -156,9 +175,13 @@ func (t *Table) Over(user, client, limit string, now time.Time) time.Duration {
 // UseIP is Use for an address.
 func (t *Table) UseIP(ip, limit string, amount float64, now time.Time) time.Duration {
 	limits := t.Limits()
-	for _, name := range []Name{Named(ip), Default} {
+	if len(limits) == 0 {
+		return 0
+	}
+	who := Address(ip)
+	for _, name := range []Name{who, Default} {
 		if rate, ok := limits[Entity{IP: name}][limit]; ok {
-			return t.take(bucketKey{Entity{IP: Named(ip)}, limit}, rate, amount, now)
+			return t.take(bucketKey{Entity{IP: who}, limit}, rate, amount, now)
 		}
 	}
 	return 0

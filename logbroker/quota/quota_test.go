@@ -85,6 +85,18 @@ func TestWhoShares(t *testing.T) {
 	}
 }
 
+// TestSpellingsOfAddresses: a limit is that of an address, however it is written.
+func TestSpellingsOfAddresses(t *testing.T) {
+	for _, spelled := range [][2]string{{"2001:DB8:0:0:0:0:0:1", "2001:db8::1"}, {"::ffff:10.0.0.1", "10.0.0.1"}, {"10.0.0.1", "::ffff:10.0.0.1"}} {
+		table := New()
+		now := time.Unix(1000, 0)
+		table.Set(Entity{IP: Address(spelled[0])}, map[string]float64{Connections: 1})
+		if table.UseIP(spelled[1], Connections, 2, now) == 0 {
+			t.Errorf("%s is not limited as %s", spelled[1], spelled[0])
+		}
+	}
+}
+
 // TestNamesAreBounded: any number of client names takes bounded memory, and does
 // not let the one off that has to wait.
 func TestNamesAreBounded(t *testing.T) {
@@ -111,6 +123,7 @@ func TestCheck(t *testing.T) {
 		ok    bool
 	}{
 		"user": {Entity{User: Default}, ProducerBytes, 1, true}, "ip": {Entity{IP: Named("1.1.1.1")}, Connections, 1, true},
+		"host name": {Entity{IP: Address("localhost")}, Connections, 1, false}, "range": {Entity{IP: Address("10.0.0.0/8")}, Connections, 1, false},
 		"nobody": {Entity{}, ProducerBytes, 1, false}, "both": {Entity{User: Default, IP: Default}, Connections, 1, false},
 		"ip bytes": {Entity{IP: Default}, ProducerBytes, 1, false}, "user connections": {Entity{User: Default}, Connections, 1, false},
 		"unknown": {Entity{User: Default}, "speed", 1, false}, "zero": {Entity{User: Default}, ProducerBytes, 0, false},
