@@ -79,7 +79,7 @@ func wrongInput(err error) error {
 			return inputError(err)
 		}
 	}
-	if errors.Is(err, kerr.KafkaStorageError) || errors.Is(err, kgo.ErrRecordTimeout) {
+	if errors.Is(err, kerr.KafkaStorageError) || errors.Is(err, errStalled) {
 		return environmentError(fmt.Errorf("%w: the broker takes no records; its disk may be full or have failed, its log says which", err))
 	}
 	return err

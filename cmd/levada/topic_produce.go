@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -54,12 +51,12 @@ func (a *app) topicProduceCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			client, err := cl.client(c.Context(), append(opts,
-				kgo.DefaultProduceTopic(args[0]), kgo.MaxBufferedRecords(maxBufferedRecords), kgo.RecordDeliveryTimeout(cl.timeout), kgo.ProducerBatchMaxBytes(batch))...)
+				kgo.DefaultProduceTopic(args[0]), kgo.MaxBufferedRecords(maxBufferedRecords), kgo.ProducerBatchMaxBytes(batch))...)
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			n, err := produceLines(c.Context(), client, c.InOrStdin(), record)
+			n, err := produceLines(c.Context(), client, c.InOrStdin(), record, cl.timeout)
 			if err != nil {
 				return wrongInput(fmt.Errorf("topic %q: after %d records: %w", args[0], n, err))
 			}
@@ -169,42 +166,4 @@ func abridged(b []byte) string {
 		return string(b[:60]) + "…"
 	}
 	return string(b)
-}
-
-// produceLines writes lines until the input ends and returns how many the
-// broker acknowledged.
-func produceLines(ctx context.Context, client *kgo.Client, in io.Reader, record func([]byte) (*kgo.Record, error)) (int64, error) {
-	var mu sync.Mutex
-	var acked int64
-	var failed error
-	done := func(_ *kgo.Record, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if err == nil {
-			acked++
-		} else if failed == nil {
-			failed = err
-		}
-	}
-	scanner := bufio.NewScanner(in)
-	scanner.Buffer(make([]byte, 0, 64<<10), maxLineBytes)
-	var bad error
-	for scanner.Scan() && ctx.Err() == nil {
-		r, err := record(scanner.Bytes())
-		if err != nil {
-			bad = err
-			break
-		}
-		client.Produce(ctx, r, done)
-		mu.Lock()
-		stop := failed != nil
-		mu.Unlock()
-		if stop {
-			break
-		}
-	}
-	err := client.Flush(ctx)
-	mu.Lock()
-	defer mu.Unlock()
-	return acked, errors.Join(bad, failed, scanner.Err(), err)
 }

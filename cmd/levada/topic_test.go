@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -137,4 +143,45 @@ func TestProfiles(t *testing.T) {
 	}
 	mustLevada(t, "", "profile", "delete", "away")
 	mustLevada(t, "", "profile", "use", "-")
+}
+
+// TestProduceOldTimestamps: a record of years ago is not late, and neither is one of
+// the future.
+func TestProduceOldTimestamps(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "c", "-p", "1", "-c", "retention.ms=-1", "-b", s.address)
+	in := "k\tv\t1000\nk\tv\t1767225600000\nk\tv\t" + fmt.Sprint(time.Now().Add(30*time.Minute).UnixMilli()) + "\n"
+	mustLevada(t, in, "topic", "produce", "c", "-f", `%k\t%v\t%d`, "-b", s.address)
+	if out := mustLevada(t, "", "topic", "consume", "c", "-f", `%k\t%v\t%d\n`, "-b", s.address); out != in {
+		t.Errorf("written\n%sread\n%s", in, out)
+	}
+}
+
+// TestProduceEndsWithASignal: what was typed before it is delivered.
+func TestProduceEndsWithASignal(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "c", "-p", "1", "-b", s.address)
+	cmd := exec.Command(binary, "topic", "produce", "c", "-b", s.address)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(in, "typed\n"); err != nil {
+		t.Fatal(err)
+	}
+	if out := mustLevada(t, "", "topic", "consume", "c", "--follow", "-n", "1", "-f", "%v", "-b", s.address); out != "typed" {
+		t.Errorf("read %q", out)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(stderr.String(), "after 1 records") || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("exit %d\n%s", code, stderr.String())
+	}
 }
