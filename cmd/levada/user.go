@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"golang.org/x/term"
 )
 
 func (a *app) userCommand() *cobra.Command {
@@ -71,7 +67,7 @@ func (a *app) userSetCommand(cl *cluster) *cobra.Command {
 			}
 			password, err := readPassword(c)
 			if err != nil {
-				return inputError(err)
+				return err
 			}
 			for i := range set {
 				set[i].Password = password
@@ -82,24 +78,6 @@ func (a *app) userSetCommand(cl *cluster) *cobra.Command {
 	c.Flags().StringSliceVar(&mechanisms, "mechanism", []string{"SCRAM-SHA-256", "SCRAM-SHA-512"}, "mechanisms that the user can use")
 	c.Flags().Int32Var(&iterations, "iterations", 8192, "how much work a guess is, 4096 to 16384")
 	return c
-}
-
-// readPassword reads a line: without showing it where it is typed.
-func readPassword(c *cobra.Command) (string, error) {
-	if fd := int(os.Stdin.Fd()); c.InOrStdin() == os.Stdin && term.IsTerminal(fd) {
-		fmt.Fprint(c.ErrOrStderr(), "password: ")
-		b, err := term.ReadPassword(fd)
-		fmt.Fprintln(c.ErrOrStderr())
-		if err == nil && len(b) == 0 {
-			err = errors.New("the password is empty")
-		}
-		return string(b), err
-	}
-	in := bufio.NewScanner(c.InOrStdin())
-	if !in.Scan() || in.Text() == "" {
-		return "", errors.Join(in.Err(), errors.New("the password is empty: give it on standard input"))
-	}
-	return in.Text(), nil
 }
 
 func (a *app) userDeleteCommand(cl *cluster) *cobra.Command {
