@@ -147,7 +147,7 @@ func TestSettingsOfTheEnvironment(t *testing.T) {
 		}
 	}
 	for _, bad := range []settings{{"tls.enabled": "maybe"}, {"tls.ca": "/none"}, {"tls.cert": "/none"}, {"sasl.mechanism": "MD5", "user": "a", "pass": "b"}, {"sasl.mechanism": "OAUTHBEARER"}} {
-		if _, err := bad.options(); err == nil {
+		if _, _, err := bad.options(); err == nil {
 			t.Errorf("%v is taken", bad)
 		}
 	}

@@ -12,8 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/levada/levada/runtime/logclient"
 )
 
 const defaultBrokers = "127.0.0.1:9092"
@@ -34,27 +32,27 @@ func (cl *cluster) addFlags(c *cobra.Command) {
 	c.PersistentFlags().DurationVar(&cl.timeout, "timeout", 10*time.Second, "how long to wait for an answer")
 }
 
-// client connects to the cluster; the error names the address.
+// client connects to the cluster; the error names the address and the mend.
 func (cl *cluster) client(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
-	brokers, how, err := cl.connection()
+	n, err := cl.connection()
 	if err != nil {
 		return nil, err
 	}
-	opts = slices.Concat(how, []kgo.Opt{
-		kgo.SeedBrokers(brokers...), kgo.ClientID("levada"), kgo.DialTimeout(cl.timeout), kgo.RetryTimeout(cl.timeout),
+	opts = slices.Concat(n.encryption, n.authentication, []kgo.Opt{
+		kgo.SeedBrokers(n.brokers...), kgo.ClientID("levada"), kgo.DialTimeout(n.timeout), kgo.RetryTimeout(n.timeout),
 	}, opts)
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, inputError(err)
 	}
-	pingCtx, cancel := context.WithTimeout(ctx, cl.timeout)
+	pingCtx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
 	if err := client.Ping(pingCtx); err != nil {
 		client.Close()
-		if errors.Is(err, kerr.SaslAuthenticationFailed) {
-			return nil, inputError(fmt.Errorf("%s: %w", strings.Join(brokers, ","), err))
+		if ctx.Err() != nil {
+			return nil, errInterrupted
 		}
-		return nil, environmentError(fmt.Errorf("%w at %s: %w; start one with: levada server --data DIR", logclient.ErrUnreachable, strings.Join(brokers, ","), err))
+		return nil, n.unreachable(ctx, err)
 	}
 	return client, nil
 }

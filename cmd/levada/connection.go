@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	client "github.com/twmb/franz-go/pkg/sasl"
@@ -52,44 +54,47 @@ func readSettings(flags []string, environment func(string) string, profile setti
 }
 
 // options are the settings as the client library takes them.
-func (s settings) options() ([]kgo.Opt, error) {
-	var opts []kgo.Opt
+func (s settings) options() (encryption, authentication []kgo.Opt, err error) {
 	config, err := s.tls()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if config != nil {
-		opts = append(opts, kgo.DialTLSConfig(config))
+		encryption = append(encryption, kgo.DialTLSConfig(config))
 	}
 	mechanism, err := s.mechanism()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if mechanism != nil {
-		opts = append(opts, kgo.SASL(mechanism))
+		authentication = append(authentication, kgo.SASL(mechanism))
 	}
-	return opts, nil
+	return encryption, authentication, nil
+}
+
+// usesTLS is what tls.enabled says, or whether another setting of TLS is given.
+func (s settings) usesTLS() bool {
+	switch s["tls.enabled"] {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	return s["tls.ca"]+s["tls.cert"]+s["tls.key"]+s["tls.server_name"] != ""
 }
 
 func (s settings) tls() (*tls.Config, error) {
-	on := s["tls.ca"]+s["tls.cert"]+s["tls.key"]+s["tls.server_name"] != ""
-	switch s["tls.enabled"] {
-	case "true":
-		on = true
-	case "false":
-		on = false
-	case "":
-	default:
-		return nil, fmt.Errorf("tls.enabled is %q; use true or false", s["tls.enabled"])
+	if v := s["tls.enabled"]; v != "" && v != "true" && v != "false" {
+		return nil, fmt.Errorf("tls.enabled is %q; use true or false", v)
 	}
-	if !on {
+	if !s.usesTLS() {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s["tls.server_name"]}
 	if name := s["tls.ca"]; name != "" {
 		pool, err := tlsfiles.Authorities(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("tls.ca: %w", err)
 		}
 		config.RootCAs = pool
 	}
@@ -134,29 +139,34 @@ func (s settings) mechanism() (client.Mechanism, error) {
 	return nil, fmt.Errorf("sasl.mechanism: %s is none of %s", name, strings.Join(sasl.Mechanisms, ", "))
 }
 
+// connection is how to reach a cluster.
+type connection struct {
+	brokers                    []string
+	settings                   settings
+	encryption, authentication []kgo.Opt
+	timeout                    time.Duration
+}
+
 // connection is what -b, -X, the environment and the profile say.
-func (cl *cluster) connection() (brokers []string, opts []kgo.Opt, err error) {
-	var s settings
+func (cl *cluster) connection() (*connection, error) {
+	n := &connection{timeout: cl.timeout}
+	if n.timeout <= 0 {
+		return nil, inputError(fmt.Errorf("--timeout %v: use a positive time, such as 10s", n.timeout))
+	}
 	var profile settings
 	known, err := readProfiles()
 	if err == nil {
 		profile, err = known.chosen(cl.profile)
 	}
 	if err == nil {
-		s, err = readSettings(cl.settings, os.Getenv, profile)
+		n.settings, err = readSettings(cl.settings, os.Getenv, profile)
 	}
 	if err == nil {
-		opts, err = s.options()
+		n.encryption, n.authentication, err = n.settings.options()
 	}
 	if err != nil {
-		return nil, nil, inputError(err)
+		return nil, inputError(err)
 	}
-	where := cl.brokers
-	if where == "" {
-		where = s["brokers"]
-	}
-	if where == "" {
-		where = defaultBrokers
-	}
-	return strings.Split(where, ","), opts, nil
+	n.brokers = strings.Split(cmp.Or(cl.brokers, n.settings["brokers"], defaultBrokers), ",")
+	return n, checkBrokers(n.brokers)
 }
