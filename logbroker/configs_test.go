@@ -294,7 +294,7 @@ func TestABadBatchStopsNoOtherCleaning(t *testing.T) {
 	bad := w.keyed(w.now, "k=v")
 	bad[recordbatch.HeaderSize] = 0xff // the length of a record
 	bad.SetCRC()
-	if _, err := w.append(w.topics.byName("t").parts()[0], bad, false); err != nil { // past the checks of what clients send
+	if _, err := w.append(w.topics.byName("t").parts()[0], bad, nil, false); err != nil { // past the checks of what clients send
 		t.Fatal(err)
 	}
 	w.want(w.put("k=1").ErrorCode, nil)
