@@ -1,6 +1,9 @@
 package commitlog
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -63,6 +66,51 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // BenchmarkAppendSync appends 100 KiB and syncs.
+// BenchmarkWriteAt is what an append costs where it is cheapest: the bytes of a batch
+// of 100 records of 100 B, of five such, and of 1 MiB, to pages that the page cache does
+// not have, and to pages that it has.
+func BenchmarkWriteAt(b *testing.B) {
+	const fileSize = 256 << 20
+	for _, size := range []int{11_000, 55_000, 1 << 20} {
+		for _, pages := range []string{"new", "old"} {
+			b.Run(fmt.Sprintf("%s/%d", pages, size), func(b *testing.B) {
+				f, err := os.Create(filepath.Join(b.TempDir(), "f"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer func() { _ = f.Close() }()
+				buf := make([]byte, size)
+				at := int64(fileSize)
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					if at+int64(size) > fileSize {
+						b.StopTimer()
+						startOver(b, f, pages == "old", fileSize)
+						at = 0
+						b.StartTimer()
+					}
+					if _, err := f.WriteAt(buf, at); err != nil {
+						b.Fatal(err)
+					}
+					at += int64(size)
+				}
+			})
+		}
+	}
+}
+
+// startOver empties a file, and fills it with zeros if fill.
+func startOver(b *testing.B, f *os.File, fill bool, size int) {
+	if err := f.Truncate(0); err != nil {
+		b.Fatal(err)
+	}
+	if fill {
+		if _, err := f.WriteAt(make([]byte, size), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkAppendSync(b *testing.B) {
 	l, batch := benchLog(b), benchBatch()
 	b.SetBytes(int64(len(batch)))
