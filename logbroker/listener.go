@@ -3,6 +3,9 @@ package logbroker
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net"
@@ -187,7 +190,10 @@ func (l *listener) secure(c net.Conn) (net.Conn, string, error) {
 	if len(chains) == 0 {
 		return secured, anonymous, nil
 	}
-	name := chains[0][0].Subject.String()
+	name, err := subjectOf(chains[0][0])
+	if err != nil {
+		return c, "", refusef("certificate: %v", err)
+	}
 	if l.Principal != nil {
 		mapped, err := l.Principal(name)
 		if err != nil {
@@ -196,4 +202,15 @@ func (l *listener) secure(c net.Conn) (net.Conn, string, error) {
 		name = mapped
 	}
 	return secured, "User:" + name, nil
+}
+
+// subjectOf is the distinguished name of a certificate with all its parts in their
+// order (RFC 2253). The Subject of crypto/x509 keeps one common name of several, and
+// an order of its own: different names would become one user.
+func subjectOf(cert *x509.Certificate) (string, error) {
+	var name pkix.RDNSequence
+	if _, err := asn1.Unmarshal(cert.RawSubject, &name); err != nil {
+		return "", fmt.Errorf("the subject cannot be read: %w", err)
+	}
+	return name.String(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -426,6 +427,43 @@ func TestCertificates(t *testing.T) {
 	old := kgo.DialTLSConfig(&tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{ca.issue("ann", time.Hour)}, MaxVersion: tls.VersionTLS11})
 	if err := login(t, addr, old); err == nil {
 		t.Error("TLS 1.1 is spoken")
+	}
+}
+
+// TestSubjects: a user's name has all parts of the certificate's subject in their
+// order, so that nobody becomes another by a part more.
+func TestSubjects(t *testing.T) {
+	part := func(oid asn1.ObjectIdentifier, value string) pkix.RelativeDistinguishedNameSET {
+		return pkix.RelativeDistinguishedNameSET{{Type: oid, Value: value}}
+	}
+	country, org, unit, common := asn1.ObjectIdentifier{2, 5, 4, 6}, asn1.ObjectIdentifier{2, 5, 4, 10}, asn1.ObjectIdentifier{2, 5, 4, 11}, asn1.ObjectIdentifier{2, 5, 4, 3}
+	for want, subject := range map[string]pkix.RDNSequence{
+		"CN=admin,O=Levada":            {part(org, "Levada"), part(common, "admin")},
+		"O=Levada,CN=admin":            {part(common, "admin"), part(org, "Levada")},
+		"CN=admin,CN=mallory,O=Levada": {part(org, "Levada"), part(common, "mallory"), part(common, "admin")},
+		"CN=app,OU=B,OU=A,O=X,C=PT":    {part(country, "PT"), part(org, "X"), part(unit, "A"), part(unit, "B"), part(common, "app")},
+		`CN=a\,O=Levada`:               {part(common, "a,O=Levada")},
+	} {
+		raw, err := asn1.Marshal(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), RawSubject: raw}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := subjectOf(cert); err != nil || got != want {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
 	}
 }
 
