@@ -60,6 +60,9 @@ func (c *cleaner) run(expire bool) {
 	if expire && !c.b.run.closed.Load() && c.b.failure() == nil {
 		c.b.expireTxns()
 		c.b.expireOffsets()
+		if err := c.b.topics.retryRemovals(); err != nil {
+			c.b.log.Warn("deleted topics cannot be listed", "error", err)
+		}
 	}
 }
 

@@ -2,9 +2,7 @@ package logbroker
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sort"
 	"strconv"
@@ -146,16 +144,13 @@ func (s *topicSet) publish(add, drop *topic) {
 
 // open finishes deletions that a crash interrupted and opens all logs.
 func (s *topicSet) open(st start) error {
-	deleted, err := s.b.meta.DeletedTopics()
+	rows, err := s.b.meta.Topics()
 	if err != nil {
 		return err
 	}
-	for _, row := range deleted {
-		if err := s.removeDirs(row); err != nil {
-			return err
-		}
-	}
-	rows, err := s.b.meta.Topics()
+	err = s.removeDeleted(func(name string) bool {
+		return slices.ContainsFunc(rows, func(row meta.Topic) bool { return row.Name == name })
+	})
 	if err != nil {
 		return err
 	}
@@ -264,6 +259,10 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 	if validateOnly {
 		return row, nil
 	}
+	if err := s.clearName(name, 0, partitions); err != nil {
+		s.b.log.Error("topic was not created", "topic", name, "error", err)
+		return row, kerr.KafkaStorageError
+	}
 	batch := s.b.meta.NewBatch()
 	batch.PutTopic(row)
 	if err := s.b.space.forMetadata(); err != nil {
@@ -300,6 +299,10 @@ func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
 	case validateOnly:
 		return nil
 	}
+	if err := s.clearName(name, have, count); err != nil {
+		s.b.log.Error("partitions were not added", "topic", name, "error", err)
+		return kerr.KafkaStorageError
+	}
 	row := meta.Topic{Name: t.name, ID: t.id, Partitions: count, Configs: *t.configs.Load()}
 	batch := s.b.meta.NewBatch()
 	batch.PutTopic(row)
@@ -320,7 +323,8 @@ func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
 	return nil
 }
 
-// delete removes a topic, its offsets and its directories.
+// delete removes a topic, its offsets and its directories. When its row is gone it
+// is deleted: directories that resist are removed later.
 func (s *topicSet) delete(t *topic) error {
 	s.edit.Lock()
 	defer s.edit.Unlock()
@@ -340,12 +344,14 @@ func (s *topicSet) delete(t *topic) error {
 			s.b.log.Warn("deleted log did not close", "topic", t.name, "partition", p.index, "error", err)
 		}
 	}
-	err := s.removeDirs(row)
+	if err := s.removeDirs(row, false); err != nil {
+		s.b.log.Warn("directories of a deleted topic are still there, which is tried again", "topic", t.name, "error", err)
+	}
 	for _, p := range t.parts() {
 		p.notify()
 	}
 	s.b.groups.topicDeleted(t.name)
-	return err
+	return nil
 }
 
 // deleteRow deletes a topic durably with all that is said of it in the database.
@@ -363,37 +369,6 @@ func (s *topicSet) deleteRow(t *topic, row meta.Topic) error {
 		s.publish(nil, t)
 	}
 	return err
-}
-
-// removeDirs moves the directories of a deleted topic aside, durably, so that
-// the name is free, and then removes them. It can be repeated.
-func (s *topicSet) removeDirs(row meta.Topic) error {
-	for i := range row.Partitions {
-		from := s.dir(row.Name, i)
-		to := s.b.dir.Join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
-		if err := s.b.gate.Rename(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("deleted topic %s: %w", row.Name, err)
-		}
-	}
-	err := errors.Join(datadir.SyncDir(s.b.gate, s.b.dir.Join(deletedDir)), datadir.SyncDir(s.b.gate, s.b.dir.Join(logsDir)))
-	if err != nil {
-		return fmt.Errorf("deleted topic %s: %w", row.Name, err)
-	}
-	for i := range row.Partitions {
-		dir := s.b.dir.Join(deletedDir, encodeID(row.ID)+"-"+strconv.Itoa(int(i)))
-		if err := s.b.gate.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("deleted topic %s: %w", row.Name, err)
-		}
-	}
-	// Or a power loss would bring back directories that no row knows any more.
-	if err := datadir.SyncDir(s.b.gate, s.b.dir.Join(deletedDir)); err != nil {
-		return fmt.Errorf("deleted topic %s: %w", row.Name, err)
-	}
-	batch := s.b.meta.NewBatch()
-	batch.ForgetDeleted(row.ID)
-	// Not synced by itself: the row of a topic created later under this name
-	// is, and comes after it in the database's log.
-	return s.b.meta.Commit(batch, false)
 }
 
 var errTopicName = fmt.Errorf(`%w: a name has 1 to %d letters, digits, dots, underscores and hyphens, and is not "." or ".."`, kerr.InvalidTopicException, maxTopicName)

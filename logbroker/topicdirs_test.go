@@ -1,0 +1,124 @@
+package logbroker
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// resist opens the broker on a disk that refuses calls on the directories of topic
+// "t", live or deleted, as long as *on.
+func (w *workbench) resist(kind errorfs.OpKind, on *bool) {
+	w.Kill()
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if *on && op.Kind == kind && (strings.Contains(op.Path, "/t-") || strings.Contains(op.Path, deletedDir+"/")) {
+			return syscall.EIO
+		}
+		return nil
+	}))
+	w.open()
+}
+
+// tryTopic creates topic "t" and returns the error code.
+func (w *workbench) tryTopic(partitions int32) int16 {
+	w.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version = 7
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = "t", partitions, 1
+	req.Topics = append(req.Topics, t)
+	return ask[*kmsg.CreateTopicsResponse](w, req).Topics[0].ErrorCode
+}
+
+// TestDeletionThatResists: a topic is deleted though its directories cannot be moved
+// or removed. Its name is free when they are; whatever is acknowledged under it then
+// stays, and nothing of the old topic is seen.
+func TestDeletionThatResists(t *testing.T) {
+	for name, kind := range map[string]errorfs.OpKind{"rename": errorfs.OpRename, "remove": errorfs.OpRemoveAll} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkbench(t)
+			resists := false
+			w.resist(kind, &resists)
+			w.topic("t", 2)
+			w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "old")).ErrorCode, nil)
+			resists = true
+			w.deleteTopic("t")
+			w.want(w.tryTopic(2), kerr.KafkaStorageError)
+			w.restart()
+			w.want(w.tryTopic(2), kerr.KafkaStorageError)
+			resists = false
+			w.topic("t", 2)
+			for p := range int32(2) {
+				w.want(w.produce(9, nil, p, oneRecord(-1, -1, -1, false, "new")).ErrorCode, nil)
+			}
+			for _, boot := range []string{"boot-1", "boot-2", "boot-3"} {
+				w.losePower(boot)
+				for p := range int32(2) {
+					if got := w.values(p, false); !slices.Equal(got, []string{"new"}) {
+						t.Fatalf("partition %d of the new topic has %q", p, got)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestDeletionIsTriedAgain: the directories of a deleted topic go with the next
+// cleaning that can remove them.
+func TestDeletionIsTriedAgain(t *testing.T) {
+	w := newWorkbench(t)
+	resists := false
+	w.resist(errorfs.OpRemoveAll, &resists)
+	w.topic("t", 1)
+	resists = true
+	w.deleteTopic("t")
+	w.Clean()
+	left := func() []string {
+		names, err := w.fs.List(w.dir.Join(deletedDir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	if len(left()) == 0 {
+		t.Fatal("the disk did not resist")
+	}
+	resists = false
+	w.Clean()
+	if names := left(); len(names) > 0 {
+		t.Errorf("still there: %q", names)
+	}
+}
+
+// TestDirectoriesOfNoTopic: files that lie where a new partition would have its own
+// are neither taken for its records nor removed.
+func TestDirectoriesOfNoTopic(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	stray := w.topics.dir("t", 1)
+	if err := w.fs.MkdirAll(stray, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := w.fs.Create(w.fs.PathJoin(stray, "00000000000000000000.log"), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.topics.grow("t", 2, false); errorCode(err) != kerr.KafkaStorageError.Code {
+		t.Errorf("a partition was added there: %v", err)
+	}
+	w.deleteTopic("t")
+	w.want(w.tryTopic(2), kerr.KafkaStorageError)
+	w.topic("t", 1)
+	if names, err := w.fs.List(stray); err != nil || len(names) != 1 {
+		t.Errorf("in %s: %q, %v", stray, names, err)
+	}
+}
