@@ -40,23 +40,7 @@ func (c *cleaner) run(expire bool) {
 	// One for all logs; its memory is taken when there is something to do, and not
 	// kept.
 	compactor := commitlog.NewCompactor(c.b.cfg.Limits.CompactionBytes)
-	compactor.Stop = c.b.run.closed.Load
-	c.b.topics.each(func(p *partition) {
-		if p.log == nil || p.gone.Load() || c.b.run.closed.Load() || c.b.failure() != nil {
-			return
-		}
-		rules := p.topic.policy.Load()
-		if expire && rules.expires {
-			c.note(p, "retention", c.retain(p, rules))
-		}
-		if rules.compacted && !c.damaged[p] {
-			c.note(p, "compaction", c.compact(p, compactor, rules))
-		}
-		c.note(p, "seal", c.seal(p))
-		if expire {
-			p.log.ExpireProducers(int64(producerExpiry / c.b.cfg.RetentionInterval))
-		}
-	})
+	c.b.topics.each(func(p *partition) { c.clean(p, compactor, expire) })
 	if expire && !c.b.run.closed.Load() && c.b.failure() == nil {
 		c.b.expireTxns()
 		c.b.expireOffsets()
@@ -64,6 +48,34 @@ func (c *cleaner) run(expire bool) {
 			c.b.log.Warn("deleted topics cannot be listed", "error", err)
 		}
 	}
+}
+
+// clean does what one partition needs. A topic that is deleted meanwhile ends it.
+func (c *cleaner) clean(p *partition, compactor *commitlog.Compactor, expire bool) {
+	p.cleaning.Lock()
+	defer p.cleaning.Unlock()
+	if p.log == nil || p.gone.Load() || c.b.run.closed.Load() || c.b.failure() != nil {
+		return
+	}
+	compactor.Stop = func() bool { return p.gone.Load() || c.b.run.closed.Load() }
+	rules := p.topic.policy.Load()
+	if expire && rules.expires {
+		c.note(p, "retention", c.retain(p, rules))
+	}
+	if rules.compacted && !c.damaged[p] {
+		c.note(p, "compaction", c.compact(p, compactor, rules))
+	}
+	c.note(p, "seal", c.seal(p))
+	if expire {
+		p.log.ExpireProducers(int64(producerExpiry / c.b.cfg.RetentionInterval))
+	}
+}
+
+// awaitCleaning returns when nobody cleans the log of a topic that is gone, and
+// nobody will.
+func (p *partition) awaitCleaning() {
+	p.cleaning.Lock()
+	defer p.cleaning.Unlock()
 }
 
 func (c *cleaner) retain(p *partition, rules *policy) error {

@@ -40,6 +40,9 @@ type partition struct {
 	syncing bool // a sync is in flight; it looks at waiters when it is done
 	late    *timer
 
+	// cleaning is held while the log is cleaned, which a deletion waits for.
+	cleaning sync.Mutex
+
 	unsynced atomic.Int64 // bytes that were written since a sync began
 	watchers atomic.Pointer[[]*watcher]
 	gone     atomic.Bool // the topic was deleted

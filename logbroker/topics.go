@@ -344,6 +344,11 @@ func (s *topicSet) delete(t *topic) error {
 			s.b.log.Warn("deleted log did not close", "topic", t.name, "partition", p.index, "error", err)
 		}
 	}
+	// Nothing of it may be written into the directory of a topic that is made under
+	// its name.
+	for _, p := range t.parts() {
+		p.awaitCleaning()
+	}
 	if err := s.removeDirs(row, false); err != nil {
 		s.b.log.Warn("directories of a deleted topic are still there, which is tried again", "topic", t.name, "error", err)
 	}

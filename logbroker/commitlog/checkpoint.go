@@ -173,6 +173,9 @@ func (c *Checkpoint) Finish() error {
 	l := c.l
 	l.appends.Lock()
 	defer l.appends.Unlock()
+	if l.closed.Load() {
+		return nil // another log may have the directory by now
+	}
 	if l.usable() != nil || l.segments.Load() != c.segments || l.saved > c.is.end {
 		return l.dir.remove(nextCheckpoint)
 	}

@@ -69,6 +69,9 @@ func (l *Log) Compact(c *Compactor, cfg Compaction) (CompactStats, error) {
 		return CompactStats{}, err
 	}
 	for _, group := range run.groups() {
+		if err := l.usable(); err != nil {
+			return run.stats, err
+		}
 		if err := run.rewrite(group); err != nil {
 			return run.stats, err
 		}

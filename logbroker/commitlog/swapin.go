@@ -63,6 +63,10 @@ func (r *compactRun) reseal(s *segment, sl seal) error {
 	l := r.log
 	l.appends.Lock()
 	defer l.appends.Unlock()
+	// Another log may have the directory by now.
+	if err := l.usable(); err != nil {
+		return err
+	}
 	if !slices.Contains(*l.segments.Load(), s) {
 		return nil // deleted meanwhile
 	}
