@@ -100,6 +100,68 @@ func TestBackupAfterAStartThatWroteNothing(t *testing.T) {
 	}
 }
 
+// A backup that lacks a file of a log or has one more, or in which partitions have
+// changed places, is noticed.
+func TestIncompleteBackupIsNoticed(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.SegmentBytes = 300
+	w.open()
+	w.topic("t", 2)
+	for i := range 20 {
+		w.want(w.produce(9, nil, int32(i%2), oneRecord(-1, -1, -1, false, fmt.Sprint("value ", i))).ErrorCode, nil)
+	}
+	w.Clean() // seals
+	if _, err := w.Backup("backup"); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckBackup(w.fs, "backup"); err != nil {
+		t.Fatal(err)
+	}
+	logs := "backup/" + logsDir
+	move := func(from, to string) {
+		t.Helper()
+		if err := w.fs.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noticed := func(what string) {
+		t.Helper()
+		if CheckBackup(w.fs, "backup") == nil {
+			t.Errorf("%s, and nobody noticed", what)
+		}
+	}
+	seals := 0
+	for _, path := range []string{logs, logs + "/t-0", logs + "/t-1"} {
+		names, err := w.fs.List(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, ".seal") {
+				seals++
+			}
+			move(path+"/"+name, "aside")
+			noticed(path + "/" + name + " is missing")
+			move("aside", path+"/"+name)
+		}
+	}
+	if seals == 0 {
+		t.Error("no segment was sealed")
+	}
+	move(logs+"/t-0", "aside")
+	move(logs+"/t-1", logs+"/t-0")
+	move("aside", logs+"/t-1")
+	noticed("two partitions have changed places")
+	move(logs+"/t-0", "aside")
+	move(logs+"/t-1", logs+"/t-0")
+	move("aside", logs+"/t-1")
+	if err := w.fs.MkdirAll(logs+"/u-0", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	noticed("there is a foreign partition")
+}
+
 // Any byte of the database of a backup, or of what is known of it, that is changed,
 // and any file that is missing, is noticed. Without the sums the database would start
 // without its last rows.

@@ -7,39 +7,53 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/levada/levada/internal/datadir"
+	"github.com/levada/levada/logbroker/commitlog"
 )
 
-// sumsFile is where a backup keeps the sums of the files of its database. The
-// records of logs have sums of their own; a database takes the end of its log for
+// sumsFile is where a backup keeps what it holds: the size and the sum of every file.
+// Logs have sums of their own, but those do not tell of a file that is missing, nor of
+// a partition that has another's place; and a database takes the end of its log for
 // torn where a byte of it was changed, and would start without the rows after it.
 const sumsFile = "sums"
 
-// CheckBackup tells what has changed in the database of a backup since it was made.
-// The logs are not looked at: commitlog.Inspector does that.
+// CheckBackup tells what has changed in a backup since it was made: files that are
+// missing, foreign or different. Of a sealed segment it compares the seal only:
+// commitlog.Inspector holds the segment against that.
 func CheckBackup(fs vfs.FS, dir string) error {
 	said, err := readWhole(fs, fs.PathJoin(dir, sumsFile))
 	if err != nil {
 		return fmt.Errorf("%s is no whole backup: %w", dir, err)
 	}
-	found, err := sums(fs, fs.PathJoin(dir, metaDir))
+	found, err := sums(fs, dir)
 	if err != nil {
 		return fmt.Errorf("backup %s: %w", dir, err)
 	}
-	var changed []string
-	lines := func(p []byte) [][]byte { return bytes.SplitAfter(p, []byte("\n")) }
-	for _, line := range lines(said) {
-		if !slices.ContainsFunc(lines(found), func(other []byte) bool { return bytes.Equal(line, other) }) {
-			changed = append(changed, fmt.Sprintf("%q", bytes.TrimSuffix(line, []byte("\n"))))
+	if bytes.Equal(said, found) {
+		return nil
+	}
+	return fmt.Errorf("backup %s: it is not as it was when it was made: missing or different %v, foreign or different %v", dir, lacking(said, found), lacking(found, said))
+}
+
+// maxNamed bounds how many files an error names.
+const maxNamed = 10
+
+// lacking are the lines of one text that the other has not.
+func lacking(of, other []byte) (out []string) {
+	has := map[string]bool{}
+	for line := range bytes.Lines(other) {
+		has[string(line)] = true
+	}
+	for line := range bytes.Lines(of) {
+		if !has[string(line)] && len(out) < maxNamed {
+			out = append(out, string(bytes.TrimSuffix(line, []byte("\n"))))
 		}
 	}
-	if len(changed) > 0 || len(said) != len(found) {
-		return fmt.Errorf("backup %s: its database is not as it was when it was made: of %s, %d lines do not agree %v", dir, sumsFile, len(changed), changed)
-	}
-	return nil
+	return out
 }
 
 // ForgetBackup makes a backup a data directory like any other: it may change.
@@ -50,22 +64,56 @@ func ForgetBackup(fs vfs.FS, dir string) error {
 	return datadir.SyncDir(fs, dir)
 }
 
-// sums has a line for every file of a directory: sum, size, name.
+// sums has a line for every file of a backup but this one: sum, size, path.
 func sums(fs vfs.FS, dir string) ([]byte, error) {
+	var out bytes.Buffer
+	err := sumsUnder(fs, dir, "", &out)
+	return out.Bytes(), err
+}
+
+func sumsUnder(fs vfs.FS, root, under string, out *bytes.Buffer) error {
+	dir := fs.PathJoin(root, under)
 	names, err := fs.List(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	slices.Sort(names)
-	var out bytes.Buffer
 	for _, name := range names {
-		p, err := readWhole(fs, fs.PathJoin(dir, name))
-		if err != nil {
-			return nil, err
+		path, rel := fs.PathJoin(dir, name), strings.TrimPrefix(under+"/"+name, "/")
+		if rel == sumsFile || rel == metaDir+"/LOCK" { // whoever looks at the database makes that
+			continue
 		}
-		fmt.Fprintf(&out, "%08x %d %s\n", crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)), len(p), name)
+		info, err := fs.Stat(path)
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			// A directory without a file is a partition that has lost all.
+			fmt.Fprintf(out, "directory %s\n", rel)
+			if err := sumsUnder(fs, root, rel, out); err != nil {
+				return err
+			}
+			continue
+		}
+		sum, ok := commitlog.SealedSum(fs, dir, name, info.Size())
+		if !ok {
+			if sum, err = sumOf(fs, path); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(out, "%08x %d %s\n", sum, info.Size(), rel)
 	}
-	return out.Bytes(), nil
+	return nil
+}
+
+func sumOf(fs vfs.FS, path string) (uint32, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	_, err = io.Copy(h, f)
+	return h.Sum32(), errors.Join(err, f.Close())
 }
 
 func readWhole(fs vfs.FS, path string) ([]byte, error) {
@@ -79,7 +127,7 @@ func readWhole(fs vfs.FS, path string) ([]byte, error) {
 
 // writeSums is called when the files of the backup will not change any more.
 func (k *backup) writeSums() error {
-	p, err := sums(k.b.gate, k.path(metaDir))
+	p, err := sums(k.b.gate, k.dir)
 	if err != nil {
 		return err
 	}

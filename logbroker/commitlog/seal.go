@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 const (
@@ -112,6 +114,18 @@ func (d *directory) readSeal(base int64) (s seal, ok bool, err error) {
 		return seal{}, false, fmt.Errorf("commitlog: %s: %w", d.join(sealName(base)), err)
 	}
 	return s, true, nil
+}
+
+// SealedSum is the CRC-32C of a segment's file of so many bytes as its seal has it; ok
+// is false for any other file. Whether the file agrees is what Inspector tells.
+func SealedSum(fs vfs.FS, dir, name string, sizeBytes int64) (sum uint32, ok bool) {
+	d := &directory{fs, dir}
+	var base int64
+	if _, err := fmt.Sscanf(name, "%020d", &base); err != nil || name != logName(base) {
+		return 0, false
+	}
+	s, sealed, err := d.readSeal(base)
+	return s.sum, err == nil && sealed && s.sizeBytes == sizeBytes
 }
 
 // swap is the decision to put one compacted segment in the place of some: the
