@@ -45,6 +45,9 @@ func (a *app) backup(c *cobra.Command, data, dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return inputError(fmt.Errorf("%s is there already: name a directory that is not", dir))
 	}
+	if inside, err := isInside(dir, data); err != nil || inside {
+		return inputError(errors.Join(fmt.Errorf("%s lies in the data directory %s, whose server would take it for its own: name a directory outside", dir, data), err))
+	}
 	answer, runs, err := askControl(data, controlRequest{Backup: dir})
 	if err != nil {
 		return environmentError(err)
@@ -60,6 +63,28 @@ func (a *app) backup(c *cobra.Command, data, dir string) error {
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s holds %d partitions; writes waited for %v\n", dir, made.Partitions, made.Paused.Round(time.Millisecond/10))
 	return err
+}
+
+// isInside tells whether a path, which need not be there, lies in a directory.
+func isInside(path, dir string) (bool, error) {
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		real, err = filepath.Abs(real)
+	}
+	if err != nil {
+		return false, err
+	}
+	for at := path; ; at = filepath.Dir(at) {
+		found, err := filepath.EvalSymlinks(at)
+		if errors.Is(err, os.ErrNotExist) && at != filepath.Dir(at) {
+			continue // its parent is
+		}
+		if err != nil {
+			return false, err
+		}
+		rel, err := filepath.Rel(real, found)
+		return err == nil && filepath.IsLocal(rel), nil
+	}
 }
 
 // backupStopped backs up a directory over which no server runs.

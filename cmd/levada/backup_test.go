@@ -19,6 +19,9 @@ func TestBackupAndRestore(t *testing.T) {
 	if out := mustLevada(t, "", "backup", live, "--data", data); !strings.Contains(out, "holds 2 partitions") {
 		t.Errorf("backup says %q", out)
 	}
+	if r := levada(t, "", "backup", filepath.Join(data, "logs", "orders-9"), "--data", data); r.code != exitInput || !strings.Contains(r.stderr, "lies in the data directory") {
+		t.Errorf("a backup inside of the data: exit %d\n%s", r.code, r.stderr)
+	}
 	mustLevada(t, "three\n", "topic", "produce", "orders", "-b", s.address)
 	if r := levada(t, "", "backup", live, "--data", data); r.code != exitInput || !strings.Contains(r.stderr, "there already") {
 		t.Errorf("a second backup to the same place: exit %d\n%s", r.code, r.stderr)
