@@ -247,7 +247,7 @@ var storageErrors = []*kerr.Error{kerr.KafkaStorageError, kerr.CoordinatorNotAva
 // up, if it did, loses nothing that it acknowledged, and starts again on what is left
 // after a SIGKILL and after a power loss; so do its backups.
 func TestEveryCallFails(t *testing.T) {
-	stride := 37
+	stride := 43
 	if testing.Short() {
 		stride = 401
 	}
