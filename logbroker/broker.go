@@ -40,6 +40,7 @@ type Broker struct {
 	checkpoints   checkpoints
 	frames        frames
 	readers       *readers
+	sessions      sessionRoom
 	writers       sync.Pool // of *bufio.Writer, of connections that are being answered
 	run           running
 }

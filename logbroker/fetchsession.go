@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -12,6 +13,40 @@ import (
 // maxSessions is the number of fetch sessions of one connection. A client needs
 // one; it makes another when it lost track of the first.
 const maxSessions = 2
+
+// maxSessionParts bounds the partitions of all fetch sessions of TCP clients: whoever
+// comes when there is no room is served without a session.
+const maxSessionParts = 200_000
+
+// sessionRoom is how much the sessions of TCP clients hold. Nil is for callers in this
+// process, which are not bounded.
+type sessionRoom struct{ used atomic.Int64 }
+
+// take takes room, all or nothing; less than none gives it back.
+func (r *sessionRoom) take(n int64) bool {
+	if r == nil || r.used.Add(n) <= maxSessionParts || n <= 0 {
+		return true
+	}
+	r.used.Add(-n)
+	return false
+}
+
+// roomFor is how much partitions take. Names longer than those of topics, which the
+// client has made up, count for more.
+func roomFor(parts []*fetchPart) (n int64) {
+	for _, p := range parts {
+		n += 1 + int64(len(p.name)>>8)
+	}
+	return n
+}
+
+// room is where the sessions of the client are counted.
+func (f *fetch) room() *sessionRoom {
+	if f.r.conn.internal {
+		return nil
+	}
+	return &f.b.sessions
+}
 
 // Epochs of fetch sessions that mean something else (KIP-227).
 const (
@@ -32,7 +67,8 @@ type fetchPart struct {
 // what has changed, and is told only what is news. A session belongs to its
 // connection, so that nobody can use another's, and ends with it.
 type fetchSession struct {
-	id int32
+	id   int32
+	held int64 // room taken; used by the handler of the connection only
 
 	mu    sync.Mutex // guards what follows
 	epoch int32      // of the next request
@@ -57,22 +93,44 @@ func (s *sessionsOf) find(id int32) *fetchSession {
 	return s.list[i]
 }
 
-func (s *sessionsOf) drop(id int32) {
+// drop ends a session, if there is one of the id.
+func (s *sessionsOf) drop(id int32, room *sessionRoom) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.list = slices.DeleteFunc(s.list, func(f *fetchSession) bool { return f.id == id })
+	s.list = slices.DeleteFunc(s.list, func(f *fetchSession) bool {
+		if f.id == id {
+			room.take(-f.held)
+		}
+		return f.id == id
+	})
 }
 
-func (s *sessionsOf) add(f *fetchSession) {
+// end ends all sessions, with their connection.
+func (s *sessionsOf) end(room *sessionRoom) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, f := range s.list {
+		room.take(-f.held)
+	}
+	s.list = nil
+}
+
+// add begins a session if there is room for it, and tells whether there is.
+func (s *sessionsOf) add(f *fetchSession, room *sessionRoom) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.list) == maxSessions {
+		room.take(-s.list[0].held)
+		s.list = slices.Delete(s.list, 0, 1)
+	}
+	if f.held = roomFor(f.parts); !room.take(f.held) {
+		return false
+	}
 	for f.id == 0 || slices.ContainsFunc(s.list, func(o *fetchSession) bool { return o.id == f.id }) {
 		f.id = 1 + rand.Int32N(1<<30)
 	}
-	if len(s.list) == maxSessions {
-		s.list = slices.Delete(s.list, 0, 1)
-	}
 	s.list = append(s.list, f)
+	return true
 }
 
 // begin finds out which partitions are to be fetched.
@@ -80,15 +138,17 @@ func (f *fetch) begin() *kerr.Error {
 	req, sessions := f.req, &f.r.conn.sessions
 	switch {
 	case req.Version < 7 || req.SessionEpoch == noSessionEpoch:
-		sessions.drop(req.SessionID)
+		sessions.drop(req.SessionID, f.room())
 		f.parts = partsOf(req)
 		return nil
 	case req.SessionEpoch == newSessionEpoch:
-		sessions.drop(req.SessionID)
+		sessions.drop(req.SessionID, f.room())
 		f.parts = partsOf(req)
 		if len(f.parts) > 0 {
-			f.session = &fetchSession{epoch: 1, byID: req.Version >= 13, busy: true, parts: slices.Clone(f.parts)}
-			sessions.add(f.session)
+			s := &fetchSession{epoch: 1, byID: req.Version >= 13, busy: true, parts: slices.Clone(f.parts)}
+			if sessions.add(s, f.room()) {
+				f.session = s // otherwise the answer has the id 0, as Kafka's
+			}
 		}
 		return nil
 	}
@@ -105,6 +165,12 @@ func (f *fetch) begin() *kerr.Error {
 		return kerr.FetchSessionTopicIDError
 	}
 	s.change(req)
+	if held := roomFor(s.parts); len(s.parts) <= maxElements && f.room().take(held-s.held) {
+		s.held = held
+	} else {
+		sessions.drop(s.id, f.room()) // the client begins anew, and is served without one
+		return kerr.FetchSessionIDNotFound
+	}
 	if s.epoch++; s.epoch <= 0 {
 		s.epoch = 1
 	}
@@ -116,6 +182,7 @@ func (f *fetch) begin() *kerr.Error {
 func partsOf(req *kmsg.FetchRequest) (out []*fetchPart) {
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
+			p.UnknownTags = kmsg.Tags{} // which may be long, and would be kept
 			out = append(out, &fetchPart{name: t.Topic, id: t.TopicID, FetchRequestTopicPartition: p, high: -1, start: -1})
 		}
 	}
@@ -149,7 +216,7 @@ func (s *fetchSession) change(req *kmsg.FetchRequest) {
 	for _, p := range fresh {
 		if old := have[key{p.name, p.id, p.Partition}]; old != nil {
 			old.FetchRequestTopicPartition = p.FetchRequestTopicPartition
-		} else if len(s.parts) < maxElements {
+		} else {
 			s.parts = append(s.parts, p)
 		}
 	}

@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -199,5 +200,66 @@ func TestLostSessions(t *testing.T) {
 	w.want(w.createPartitions("t", 6, nil).ErrorCode, nil)
 	if resp := c.fetch(nil, nil); len(resp.Topics) != 1 || resp.Topics[0].Partitions[0].ErrorCode != 0 {
 		t.Errorf("after it is over: %+v", resp.Topics)
+	}
+}
+
+// TestSessionsAreBounded: what all clients have the broker remember in sessions is
+// bounded, whether the topics exist or not; who comes when it is full is served
+// without one, and what ends makes room.
+func TestSessionsAreBounded(t *testing.T) {
+	w := newSecured(t)
+	parts := func(c *Conn, name string, id, epoch int32, from, n int) *fetchAnswer {
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.MaxBytes, req.SessionID, req.SessionEpoch = 11, 1, id, epoch
+		ft := kmsg.NewFetchRequestTopic()
+		ft.Topic = name
+		for i := range n {
+			fp := kmsg.NewFetchRequestTopicPartition()
+			fp.Partition = int32(from + i)
+			ft.Partitions = append(ft.Partitions, fp)
+		}
+		req.Topics = append(req.Topics, ft)
+		var out *fetchAnswer
+		w.Handle(c, req, func(r kmsg.Response) {
+			switch r := r.(type) {
+			case *fetchAnswer:
+				out = r
+			case *kmsg.FetchResponse:
+				out = &fetchAnswer{FetchResponse: r}
+			}
+		})
+		return out
+	}
+	const each = maxSessionParts / 4
+	var conns []*Conn
+	var first int32
+	for i := range 4 {
+		conns = append(conns, eve())
+		if got := parts(conns[i], "nowhere", 0, newSessionEpoch, 0, each); got.SessionID == 0 {
+			t.Fatalf("session %d: none while there is room", i)
+		} else if i == 0 {
+			first = got.SessionID
+		}
+	}
+	for _, name := range []string{"nowhere", strings.Repeat("x", 30_000)} {
+		if got := parts(eve(), name, 0, newSessionEpoch, 0, 1); got.SessionID != 0 || got.ErrorCode != 0 || len(got.Topics) != 1 {
+			t.Errorf("when it is full: session %d, error %d, %d topics", got.SessionID, got.ErrorCode, len(got.Topics))
+		}
+	}
+	w.want(parts(conns[0], "nowhere", first, 1, each, 1).ErrorCode, kerr.FetchSessionIDNotFound)
+	if got := w.sessions.used.Load(); got != 3*each {
+		t.Errorf("room of %d taken after one has ended, want %d", got, 3*each)
+	}
+	if got := parts(eve(), strings.Repeat("x", 30_000), 0, newSessionEpoch, 0, each/100); got.SessionID != 0 {
+		t.Error("long names cost no more than short ones")
+	}
+	if got := parts(conns[0], "nowhere", 0, newSessionEpoch, 0, 10); got.SessionID == 0 {
+		t.Error("no session when there is room again")
+	}
+	for _, c := range conns {
+		c.sessions.end(&w.sessions)
+	}
+	if got := w.sessions.used.Load(); got != 0 {
+		t.Errorf("room of %d is taken by nobody", got)
 	}
 }
