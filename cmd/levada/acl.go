@@ -22,6 +22,9 @@ func (a *app) aclCommand() *cobra.Command {
 	return c
 }
 
+// operations are the words that --operation takes.
+const operations = "read, write, create, delete, alter, describe, describe_configs, alter_configs, cluster_action, idempotent_write, all"
+
 // ruleFlags are the parts of rules as they are given on the command line.
 type ruleFlags struct {
 	allow, deny, operations, topics, groups, ids []string
@@ -33,7 +36,7 @@ type ruleFlags struct {
 func (f *ruleFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.allow, "allow", nil, "principals that are allowed, such as User:ann; User:* is every user")
 	c.Flags().StringSliceVar(&f.deny, "deny", nil, "principals that are denied")
-	c.Flags().StringSliceVar(&f.operations, "operation", nil, "what: read, write, create, delete, alter, describe, describe_configs, alter_configs, cluster_action, idempotent_write, all")
+	c.Flags().StringSliceVar(&f.operations, "operation", nil, "what: "+operations)
 	c.Flags().StringSliceVar(&f.topics, "topic", nil, "topics; * is every topic")
 	c.Flags().StringSliceVar(&f.groups, "group", nil, "groups")
 	c.Flags().StringSliceVar(&f.ids, "transactional-id", nil, "transactional ids")
@@ -66,7 +69,7 @@ func (f *ruleFlags) rules() ([]acl.Rule, error) {
 	for _, word := range f.operations {
 		op, err := kmsg.ParseACLOperation(word)
 		if err != nil {
-			return nil, fmt.Errorf("--operation %q: %w", word, err)
+			return nil, fmt.Errorf("--operation %q: use one of %s", word, operations)
 		}
 		for _, r := range resources {
 			for _, who := range slices.Concat(f.allow, f.deny) {
@@ -118,7 +121,7 @@ func listRules(ctx context.Context, client *kgo.Client) ([]acl.Rule, error) {
 		return nil, err
 	}
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return nil, inputError(explained("rules", err, deref(resp.ErrorMessage)))
+		return nil, onCluster("rules", "describe").explained(err, deref(resp.ErrorMessage))
 	}
 	var out []acl.Rule
 	for _, r := range resp.Resources {
@@ -187,7 +190,7 @@ func (a *app) aclCreateCommand(cl *cluster) *cobra.Command {
 			}
 			for _, r := range resp.Results {
 				if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-					return inputError(explained("rule", err, deref(r.ErrorMessage)))
+					return inputError(onCluster("rule", "alter").explained(err, deref(r.ErrorMessage)))
 				}
 			}
 			return a.printRules(c, rules)
@@ -226,11 +229,14 @@ func (a *app) aclDeleteCommand(cl *cluster) *cobra.Command {
 			var gone []acl.Rule
 			for i, r := range resp.Results {
 				if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-					return inputError(explained("rule", err, deref(r.ErrorMessage)))
+					return inputError(onCluster("rule", "alter").explained(err, deref(r.ErrorMessage)))
 				}
 				if len(r.MatchingACLs) > 0 {
 					gone = append(gone, rules[i])
 				}
+			}
+			if len(gone) == 0 {
+				return inputError(fmt.Errorf("there is no such rule (see: levada acl list)"))
 			}
 			return a.printRules(c, gone)
 		},

@@ -84,9 +84,63 @@ func TestAdministration(t *testing.T) {
 			t.Errorf("%s: exit %d\n%s%s", name, r.code, r.stdout, r.stderr)
 		}
 	}
+	for want, args := range map[string][]string{
+		`user "nobody" does not exist (see: levada user list)`:    {"user", "delete", "nobody"},
+		`topic "nowhere" does not exist (see: levada topic list)`: {"txn", "producers", "nowhere"},
+		`group "nope" does not exist (see: levada group list)`:    {"group", "delete", "nope"},
+		"use one of read, write":                                  {"acl", "create", "--allow", "User:ann", "--operation", "reed", "--topic", "t"},
+		"there is no such rule (see: levada acl list)":            {"acl", "delete", "--allow", "User:ann", "--operation", "read", "--topic", "t"},
+		`topic "orders" has no partition 99`:                      {"txn", "abort", "orders", "--partition", "99", "--producer", "4"},
+		"Name it with --producer ID":                              {"txn", "abort", "orders"},
+		"has no limit producer_byte_rate to remove":               {"quota", "set", "producer_byte_rate=", "--user", "nobody"},
+	} {
+		if r := do("admin", "adminpass", "p\n", args...); r.code != exitInput || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: exit %d, no %q in\n%s%s", args, r.code, want, r.stdout, r.stderr)
+		}
+	}
 	// No password, and one in the environment.
 	if r := levada(t, "", append([]string{"topic", "list"}, as("admin", "")...)...); r.code != exitInput {
 		t.Errorf("without a password: exit %d\n%s", r.code, r.stderr)
+	}
+}
+
+// TestMissingRightsAreNamed: a user who may read one topic is told for each command
+// what it lacks, and on what.
+func TestMissingRightsAreNamed(t *testing.T) {
+	as := securedServer(t)
+	admin := func(stdin string, args ...string) { mustLevada(t, stdin, append(args, as("admin", "adminpass")...)...) }
+	admin("", "topic", "create", "t1", "t2")
+	admin("annpass\n", "user", "set", "ann")
+	admin("", "acl", "create", "--allow", "User:ann", "--operation", "read", "--topic", "t1")
+	out := mustLevada(t, "", append([]string{"topic", "describe", "t1"}, as("ann", "annpass")...)...)
+	if !strings.Contains(out, "HIGH WATERMARK") || !strings.Contains(out, "--operation describe_configs --topic t1") {
+		t.Errorf("a topic whose configs are not for ann:\n%s", out)
+	}
+	for _, c := range []struct{ args, thing, right string }{
+		{"topic consume t2", `topic "t2"`, "--operation read --topic t2"},
+		{"topic describe t2", `topic "t2"`, "--operation describe --topic t2"},
+		{"topic produce t1", `topic "t1"`, "--operation write --topic t1"},
+		{"topic create t3", `topic "t3"`, "--operation create --topic t3"},
+		{"topic delete t1", `topic "t1"`, "--operation delete --topic t1"},
+		{"topic alter-config t1 -s retention.ms=1", `topic "t1"`, "--operation alter_configs --topic t1"},
+		{"topic add-partitions t1 -n 1", `topic "t1"`, "--operation alter --topic t1"},
+		{"txn producers t2", `topic "t2"`, "--operation read --topic t2"},
+		{"group describe g", `group "g"`, "--operation describe --group g"},
+		{"group delete g", `group "g"`, "--operation delete --group g"},
+		{"group seek g --topic t1 --to start", `group "g"`, "--operation read --group g"},
+		{"acl list", "rules", "--operation describe --cluster"},
+		{"acl create --allow User:a --operation read --topic t", "rule", "--operation alter --cluster"},
+		{"user list", "users", "--operation describe --cluster"},
+		{"user set bob", `user "bob"`, "--operation alter --cluster"},
+		{"quota list", "limits", "--operation describe_configs --cluster"},
+		{"quota set producer_byte_rate=1 --user x", "limits of user=x", "--operation alter_configs --cluster"},
+		{"cluster config", "configs", "--operation describe_configs --cluster"},
+		{"cluster alter-config -s a=b", "brokers", "--operation alter_configs --cluster"},
+	} {
+		r := levada(t, "line\n", append(strings.Fields(c.args), as("ann", "annpass")...)...)
+		if r.code != exitInput || !strings.Contains(r.stderr, c.thing) || !strings.Contains(r.stderr, c.right) {
+			t.Errorf("%s: exit %d, want %s and %s in\n%s", c.args, r.code, c.thing, c.right, r.stderr)
+		}
 	}
 }
 

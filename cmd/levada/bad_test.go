@@ -153,6 +153,7 @@ func TestUnreadableFile(t *testing.T) {
 func TestBadTopics(t *testing.T) {
 	s := startServer(t, t.TempDir(), "127.0.0.1:0")
 	mustLevada(t, "", "topic", "create", "there", "-b", s.address)
+	mustLevada(t, "", "topic", "create", "compacted", "-c", "cleanup.policy=compact", "-b", s.address)
 	for _, c := range []struct {
 		args           []string
 		stdout, stderr string
@@ -160,9 +161,20 @@ func TestBadTopics(t *testing.T) {
 		{[]string{"create", "there", "new", "a b"}, "new", `"a b": INVALID_TOPIC_EXCEPTION: a name has 1 to 249 letters, digits, dots, underscores and hyphens, and is not "." or ".."` + "\n" + `topic "there": TOPIC_ALREADY_EXISTS: it exists already`},
 		{[]string{"create", "none", "-p", "0"}, "", `topic "none": INVALID_PARTITIONS: 0 partitions`},
 		{[]string{"create", "none", "-c", "cleanup.policy=shred"}, "", `topic "none": INVALID_CONFIG: "shred" is no value of cleanup.policy`},
-		{[]string{"delete", "none", "new"}, "new", `topic "none": UNKNOWN_TOPIC_OR_PARTITION`},
+		{[]string{"delete", "none", "new"}, "new", `topic "none" does not exist (see: levada topic list)`},
+		{[]string{"describe", "none", "there"}, `"topic":"there"`, `topic "none" does not exist (see: levada topic list)`},
+		{[]string{"add-partitions", "none", "-n", "1"}, "", `topic "none" does not exist (see: levada topic list)`},
+		{[]string{"alter-config", "none", "-s", "retention.ms=1"}, "", `topic "none" does not exist (see: levada topic list)`},
+		{[]string{"alter-config", "there", "-s", "retention.ms=7d"}, "", "retention.ms=7d: it takes a number of milliseconds: 7d is 604800000"},
+		{[]string{"create", "none", "-c", "segment.bytes=1GiB"}, "", "segment.bytes=1GiB: it takes a number of bytes"},
+		{[]string{"create", "none", "-r", "3"}, "", `topic "none": INVALID_REPLICATION_FACTOR`},
+		{[]string{"consume", "none"}, "", `topic "none" does not exist (see: levada topic list)`},
+		{[]string{"produce", "none"}, "", `topic "none" does not exist (see: levada topic list)`},
+		{[]string{"produce", "there", "-p", "7"}, "", `line 1: topic "there" has no partition 7`},
+		{[]string{"produce", "there", "-f", "%k %v"}, "", `line 2: line "b" has no " " after %k`},
+		{[]string{"produce", "compacted"}, "", `line 1: topic "compacted": INVALID_RECORD`},
 	} {
-		out := levada(t, "", append([]string{"topic", "-b", s.address}, c.args...)...)
+		out := levada(t, "a 1\nb\n", append([]string{"topic", "-b", s.address}, c.args...)...)
 		if out.code != exitInput || !strings.Contains(out.stderr, c.stderr) || strings.Count(out.stderr, "INVALID_TOPIC") > 1 {
 			t.Errorf("%v: exit %d\n%s", c.args, out.code, out.stderr)
 		}

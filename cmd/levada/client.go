@@ -71,7 +71,9 @@ func (cl *cluster) admin(ctx context.Context) (*kadm.Client, error) {
 func wrongInput(err error) error {
 	for _, e := range []error{
 		kerr.UnknownTopicOrPartition, kerr.TopicAlreadyExists, kerr.InvalidTopicException, kerr.InvalidPartitions,
-		kerr.InvalidReplicationFactor, kerr.InvalidConfig, kerr.InvalidRequest, kerr.MessageTooLarge, kerr.GroupIDNotFound, kerr.InvalidGroupID,
+		kerr.InvalidReplicationFactor, kerr.InvalidConfig, kerr.InvalidRequest, kerr.MessageTooLarge, kerr.GroupIDNotFound, kerr.InvalidGroupID, kerr.NonEmptyGroup,
+		kerr.ResourceNotFound, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed,
+		kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
 	} {
 		if errors.Is(err, e) {
 			return inputError(err)

@@ -74,13 +74,13 @@ func (a *app) clusterConfigCommand(cl *cluster) *cobra.Command {
 			}
 			configs, err := admin.DescribeBrokerConfigs(c.Context(), brokers.NodeIDs()...)
 			if err != nil {
-				return err
+				return onCluster("configs of the brokers", "describe_configs").explained(err, "")
 			}
 			all := map[string]map[string]string{}
 			t := table{header: []string{"BROKER", "CONFIG", "VALUE", "SOURCE"}}
 			for _, broker := range configs {
 				if broker.Err != nil {
-					return wrongInput(broker.Err)
+					return onCluster("configs of broker "+broker.Name, "describe_configs").explained(broker.Err, "")
 				}
 				all[broker.Name] = map[string]string{}
 				sort.Slice(broker.Configs, func(i, j int) bool { return broker.Configs[i].Key < broker.Configs[j].Key })
@@ -108,11 +108,12 @@ func (a *app) clusterAlterCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			defer admin.Close()
+			brokers := onCluster("brokers", "alter_configs")
 			answers, err := admin.AlterBrokerConfigs(c.Context(), changes)
 			if err != nil {
-				return err
+				return brokers.explained(err, "")
 			}
-			return a.printAltered(c, "brokers", answers)
+			return a.printAltered(c, func(string) subject { return brokers }, answers)
 		},
 	}
 	addAlterFlags(c, &set, &reset)

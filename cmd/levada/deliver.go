@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,7 +81,7 @@ func produceLines(ctx context.Context, client *kgo.Client, in io.Reader, record 
 		}
 		at := line
 		d.sent()
-		client.Produce(sending, r, func(_ *kgo.Record, err error) { d.done(at, err) })
+		client.Produce(sending, r, func(r *kgo.Record, err error) { d.done(at, faultOf(r, err)) })
 	}
 	if err := scanner.Err(); err != nil {
 		bad = errors.Join(bad, fmt.Errorf("line %d: %w", line+1, err))
@@ -92,6 +93,14 @@ func produceLines(ctx context.Context, client *kgo.Client, in io.Reader, record 
 		return d.acked, errors.Join(bad, context.Cause(sending))
 	}
 	return d.acked, errors.Join(bad, d.failed, err)
+}
+
+// faultOf says what is wrong with a record that was not written.
+func faultOf(r *kgo.Record, err error) error {
+	if err != nil && strings.HasPrefix(err.Error(), "invalid record partitioning choice") { // the client has no error of its own for it
+		return inputError(fmt.Errorf("topic %q has no partition %d (see: levada topic describe %s)", r.Topic, r.Partition, r.Topic))
+	}
+	return onTopic(r.Topic, "write").explained(err, "")
 }
 
 // interruptible reads until the input ends or the context does: a read of a terminal

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func (a *app) groupCommand() *cobra.Command {
@@ -62,16 +63,17 @@ func (a *app) groupDescribeCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			defer admin.Close()
+			group := onGroup(args[0], "describe")
 			lags, err := admin.Lag(c.Context(), args[0])
 			if err != nil {
-				return err
+				return group.explained(err, "")
 			}
 			g, ok := lags[args[0]]
 			if !ok || g.State == "Dead" && len(g.Lag) == 0 {
-				return inputError(fmt.Errorf("group %q does not exist (see: levada group list)", args[0]))
+				return group.explained(kerr.GroupIDNotFound, "")
 			}
 			if err := g.Error(); err != nil {
-				return wrongInput(fmt.Errorf("group %q: %w", args[0], err))
+				return group.explained(err, "")
 			}
 			rows := []groupLag{}
 			t := table{header: []string{"TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"}, empty: "no offsets are committed"}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func (a *app) groupDeleteCommand(cl *cluster) *cobra.Command {
@@ -25,20 +26,20 @@ func (a *app) groupDeleteCommand(cl *cluster) *cobra.Command {
 			defer admin.Close()
 			done, err := admin.DeleteGroups(c.Context(), groups...)
 			if err != nil {
-				return wrongInput(err)
+				return onGroup(strings.Join(groups, ","), "delete").explained(err, "")
 			}
 			var faults []error
 			t := table{header: []string{"GROUP", "DONE"}}
 			deleted := []string{}
 			for _, r := range done.Sorted() {
 				if r.Err != nil {
-					faults = append(faults, inputError(fmt.Errorf("group %q: %w", r.Group, r.Err)))
+					faults = append(faults, inputError(onGroup(r.Group, "delete").explained(r.Err, "")))
 					continue
 				}
 				deleted = append(deleted, r.Group)
 				t.rows = append(t.rows, []string{r.Group, "deleted"})
 			}
-			return errors.Join(a.print(c.OutOrStdout(), map[string]any{"deleted": deleted}, t), errors.Join(faults...))
+			return a.printDone(c, map[string]any{"deleted": deleted}, t, faults)
 		},
 	}
 }
@@ -119,7 +120,7 @@ type move struct {
 func planSeek(ctx context.Context, admin *kadm.Client, group string, topics []string, target seekTarget) ([]move, error) {
 	have, err := admin.FetchOffsets(ctx, group)
 	if err != nil {
-		return nil, fmt.Errorf("group %q: %w", group, err)
+		return nil, onGroup(group, "read").explained(err, "")
 	}
 	if len(topics) == 0 {
 		for topic := range have {
@@ -131,11 +132,11 @@ func planSeek(ctx context.Context, admin *kadm.Client, group string, topics []st
 	}
 	starts, err := admin.ListStartOffsets(ctx, topics...)
 	if err != nil {
-		return nil, err
+		return nil, onTopic(strings.Join(topics, ","), "read").explained(err, "")
 	}
 	ends, err := admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
-		return nil, err
+		return nil, onTopic(strings.Join(topics, ","), "read").explained(err, "")
 	}
 	wanted := starts
 	switch target.kind {
@@ -150,7 +151,7 @@ func planSeek(ctx context.Context, admin *kadm.Client, group string, topics []st
 	var faults []error
 	ends.Each(func(end kadm.ListedOffset) {
 		if end.Err != nil {
-			faults = append(faults, fmt.Errorf("topic %q: %w", end.Topic, end.Err))
+			faults = append(faults, onTopic(end.Topic, "read").explained(end.Err, ""))
 			return
 		}
 		m := move{Topic: end.Topic, Partition: end.Partition, From: -1}
@@ -184,7 +185,10 @@ func commitSeek(ctx context.Context, admin *kadm.Client, group string, moves []m
 		err = done.Error()
 	}
 	if err != nil {
-		return inputError(fmt.Errorf("group %q: %w; its members must have gone", group, err))
+		if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.IllegalGeneration) {
+			err = kerr.NonEmptyGroup // which is what the coordinator means by it
+		}
+		return inputError(onGroup(group, "read").explained(err, ""))
 	}
 	return nil
 }

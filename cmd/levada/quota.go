@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,22 +31,22 @@ func (a *app) quotaListCommand(cl *cluster) *cobra.Command {
 			defer admin.Close()
 			quotas, err := admin.DescribeClientQuotas(c.Context(), false, nil)
 			if err != nil {
-				return wrongInput(err)
+				return onCluster("limits", "describe_configs").explained(err, "")
 			}
 			type row struct {
-				Who    string             `json:"who"`
+				Who    map[string]*string `json:"who"` // by kind: user, client-id, ip; null is <default>
 				Limits map[string]float64 `json:"limits"`
 			}
 			rows := []row{}
 			t := table{header: []string{"WHO", "LIMIT", "VALUE"}, empty: "no limits"}
 			for _, q := range quotas {
-				r := row{q.Entity.String(), map[string]float64{}}
+				r := row{fieldsOf(q.Entity), map[string]float64{}}
 				for _, v := range q.Values {
 					r.Limits[v.Key] = v.Value
 				}
 				rows = append(rows, r)
 				for _, k := range slices.Sorted(maps.Keys(r.Limits)) {
-					t.rows = append(t.rows, []string{r.Who, k, strconv.FormatFloat(r.Limits[k], 'f', -1, 64)})
+					t.rows = append(t.rows, []string{named(q.Entity), k, strconv.FormatFloat(r.Limits[k], 'f', -1, 64)})
 				}
 			}
 			return a.print(c.OutOrStdout(), map[string]any{"quotas": rows}, t)
@@ -98,18 +99,65 @@ func (a *app) setQuota(c *cobra.Command, cl *cluster, entry kadm.AlterClientQuot
 		return err
 	}
 	defer admin.Close()
+	if err := checkRemovals(c.Context(), admin, entry); err != nil {
+		return err
+	}
 	do := admin.AlterClientQuotas
 	if dryRun {
 		do = admin.ValidateAlterClientQuotas
 	}
 	done, err := do(c.Context(), []kadm.AlterClientQuotaEntry{entry})
 	if err != nil {
-		return wrongInput(err)
+		return onCluster("limits of "+named(entry.Entity), "alter_configs").explained(err, "")
 	}
 	for _, r := range done {
 		if r.Err != nil {
-			return inputError(explained(r.Entity.String(), r.Err, r.ErrMessage))
+			return inputError(onCluster("limits of "+named(r.Entity), "alter_configs").explained(r.Err, r.ErrMessage))
 		}
 	}
-	return a.print(c.OutOrStdout(), map[string]any{"who": entry.Entity.String(), "dry_run": dryRun}, table{header: []string{"WHO", "DONE"}, rows: [][]string{{entry.Entity.String(), map[bool]string{true: "would be set", false: "set"}[dryRun]}}})
+	did := map[bool]string{true: "would be set", false: "set"}[dryRun]
+	return a.print(c.OutOrStdout(), map[string]any{"who": fieldsOf(entry.Entity), "dry_run": dryRun}, table{header: []string{"WHO", "DONE"}, rows: [][]string{{named(entry.Entity), did}}})
+}
+
+// checkRemovals refuses to remove limits that are not there: nothing would happen, and
+// it is most often another name that is meant.
+func checkRemovals(ctx context.Context, admin *kadm.Client, entry kadm.AlterClientQuotaEntry) error {
+	if !slices.ContainsFunc(entry.Ops, func(o kadm.AlterClientQuotaOp) bool { return o.Remove }) {
+		return nil
+	}
+	quotas, err := admin.DescribeClientQuotas(ctx, false, nil)
+	if err != nil {
+		return onCluster("limits", "describe_configs").explained(err, "")
+	}
+	have := map[string]bool{}
+	for _, q := range quotas {
+		for _, v := range q.Values {
+			have[named(q.Entity)+" "+v.Key] = true
+		}
+	}
+	for _, o := range entry.Ops {
+		if who := named(entry.Entity); o.Remove && !have[who+" "+o.Key] {
+			return inputError(fmt.Errorf("%s has no limit %s to remove (see: levada quota list)", who, o.Key))
+		}
+	}
+	return nil
+}
+
+// fieldsOf is whom a limit is for, as programs read it.
+func fieldsOf(entity kadm.ClientQuotaEntity) map[string]*string {
+	out := map[string]*string{}
+	for _, e := range entity {
+		out[e.Type] = e.Name
+	}
+	return out
+}
+
+// named is whom a limit is for, as people read it: user=ann client-id=<default>.
+func named(entity kadm.ClientQuotaEntity) string {
+	var parts []string
+	for _, e := range entity {
+		parts = append(parts, e.String())
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
 }

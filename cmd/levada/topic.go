@@ -1,17 +1,14 @@
 package main
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"sort"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func (a *app) topicCommand() *cobra.Command {
@@ -27,6 +24,7 @@ func (a *app) topicCommand() *cobra.Command {
 
 func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 	var partitions int32
+	var replicas int16
 	var configs []string
 	c := &cobra.Command{
 		Use: "create TOPIC…", Short: "Create topics", Args: cobra.MinimumNArgs(1),
@@ -38,6 +36,9 @@ func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 				if !ok {
 					return inputError(fmt.Errorf("--config %q: write KEY=VALUE", s))
 				}
+				if err := checkConfig(k, v); err != nil {
+					return err
+				}
 				kv[k] = &v
 			}
 			admin, err := cl.admin(c.Context())
@@ -45,7 +46,7 @@ func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			defer admin.Close()
-			created, err := admin.CreateTopics(c.Context(), partitions, -1, kv, names...)
+			created, err := admin.CreateTopics(c.Context(), partitions, replicas, kv, names...)
 			if err != nil {
 				return err
 			}
@@ -57,7 +58,7 @@ func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 			rows, faults := []row{}, []error{}
 			for _, r := range created.Sorted() {
 				if r.Err != nil {
-					faults = append(faults, explained("topic "+strconv.Quote(r.Topic), r.Err, r.ErrMessage))
+					faults = append(faults, onTopic(r.Topic, "create").explained(r.Err, r.ErrMessage))
 					continue
 				}
 				rows = append(rows, row{r.Topic, r.NumPartitions})
@@ -66,7 +67,8 @@ func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 			return a.printDone(c, map[string]any{"created": rows}, t, faults)
 		},
 	}
-	c.Flags().Int32VarP(&partitions, "partitions", "p", 4, "number of partitions")
+	c.Flags().Int32VarP(&partitions, "partitions", "p", 4, "number of partitions; -1 is the server's num.partitions")
+	c.Flags().Int16VarP(&replicas, "replication-factor", "r", -1, "replicas of each partition; -1 is the server's default.replication.factor, and Levada has 1")
 	c.Flags().StringArrayVarP(&configs, "config", "c", nil, "topic config KEY=VALUE with Kafka's names; may be repeated")
 	return c
 }
@@ -79,25 +81,6 @@ func (a *app) printDone(c *cobra.Command, done map[string]any, t table, faults [
 	}
 	return wrongInput(errors.Join(append(faults, err)...))
 }
-
-// explained is an error of the broker with its own words for it, which begin
-// with the name of the thing or are without it.
-func explained(thing string, err error, message string) error {
-	var known *kerr.Error
-	message = strings.TrimPrefix(message, thing+": ")
-	if message == "" || !errors.As(err, &known) {
-		return fmt.Errorf("%s: %w", thing, err)
-	}
-	return &explainedError{known, fmt.Sprintf("%s: %s: %s", thing, known.Message, message)}
-}
-
-type explainedError struct {
-	known *kerr.Error
-	text  string
-}
-
-func (e *explainedError) Error() string { return e.text }
-func (e *explainedError) Unwrap() error { return e.known }
 
 func (a *app) topicListCommand(cl *cluster) *cobra.Command {
 	var internal bool
@@ -139,120 +122,6 @@ func (a *app) topicListCommand(cl *cluster) *cobra.Command {
 // topicID is Kafka's text form of a topic id.
 func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
-type partitionRow struct {
-	Partition   int32 `json:"partition"`
-	Leader      int32 `json:"leader"`
-	Start       int64 `json:"start_offset"`
-	StableEnd   int64 `json:"last_stable_offset"`
-	End         int64 `json:"high_watermark"`
-	LeaderEpoch int32 `json:"leader_epoch"`
-}
-
-type topicDetail struct {
-	Topic      string            `json:"topic"`
-	ID         string            `json:"id"`
-	Partitions []partitionRow    `json:"partitions"`
-	Configs    map[string]string `json:"configs"`
-}
-
-func (a *app) topicDescribeCommand(cl *cluster) *cobra.Command {
-	return &cobra.Command{
-		Use: "describe TOPIC…", Short: "Show partitions, offsets and configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
-		RunE: func(c *cobra.Command, names []string) error {
-			admin, err := cl.admin(c.Context())
-			if err != nil {
-				return err
-			}
-			defer admin.Close()
-			var details []topicDetail
-			for _, name := range names {
-				d, err := describeTopic(c.Context(), admin, name)
-				if err != nil {
-					return err
-				}
-				details = append(details, d)
-			}
-			if a.output == "json" {
-				return a.print(c.OutOrStdout(), map[string]any{"topics": details}, table{})
-			}
-			for _, d := range details {
-				if err := a.printTopic(c, d); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-}
-
-func describeTopic(ctx context.Context, admin *kadm.Client, name string) (topicDetail, error) {
-	topics, err := admin.ListTopicsWithInternal(ctx, name)
-	if err != nil {
-		return topicDetail{}, err
-	}
-	d, ok := topics[name]
-	if !ok || d.Err != nil {
-		return topicDetail{}, inputError(fmt.Errorf("topic %q does not exist (see: levada topic list)", name))
-	}
-	out := topicDetail{Topic: name, ID: topicID(d.ID), Configs: map[string]string{}}
-	starts, err := admin.ListStartOffsets(ctx, name)
-	if err != nil {
-		return out, err
-	}
-	ends, err := admin.ListEndOffsets(ctx, name)
-	if err != nil {
-		return out, err
-	}
-	stable, err := admin.ListCommittedOffsets(ctx, name)
-	if err != nil {
-		return out, err
-	}
-	for _, p := range d.Partitions.Sorted() {
-		s, _ := starts.Lookup(name, p.Partition)
-		e, _ := ends.Lookup(name, p.Partition)
-		l, _ := stable.Lookup(name, p.Partition)
-		out.Partitions = append(out.Partitions, partitionRow{p.Partition, p.Leader, s.Offset, l.Offset, e.Offset, p.LeaderEpoch})
-	}
-	configs, err := admin.DescribeTopicConfigs(ctx, name)
-	if err != nil {
-		return out, err
-	}
-	for _, rc := range configs {
-		for _, cfg := range rc.Configs {
-			if cfg.Value != nil {
-				out.Configs[cfg.Key] = *cfg.Value
-			}
-		}
-	}
-	return out, nil
-}
-
-func (a *app) printTopic(c *cobra.Command, d topicDetail) error {
-	w := c.OutOrStdout()
-	fmt.Fprintf(w, "topic %s  id %s\n", d.Topic, d.ID)
-	t := table{header: []string{"PARTITION", "LEADER", "EPOCH", "START", "LAST STABLE", "HIGH WATERMARK"}}
-	for _, p := range d.Partitions {
-		row := []string{}
-		for _, n := range []int64{int64(p.Partition), int64(p.Leader), int64(p.LeaderEpoch), p.Start, p.StableEnd, p.End} {
-			row = append(row, strconv.FormatInt(n, 10))
-		}
-		t.rows = append(t.rows, row)
-	}
-	if err := a.print(w, nil, t); err != nil {
-		return err
-	}
-	keys := make([]string, 0, len(d.Configs))
-	for k := range d.Configs {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	t = table{header: []string{"CONFIG", "VALUE"}}
-	for _, k := range keys {
-		t.rows = append(t.rows, []string{k, d.Configs[k]})
-	}
-	return a.print(w, nil, t)
-}
-
 func (a *app) topicDeleteCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete TOPIC…", Short: "Delete topics and all of their records", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
@@ -270,7 +139,7 @@ func (a *app) topicDeleteCommand(cl *cluster) *cobra.Command {
 			rows, faults := []string{}, []error{}
 			for _, r := range deleted.Sorted() {
 				if r.Err != nil {
-					faults = append(faults, explained("topic "+strconv.Quote(r.Topic), r.Err, r.ErrMessage))
+					faults = append(faults, onTopic(r.Topic, "delete").explained(r.Err, r.ErrMessage))
 					continue
 				}
 				rows = append(rows, r.Topic)

@@ -27,13 +27,13 @@ func (a *app) topicAddPartitionsCommand(cl *cluster) *cobra.Command {
 			defer admin.Close()
 			grown, err := admin.CreatePartitions(c.Context(), n, names...)
 			if err != nil {
-				return err
+				return onTopic(strings.Join(names, ","), "alter").explained(err, "")
 			}
 			t := table{header: []string{"TOPIC", "ADDED"}}
 			rows, faults := []string{}, []error{}
 			for _, r := range grown.Sorted() {
 				if r.Err != nil {
-					faults = append(faults, explained("topic "+strconv.Quote(r.Topic), r.Err, r.ErrMessage))
+					faults = append(faults, onTopic(r.Topic, "alter").explained(r.Err, r.ErrMessage))
 					continue
 				}
 				rows = append(rows, r.Topic)
@@ -52,6 +52,9 @@ func alterations(set, reset []string) (out []kadm.AlterConfig, err error) {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok {
 			return nil, inputError(fmt.Errorf("--set-config %q: write NAME=VALUE", s))
+		}
+		if err := checkConfig(name, value); err != nil {
+			return nil, err
 		}
 		out = append(out, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value})
 	}
@@ -81,9 +84,9 @@ func (a *app) topicAlterConfigCommand(cl *cluster) *cobra.Command {
 			defer admin.Close()
 			answers, err := admin.AlterTopicConfigs(c.Context(), changes, names...)
 			if err != nil {
-				return err
+				return onTopic(strings.Join(names, ","), "alter_configs").explained(err, "")
 			}
-			return a.printAltered(c, "topic", answers)
+			return a.printAltered(c, func(name string) subject { return onTopic(name, "alter_configs") }, answers)
 		},
 	}
 	addAlterFlags(c, &set, &reset)
@@ -95,16 +98,12 @@ func addAlterFlags(c *cobra.Command, set, reset *[]string) {
 	c.Flags().StringArrayVar(reset, "reset-config", nil, "NAME that gets its default again; may be repeated")
 }
 
-func (a *app) printAltered(c *cobra.Command, kind string, answers kadm.AlterConfigsResponses) error {
+func (a *app) printAltered(c *cobra.Command, about func(name string) subject, answers kadm.AlterConfigsResponses) error {
 	t := table{header: []string{"CHANGED"}}
 	rows, faults := []string{}, []error{}
 	for _, r := range answers {
 		if r.Err != nil {
-			thing := kind
-			if r.Name != "" {
-				thing += " " + strconv.Quote(r.Name)
-			}
-			faults = append(faults, explained(thing, r.Err, r.ErrMessage))
+			faults = append(faults, about(r.Name).explained(r.Err, r.ErrMessage))
 			continue
 		}
 		rows = append(rows, r.Name)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -86,7 +87,7 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 			break // interrupted: what was read is printed
 		}
 		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("topic %q: %w", topic, err)
+			return onTopic(topic, "read").explained(err, "")
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
 			r := it.Next()
@@ -117,20 +118,24 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 // bounds finds where to begin and the ends at this moment of the partitions
 // that hold something to read.
 func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic string) (from map[int32]kgo.Offset, ends map[int32]int64, err error) {
+	about := onTopic(topic, "read")
 	starts, err := admin.ListStartOffsets(ctx, topic)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, about.explained(err, "")
 	}
 	list := admin.ListCommittedOffsets
 	if f.readUncommitted {
 		list = admin.ListEndOffsets
 	}
 	last, err := list(ctx, topic)
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		err = last.Error()
 	}
-	if err := last.Error(); err != nil || len(last[topic]) == 0 {
-		return nil, nil, inputError(fmt.Errorf("topic %q does not exist (see: levada topic list)", topic))
+	if err == nil && len(last[topic]) == 0 {
+		err = kerr.UnknownTopicOrPartition
+	}
+	if err != nil {
+		return nil, nil, about.explained(err, "")
 	}
 	wrong := inputError(fmt.Errorf("--offset %q: use start, end, N, -N, or @TIME such as @-1h or @2026-01-31T12:00:00Z", f.offset))
 	at := func(start, end int64) int64 { return start }
@@ -145,7 +150,7 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 			return nil, nil, wrong
 		}
 		if times, err = admin.ListOffsetsAfterMilli(ctx, ms, topic); err != nil {
-			return nil, nil, err
+			return nil, nil, about.explained(err, "")
 		}
 	default:
 		n, err := strconv.ParseInt(f.offset, 10, 64)
@@ -189,11 +194,26 @@ func parseTime(s string, now time.Time) (ms int64, ok bool) {
 	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return ms, ms >= 0
 	}
-	if by, err := time.ParseDuration(s); err == nil {
-		return now.Add(by).UnixMilli(), true
+	if by, ok := parseSpan(s); ok {
+		return max(0, now.Add(by).UnixMilli()), true
 	}
-	at, err := time.Parse(time.RFC3339, s)
-	return at.UnixMilli(), err == nil
+	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01-02T15:04:05", time.DateTime} { // without a zone it is UTC
+		if at, err := time.Parse(layout, s); err == nil {
+			return at.UnixMilli(), true
+		}
+	}
+	return 0, false
+}
+
+// parseSpan reads a duration that may also be in days: 36h, 7d, -400d.
+func parseSpan(s string) (time.Duration, bool) {
+	const day = 24 * time.Hour
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseInt(days, 10, 64)
+		return time.Duration(n) * day, err == nil && n > -100_000 && n < 100_000
+	}
+	by, err := time.ParseDuration(s)
+	return by, err == nil
 }
 
 // recordPrinter makes the function that prints one record.

@@ -58,7 +58,7 @@ func (a *app) topicProduceCommand(cl *cluster) *cobra.Command {
 			defer client.Close()
 			n, err := produceLines(c.Context(), client, c.InOrStdin(), record, cl.timeout)
 			if err != nil {
-				return wrongInput(fmt.Errorf("topic %q: after %d records: %w", args[0], n, err))
+				return wrongInput(fmt.Errorf("after %d records: %w", n, err))
 			}
 			return a.print(c.OutOrStdout(), map[string]any{"topic": args[0], "records": n}, table{header: []string{"TOPIC", "RECORDS"}, rows: [][]string{{args[0], fmt.Sprint(n)}}})
 		},
@@ -137,7 +137,7 @@ func maxMessageBytes(ctx context.Context, cl *cluster, topic string) (int32, err
 		return byDefault, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("configs of topic %q: %w", topic, err)
+		return 0, onTopic(topic, "describe_configs").explained(err, "")
 	}
 	for _, r := range configs {
 		for _, c := range r.Configs {

@@ -90,13 +90,10 @@ func describeProducers(c *cobra.Command, admin *kadm.Client, topic string) (kadm
 		err = topics.Error()
 	}
 	if err != nil {
-		return nil, wrongInput(fmt.Errorf("topic %q: %w", topic, err))
+		return nil, onTopic(topic, "read").explained(err, "")
 	}
 	found, err := admin.DescribeProducers(c.Context(), topics.TopicsSet())
-	if err != nil {
-		return nil, err
-	}
-	return found, nil
+	return found, onTopic(topic, "read").explained(err, "")
 }
 
 func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
@@ -106,6 +103,9 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 		Use: "abort TOPIC", Short: "Abort a transaction that hangs in a partition", Args: cobra.ExactArgs(1),
 		Example: "  levada txn producers orders\n  levada txn abort orders --partition 0 --producer 4711",
 		RunE: func(c *cobra.Command, args []string) error {
+			if producer < 0 {
+				return inputError(fmt.Errorf("whose transaction? Name it with --producer ID (see: levada txn producers %s)", args[0]))
+			}
 			admin, err := cl.admin(c.Context())
 			if err != nil {
 				return err
@@ -114,6 +114,9 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 			found, err := describeProducers(c, admin, args[0])
 			if err != nil {
 				return err
+			}
+			if _, ok := found[args[0]].Partitions[partition]; !ok {
+				return inputError(fmt.Errorf("topic %q has no partition %d (see: levada topic describe %s)", args[0], partition, args[0]))
 			}
 			for _, p := range found.SortedProducers() {
 				if p.Partition != partition || p.ProducerID != producer || p.CurrentTxnStartOffset < 0 {
@@ -127,7 +130,7 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 				}
 				for _, r := range done.SortedPartitions() {
 					if r.Err != nil {
-						return wrongInput(r.Err)
+						return onCluster("transaction", "cluster_action").explained(r.Err, "")
 					}
 				}
 				return a.print(c.OutOrStdout(), map[string]any{"aborted": producer}, table{header: []string{"PRODUCER", "DONE"}, rows: [][]string{{strconv.FormatInt(producer, 10), "aborted"}}})
@@ -136,6 +139,6 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 		},
 	}
 	c.Flags().Int32Var(&partition, "partition", 0, "the partition")
-	c.Flags().Int64Var(&producer, "producer", -1, "the producer id")
+	c.Flags().Int64Var(&producer, "producer", -1, "the producer id (required)")
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,7 @@ func (a *app) userListCommand(cl *cluster) *cobra.Command {
 			defer admin.Close()
 			users, err := admin.DescribeUserSCRAMs(c.Context())
 			if err != nil {
-				return wrongInput(err)
+				return onCluster("users", "describe").explained(err, "")
 			}
 			type row struct {
 				User       string   `json:"user"`
@@ -94,7 +95,7 @@ func (a *app) userDeleteCommand(cl *cluster) *cobra.Command {
 				err = users[args[0]].Err
 			}
 			if err != nil {
-				return inputError(fmt.Errorf("user %q: %w", args[0], err))
+				return onCluster("user "+strconv.Quote(args[0]), "describe").explained(err, "")
 			}
 			var drop []kadm.DeleteSCRAM
 			for _, i := range users[args[0]].CredInfos {
@@ -113,11 +114,11 @@ func (a *app) alterUsers(c *cobra.Command, cl *cluster, user string, drop []kadm
 	defer admin.Close()
 	changed, err := admin.AlterUserSCRAMs(c.Context(), drop, set)
 	if err != nil {
-		return wrongInput(err)
+		return onCluster("user "+strconv.Quote(user), "alter").explained(err, "")
 	}
 	for _, r := range changed {
 		if r.Err != nil {
-			return inputError(explained("user "+r.User, r.Err, r.ErrMessage))
+			return inputError(onCluster("user "+strconv.Quote(r.User), "alter").explained(r.Err, r.ErrMessage))
 		}
 	}
 	done := map[bool]string{true: "set", false: "deleted"}[len(set) > 0]

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+type partitionRow struct {
+	Partition   int32 `json:"partition"`
+	Leader      int32 `json:"leader"`
+	Start       int64 `json:"start_offset"`
+	StableEnd   int64 `json:"last_stable_offset"`
+	End         int64 `json:"high_watermark"`
+	LeaderEpoch int32 `json:"leader_epoch"`
+}
+
+type topicDetail struct {
+	Topic      string            `json:"topic"`
+	ID         string            `json:"id"`
+	Partitions []partitionRow    `json:"partitions"`
+	Configs    map[string]string `json:"configs"`
+	Sources    map[string]string `json:"config_sources"` // of each of them
+	Refused    string            `json:"configs_refused,omitempty"`
+}
+
+func (a *app) topicDescribeCommand(cl *cluster) *cobra.Command {
+	return &cobra.Command{
+		Use: "describe TOPIC…", Short: "Show partitions, offsets and configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
+		RunE: func(c *cobra.Command, names []string) error {
+			admin, err := cl.admin(c.Context())
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
+			details, faults := []topicDetail{}, []error{}
+			for _, name := range names {
+				d, err := describeTopic(c.Context(), admin, name)
+				if err != nil {
+					faults = append(faults, onTopic(name, "describe").explained(err, ""))
+					continue
+				}
+				details = append(details, d)
+			}
+			switch {
+			case len(details) == 0: // only faults
+			case a.output == "json":
+				faults = append(faults, a.print(c.OutOrStdout(), map[string]any{"topics": details}, table{}))
+			default:
+				for _, d := range details {
+					faults = append(faults, a.printTopic(c, d))
+				}
+			}
+			return wrongInput(errors.Join(faults...))
+		},
+	}
+}
+
+func describeTopic(ctx context.Context, admin *kadm.Client, name string) (topicDetail, error) {
+	topics, err := admin.ListTopicsWithInternal(ctx, name)
+	if err != nil {
+		return topicDetail{}, err
+	}
+	d, ok := topics[name]
+	if !ok {
+		return topicDetail{}, kerr.UnknownTopicOrPartition
+	}
+	if d.Err != nil {
+		return topicDetail{}, d.Err
+	}
+	out := topicDetail{Topic: name, ID: topicID(d.ID), Configs: map[string]string{}, Sources: map[string]string{}}
+	starts, err := admin.ListStartOffsets(ctx, name)
+	if err != nil {
+		return out, err
+	}
+	ends, err := admin.ListEndOffsets(ctx, name)
+	if err != nil {
+		return out, err
+	}
+	stable, err := admin.ListCommittedOffsets(ctx, name)
+	if err != nil {
+		return out, err
+	}
+	for _, p := range d.Partitions.Sorted() {
+		s, _ := starts.Lookup(name, p.Partition)
+		e, _ := ends.Lookup(name, p.Partition)
+		l, _ := stable.Lookup(name, p.Partition)
+		out.Partitions = append(out.Partitions, partitionRow{p.Partition, p.Leader, s.Offset, l.Offset, e.Offset, p.LeaderEpoch})
+	}
+	return out, out.addConfigs(ctx, admin)
+}
+
+// addConfigs is without configs where the user may see the topic and not them.
+func (d *topicDetail) addConfigs(ctx context.Context, admin *kadm.Client) error {
+	configs, err := admin.DescribeTopicConfigs(ctx, d.Topic)
+	for _, rc := range configs {
+		err = errors.Join(err, rc.Err)
+		for _, cfg := range rc.Configs {
+			if cfg.Value != nil {
+				d.Configs[cfg.Key], d.Sources[cfg.Key] = *cfg.Value, cfg.Source.String()
+			}
+		}
+	}
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		d.Refused = onTopic(d.Topic, "describe_configs").explained(kerr.TopicAuthorizationFailed, "").Error()
+		return nil
+	}
+	return err
+}
+
+func (a *app) printTopic(c *cobra.Command, d topicDetail) error {
+	w := c.OutOrStdout()
+	fmt.Fprintf(w, "topic %s  id %s\n", printable(d.Topic), d.ID)
+	t := table{header: []string{"PARTITION", "LEADER", "EPOCH", "START", "LAST STABLE", "HIGH WATERMARK"}}
+	for _, p := range d.Partitions {
+		row := []string{}
+		for _, n := range []int64{int64(p.Partition), int64(p.Leader), int64(p.LeaderEpoch), p.Start, p.StableEnd, p.End} {
+			row = append(row, strconv.FormatInt(n, 10))
+		}
+		t.rows = append(t.rows, row)
+	}
+	if err := a.print(w, nil, t); err != nil {
+		return err
+	}
+	if d.Refused != "" {
+		_, err := fmt.Fprintln(w, "configs of", d.Refused)
+		return err
+	}
+	t = table{header: []string{"CONFIG", "VALUE", "SOURCE"}}
+	for _, k := range slices.Sorted(maps.Keys(d.Configs)) {
+		t.rows = append(t.rows, []string{k, d.Configs[k], d.Sources[k]})
+	}
+	return a.print(w, nil, t)
+}
