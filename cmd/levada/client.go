@@ -26,7 +26,7 @@ type cluster struct {
 
 func (cl *cluster) addFlags(c *cobra.Command) {
 	c.PersistentFlags().StringVarP(&cl.brokers, "brokers", "b", "", "addresses of brokers, HOST:PORT,… (default "+defaultBrokers+")")
-	c.PersistentFlags().StringArrayVarP(&cl.settings, "set", "X", nil, "NAME=VALUE of "+strings.Join(settingNames, ", ")+"; or LEVADA_NAME in the environment")
+	c.PersistentFlags().StringArrayVarP(&cl.settings, "setting", "X", nil, "NAME=VALUE of "+strings.Join(settingNames, ", ")+"; or LEVADA_NAME in the environment")
 	c.PersistentFlags().StringVar(&cl.profile, "profile", "", "profile with the rest (default: LEVADA_PROFILE, or the one in use; see: levada profile)")
 	_ = c.RegisterFlagCompletionFunc("profile", completeProfiles) // the flag is there
 	c.PersistentFlags().DurationVar(&cl.timeout, "timeout", 10*time.Second, "how long to wait for an answer")

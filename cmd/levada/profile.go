@@ -128,7 +128,7 @@ func (a *app) profileSetCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringArrayVarP(&values, "set", "X", nil, "NAME=VALUE of "+strings.Join(settingNames, ", "))
+	c.Flags().StringArrayVarP(&values, "setting", "X", nil, "NAME=VALUE of "+strings.Join(settingNames, ", "))
 	return c
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
@@ -94,8 +95,17 @@ func (a *app) topicAlterConfigCommand(cl *cluster) *cobra.Command {
 }
 
 func addAlterFlags(c *cobra.Command, set, reset *[]string) {
-	c.Flags().StringArrayVarP(set, "set-config", "s", nil, "NAME=VALUE with Kafka's names; may be repeated")
-	c.Flags().StringArrayVar(reset, "reset-config", nil, "NAME that gets its default again; may be repeated")
+	c.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		switch name { // as other tools call them
+		case "set", "add-config":
+			name = "set-config"
+		case "delete", "delete-config":
+			name = "reset-config"
+		}
+		return pflag.NormalizedName(name)
+	})
+	c.Flags().StringArrayVarP(set, "set-config", "s", nil, "NAME=VALUE with Kafka's names; may be repeated (also --set, --add-config)")
+	c.Flags().StringArrayVarP(reset, "reset-config", "d", nil, "NAME that gets its default again; may be repeated (also --delete, --delete-config)")
 }
 
 func (a *app) printAltered(c *cobra.Command, about func(name string) subject, answers kadm.AlterConfigsResponses) error {
