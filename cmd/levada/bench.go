@@ -113,6 +113,9 @@ func (a *app) bench(c *cobra.Command, name string, f *benchFlags) error {
 	if f.childOf != "" {
 		return a.benchChild(c, name, f)
 	}
+	if _, err := f.config(a, name); err != nil {
+		return err
+	}
 	dir, drop, err := workDir(f.dir)
 	if err != nil {
 		return err

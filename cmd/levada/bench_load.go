@@ -54,6 +54,9 @@ func (f *loadFlags) load() (brokerload.Load, error) {
 		}
 		l.Configs[name] = value
 	}
+	if f.records < 0 || f.size < 1 || f.partitions < 1 || f.batchRecords < 0 || f.rate < 0 || f.length < 0 {
+		return l, inputError(errors.New("--records, --size, --partitions, --batch-records, --rate and --for must be positive"))
+	}
 	if _, ok := fsyncPolicies[f.fsync]; !ok {
 		return l, inputError(fmt.Errorf("--fsync %q: use always, interval or os", f.fsync))
 	}
@@ -176,12 +179,21 @@ func (a *app) benchLatencyCommand() *cobra.Command {
 
 func decimal(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 
+// measured is a cost; a dash where it was too small for the clock of the system, or
+// could not be measured.
+func measured(v float64, digits int) string {
+	if v == 0 {
+		return "-"
+	}
+	return decimal(v, digits)
+}
+
 func loadTable(r brokerload.Result) table {
 	return table{
 		header: []string{"RECORDS", "BYTES", "PARTITIONS", "RECORDS/S", "RECORDS/BATCH", "BROKER us/RECORD", "CLIENT us/RECORD", "BROKER MiB"},
 		rows: [][]string{{
 			strconv.FormatInt(r.Records, 10), strconv.Itoa(r.RecordBytes), strconv.Itoa(int(r.Partitions)), decimal(r.RecordsPerSecond, 0),
-			decimal(r.RecordsPerBatch, 0), decimal(r.BrokerCPUMicros, 3), decimal(r.ClientCPUMicros, 3), decimal(r.BrokerRSSMiB, 0),
+			decimal(r.RecordsPerBatch, 0), measured(r.BrokerCPUMicros, 3), measured(r.ClientCPUMicros, 3), measured(r.BrokerRSSMiB, 0),
 		}},
 	}
 }
@@ -190,7 +202,7 @@ func latencyTable(r brokerload.Latency) table {
 	return table{
 		header: []string{"RECORDS/S", "BYTES", "PARTITIONS", "p50 ms", "p99 ms", "p99.9 ms", "MAX ms", "BROKER us/RECORD"},
 		rows: [][]string{{
-			decimal(r.Rate, 0), strconv.Itoa(r.RecordBytes), strconv.Itoa(int(r.Partitions)), decimal(r.P50, 2), decimal(r.P99, 2), decimal(r.P999, 2), decimal(r.Max, 2), decimal(r.BrokerCPUMicros, 2),
+			decimal(r.Rate, 0), strconv.Itoa(r.RecordBytes), strconv.Itoa(int(r.Partitions)), decimal(r.P50, 2), decimal(r.P99, 2), decimal(r.P999, 2), decimal(r.Max, 2), measured(r.BrokerCPUMicros, 2),
 		}},
 	}
 }
