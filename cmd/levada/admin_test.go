@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // securedServer starts a server that authenticates and authorizes, and returns what
@@ -30,7 +34,7 @@ func TestAdministration(t *testing.T) {
 	as := securedServer(t)
 	do := func(user, password, stdin string, args ...string) outcome {
 		t.Helper()
-		return levada(t, stdin, append(args, as(user, password)...)...)
+		return levada(t, stdin, append(as(user, password), args...)...)
 	}
 	must := func(want, stdin string, args ...string) {
 		t.Helper()
@@ -62,6 +66,7 @@ func TestAdministration(t *testing.T) {
 	must("no limits", "", "quota", "list")
 	must("user=ann", "", "quota", "set", "producer_byte_rate=1000", "--user", "ann")
 	must("1000", "", "quota", "list")
+	must(`"who":{"user":"ann"}`, "", "quota", "list", "-o", "json")
 	must("user=ann", "", "quota", "set", "producer_byte_rate=", "--user", "ann")
 	must("no limits", "", "quota", "list")
 	must("no transactions", "", "txn", "list")
@@ -117,7 +122,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		t.Errorf("a topic whose configs are not for ann:\n%s", out)
 	}
 	for _, c := range []struct{ args, thing, right string }{
-		{"topic consume t2", `topic "t2"`, "--operation read --topic t2"},
+		{"topic consume t2 -o json", `topic "t2"`, "--operation read --topic t2"},
 		{"topic describe t2", `topic "t2"`, "--operation describe --topic t2"},
 		{"topic produce t1", `topic "t1"`, "--operation write --topic t1"},
 		{"topic create t3", `topic "t3"`, "--operation create --topic t3"},
@@ -137,7 +142,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		{"cluster config", "configs", "--operation describe_configs --cluster"},
 		{"cluster alter-config -s a=b", "brokers", "--operation alter_configs --cluster"},
 	} {
-		r := levada(t, "line\n", append(strings.Fields(c.args), as("ann", "annpass")...)...)
+		r := levada(t, "line\n", append(as("ann", "annpass"), strings.Fields(c.args)...)...)
 		if r.code != exitInput || !strings.Contains(r.stderr, c.thing) || !strings.Contains(r.stderr, c.right) {
 			t.Errorf("%s: exit %d, want %s and %s in\n%s", c.args, r.code, c.thing, c.right, r.stderr)
 		}
@@ -173,6 +178,30 @@ func TestGroupSeek(t *testing.T) {
 		}
 		at = step.want
 	}
+	if r := levada(t, "", "group", "seek", "g", "--to", "9999", "-b", s.address); r.code != 0 || !strings.Contains(r.stderr, "t-0: 9999 is not within what there is; set to 10") {
+		t.Errorf("beyond the end: exit %d\n%s", r.code, r.stderr)
+	}
+	mustLevada(t, "", "topic", "create", "second", "-p", "1", "-b", s.address)
+	member, err := kgo.NewClient(kgo.SeedBrokers(s.address), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t", "second"), kgo.DisableAutoCommit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go member.PollFetches(ctx)
+	live := []string{"group", "describe", "g", "-b", s.address, "-o", "table"}
+	for !strings.Contains(mustLevada(t, "", live...), "state Stable") {
+		continue // it joins
+	}
+	if out := mustLevada(t, "", live...); !strings.Contains(out, "MEMBER") || !strings.Contains(out, "127.0.0.1") || !regexp.MustCompile(`(?m)^second +0 +- `).MatchString(out) {
+		t.Errorf("a group with a member, and no offset in a topic:\n%s", out)
+	}
+	for _, args := range [][]string{{"group", "delete", "g"}, {"group", "seek", "g", "--to", "start"}} {
+		if r := levada(t, "", append(args, "-b", s.address)...); r.code != exitInput || !strings.Contains(r.stderr, `group "g": NON_EMPTY_GROUP: it has members: stop them first`) {
+			t.Errorf("%v: exit %d\n%s", args, r.code, r.stderr)
+		}
+	}
+	member.Close()
 	for _, bad := range []string{"", "x", "@", "@yesterday", "1.5"} {
 		if r := levada(t, "", "group", "seek", "g", "--to", bad, "-b", s.address); r.code != exitInput || !strings.Contains(r.stderr, "use start, end") {
 			t.Errorf("--to %q: exit %d\n%s", bad, r.code, r.stderr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -52,6 +53,15 @@ type groupLag struct {
 	End       int64  `json:"end"`
 	Lag       int64  `json:"lag"`
 	Member    string `json:"member,omitempty"`
+	Host      string `json:"host,omitempty"`
+}
+
+// orDash is an offset, or a dash where there is none, which is -1.
+func orDash(offset int64) string {
+	if offset < 0 {
+		return "-"
+	}
+	return strconv.FormatInt(offset, 10)
 }
 
 func (a *app) groupDescribeCommand(cl *cluster) *cobra.Command {
@@ -76,15 +86,15 @@ func (a *app) groupDescribeCommand(cl *cluster) *cobra.Command {
 				return group.explained(err, "")
 			}
 			rows := []groupLag{}
-			t := table{header: []string{"TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"}, empty: "no offsets are committed"}
+			t := table{header: []string{"TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER", "HOST"}, empty: "no offsets are committed"}
 			for _, l := range g.Lag.Sorted() {
 				r := groupLag{Topic: l.Topic, Partition: l.Partition, Committed: l.Commit.At, End: l.End.Offset, Lag: l.Lag}
 				if l.Member != nil {
-					r.Member = l.Member.MemberID
+					r.Member, r.Host = l.Member.MemberID, l.Member.ClientHost
 				}
 				rows = append(rows, r)
 				t.rows = append(t.rows, []string{
-					r.Topic, strconv.Itoa(int(r.Partition)), strconv.FormatInt(r.Committed, 10), strconv.FormatInt(r.End, 10), strconv.FormatInt(r.Lag, 10), r.Member,
+					r.Topic, strconv.Itoa(int(r.Partition)), orDash(r.Committed), orDash(r.End), orDash(r.Lag), cmp.Or(r.Member, "-"), cmp.Or(r.Host, "-"),
 				})
 			}
 			if a.output == "table" {

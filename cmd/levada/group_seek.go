@@ -50,7 +50,7 @@ func (a *app) groupSeekCommand(cl *cluster) *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use: "seek GROUP", Short: "Set the offsets of a group that has no members", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeGroups,
-		Long:    "Sets the offsets of a group: to start, end, an offset, the first record at or after a\ntime (@2026-01-31T12:00:00Z, @1767225600000 in milliseconds, @-1h before now), or by so\nmany records (+100, -100). Without --topic it is for the topics that the group has\noffsets in.",
+		Long:    "Sets the offsets of a group: to start, end, an offset, the first record at or after a\ntime (@2026-01-31T12:00:00Z, @2026-01-31, @1767225600000 in milliseconds, @-1h or @-7d before now), or by so\nmany records (+100, -100). Without --topic it is for the topics that the group has\noffsets in.",
 		Example: "  levada group seek billing --to start --dry-run\n  levada group seek billing --to @-1h --topic orders",
 		RunE: func(c *cobra.Command, args []string) error {
 			target, err := parseSeek(to, time.Now())
@@ -87,7 +87,7 @@ type seekTarget struct {
 }
 
 func parseSeek(s string, now time.Time) (seekTarget, error) {
-	wrong := fmt.Errorf("--to %q: use start, end, OFFSET, +N, -N, or @TIME such as @-1h or @2026-01-31T12:00:00Z", s)
+	wrong := fmt.Errorf("--to %q: use start, end, OFFSET, +N, -N, or @TIME such as @-1h, @-7d, @2026-01-31 or @2026-01-31T12:00:00Z", s)
 	if s == "start" || s == "end" {
 		return seekTarget{kind: s}, nil
 	}
@@ -114,6 +114,7 @@ type move struct {
 	Partition int32  `json:"partition"`
 	From      int64  `json:"from"` // -1: none
 	To        int64  `json:"to"`
+	asked     int64  // To, unless that is not within what there is
 }
 
 // planSeek finds out where each partition's offset is set to, within what there is.
@@ -166,6 +167,7 @@ func planSeek(ctx context.Context, admin *kadm.Client, group string, topics []st
 		case "by":
 			m.To = max(m.From, 0) + target.value
 		}
+		m.asked = m.To
 		m.To = max(start.Offset, min(m.To, end.Offset))
 		out = append(out, m)
 	})
@@ -196,11 +198,10 @@ func commitSeek(ctx context.Context, admin *kadm.Client, group string, moves []m
 func (a *app) printMoves(c *cobra.Command, group string, moves []move, dryRun bool) error {
 	t := table{header: []string{"TOPIC", "PARTITION", "FROM", "TO"}, empty: "no partitions"}
 	for _, m := range moves {
-		from := "-"
-		if m.From >= 0 {
-			from = strconv.FormatInt(m.From, 10)
+		t.rows = append(t.rows, []string{m.Topic, strconv.Itoa(int(m.Partition)), orDash(m.From), strconv.FormatInt(m.To, 10)})
+		if m.asked != m.To {
+			fmt.Fprintf(c.ErrOrStderr(), "levada: %s-%d: %d is not within what there is; set to %d\n", m.Topic, m.Partition, m.asked, m.To)
 		}
-		t.rows = append(t.rows, []string{m.Topic, strconv.Itoa(int(m.Partition)), from, strconv.FormatInt(m.To, 10)})
 	}
 	return a.print(c.OutOrStdout(), map[string]any{"group": group, "moves": moves, "dry_run": dryRun}, t)
 }
