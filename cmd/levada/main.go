@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -44,6 +45,7 @@ func newRoot() *cobra.Command {
 		Use:           "levada",
 		Short:         "Stream processing with its own durable log, in one binary",
 		Long:          "Levada runs stream-processing pipelines, exactly once, on a log of its own that\nspeaks the Kafka protocol, or on any Kafka cluster.",
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
@@ -62,13 +64,14 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "form of what is printed: table or json (default: table; for commands about a cluster json where standard output is no terminal)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return inputError(fmt.Errorf("%w (see: %s --help)", err, c.CommandPath()))
+		return inputError(fmt.Errorf("%s (see: %s --help)", parsing.ReplaceAllString(err.Error(), "it is no number"), c.CommandPath()))
 	})
 	root.AddCommand(
 		a.serverCommand(), a.runCommand(), a.checkCommand(), a.pluginCommand(),
 		a.topicCommand(), a.groupCommand(), a.userCommand(), a.aclCommand(), a.quotaCommand(), a.txnCommand(), a.clusterCommand(), a.profileCommand(), a.logCommand(),
 		a.backupCommand(), a.restoreCommand(), a.benchCommand(), a.versionCommand(),
 	)
+	root.InitDefaultCompletionCmd() // here, so that it says which shells it knows
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}
@@ -84,18 +87,33 @@ func forPrograms(c *cobra.Command) bool {
 	return c.PersistentFlags().Lookup("brokers") != nil || c.Name() == "profile"
 }
 
+// parsing is how Go says that something is no number.
+var parsing = regexp.MustCompile(`strconv\.\w+: parsing "[^"]*": [a-z ]+`)
+
+// misfit says which argument is missing or one too many.
+func misfit(c *cobra.Command, args []string, err error) string {
+	switch wanted := strings.Fields(c.Use)[1:]; {
+	case len(args) < len(wanted):
+		return wanted[len(args)] + " is missing"
+	case len(args) > len(wanted):
+		return fmt.Sprintf("%q is one too many", args[len(wanted)])
+	}
+	return err.Error()
+}
+
 // wrapArgs makes wrong arguments of a command, and of those below it, wrong
 // input; a command that only groups others says which it knows.
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return inputError(fmt.Errorf("%w (usage: %s)", err, c.UseLine()))
+				return inputError(fmt.Errorf("%s (usage: %s)", misfit(c, args, err), c.UseLine()))
 			}
 			return nil
 		}
 	}
 	if c.HasSubCommands() && c.RunE == nil {
+		c.Args = cobra.ArbitraryArgs // RunE says what is wrong with them
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return inputError(fmt.Errorf("%s has no command %q (see: %s --help)", c.CommandPath(), args[0], c.CommandPath()))

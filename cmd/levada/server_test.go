@@ -77,9 +77,10 @@ func TestTopicAndGroupCommands(t *testing.T) {
 		{[]string{"group", "list", "-o", "table"}, []string{"no groups"}},
 		{[]string{"topic", "delete", "b", "-o", "table"}, []string{"DELETED", "b"}},
 		{[]string{"version"}, []string{version}},
+		{[]string{"--version"}, []string{version}},
 	} {
 		args := c.args
-		if args[0] != "version" {
+		if !strings.Contains(args[0], "version") {
 			args = append(args, "-b", s.address)
 		}
 		out := mustLevada(t, "", args...)
@@ -103,7 +104,15 @@ func TestBadInput(t *testing.T) {
 	}{
 		{[]string{"frobnicate"}, 2, []string{"frobnicate"}},
 		{[]string{"topic", "list", "--no-such-flag"}, 2, []string{"--no-such-flag", "levada topic list --help"}},
-		{[]string{"topic", "create"}, 2, []string{"usage: levada topic create TOPIC"}},
+		{[]string{"topic", "create"}, 2, []string{"TOPIC… is missing", "usage: levada topic create TOPIC"}},
+		{[]string{"topic", "list", "t"}, 2, []string{`"t" is one too many`}},
+		{[]string{"topic", "consume", "t", "-p", "x"}, 2, []string{`"x" for "-p, --partition" flag: it is no number`}},
+		{[]string{"topic", "consume", "t", "-n", "0"}, 2, []string{"--num 0: use at least 1"}},
+		{[]string{"topic", "consume", "t", "-n", "-2"}, 2, []string{"--num -2: use at least 1"}},
+		{[]string{"topic", "consume", "t", "-o", "table"}, 2, []string{"--output table", "--format"}},
+		{[]string{"completion", "tcsh"}, 2, []string{"tcsh", "levada completion --help"}},
+		{[]string{"bench", "count", "--records", "-5"}, 2, []string{"--records", "positive"}},
+		{[]string{"bench", "produce", "--records", "-5"}, 2, []string{"--records", "positive"}},
 		{[]string{"topic", "list", "-b", "127.0.0.1:1", "--timeout", "2s"}, 3, []string{"127.0.0.1:1", "levada server --data"}},
 		{[]string{"topic", "describe", "nothing", "-b", s.address}, 2, []string{`"nothing"`, "levada topic list"}},
 		{[]string{"topic", "consume", "nothing", "-b", s.address}, 2, []string{`"nothing"`}},
