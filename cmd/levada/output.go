@@ -41,6 +41,15 @@ func (a *app) print(w io.Writer, value any, t table) error {
 	return tw.Flush()
 }
 
+// printableLines is printable for a text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // printable keeps control characters of names and records off the terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -24,6 +25,7 @@ type consumeFlags struct {
 	partitions      []int32
 	format, where   string
 	readUncommitted bool
+	note            func(text string) // tells the user
 }
 
 func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
@@ -33,6 +35,12 @@ func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
 		Example:           "  levada topic consume word-counts -f '%k %v\\n' --num 10\n  levada topic consume orders --offset @2026-01-02T15:04:05Z --where 'value.amount > 100'",
 		ValidArgsFunction: cl.completeTopics,
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("num") && f.num < 1 {
+				return inputError(fmt.Errorf("--num %d: use at least 1, or leave it out to read up to the end", f.num))
+			}
+			if c.Flags().Changed("output") && a.output == "table" {
+				return inputError(errors.New("--output table: records are no table; use --format such as '%k %v\\n', or json"))
+			}
 			show, err := a.recordPrinter(f.format)
 			if err != nil {
 				return err
@@ -41,14 +49,15 @@ func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			f.note = func(text string) { fmt.Fprintln(c.ErrOrStderr(), "levada:", text) }
 			err = cl.consume(c.Context(), args[0], f, chosen, show, c.OutOrStdout())
 			if note := chosen.report(); note != "" {
-				fmt.Fprintln(c.ErrOrStderr(), "levada:", printable(note))
+				fmt.Fprintln(c.ErrOrStderr(), "levada:", printableLines(note))
 			}
 			return err
 		},
 	}
-	c.Flags().StringVar(&f.offset, "offset", "start", "where to begin: start, end, N, -N (before the end) or @TIME (ms, RFC 3339, or -1h before now)")
+	c.Flags().StringVar(&f.offset, "offset", "start", "where to begin: start, end, N, -N (before the end) or @TIME (ms, RFC 3339, a date, or -1h or -7d before now)")
 	c.Flags().Int64VarP(&f.num, "num", "n", 0, "stop after so many records (default: at the end)")
 	c.Flags().BoolVar(&f.follow, "follow", false, "wait for new records")
 	c.Flags().Int32SliceVarP(&f.partitions, "partition", "p", nil, "partitions to read (default: all)")
@@ -98,7 +107,12 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 			if r.Offset+1 >= end {
 				delete(ends, r.Partition)
 			}
-			if r.Attrs.IsControl() || !chosen.takes(r) {
+			if r.Attrs.IsControl() {
+				continue
+			}
+			if wanted, err := chosen.takes(r); err != nil {
+				return errors.Join(err, w.Flush())
+			} else if !wanted {
 				continue
 			}
 			if err := show(w, r); err != nil {
@@ -137,32 +151,9 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 	if err != nil {
 		return nil, nil, about.explained(err, "")
 	}
-	wrong := inputError(fmt.Errorf("--offset %q: use start, end, N, -N, or @TIME such as @-1h or @2026-01-31T12:00:00Z", f.offset))
-	at := func(start, end int64) int64 { return start }
-	var times kadm.ListedOffsets
-	switch {
-	case f.offset == "start":
-	case f.offset == "end":
-		at = func(_, end int64) int64 { return end }
-	case strings.HasPrefix(f.offset, "@"):
-		ms, ok := parseTime(f.offset[1:], time.Now())
-		if !ok {
-			return nil, nil, wrong
-		}
-		if times, err = admin.ListOffsetsAfterMilli(ctx, ms, topic); err != nil {
-			return nil, nil, about.explained(err, "")
-		}
-	default:
-		n, err := strconv.ParseInt(f.offset, 10, 64)
-		if err != nil {
-			return nil, nil, wrong
-		}
-		at = func(start, end int64) int64 {
-			if n < 0 {
-				return max(start, end+n)
-			}
-			return max(start, n)
-		}
+	begin, err := f.beginning(ctx, admin, topic, starts, last)
+	if err != nil {
+		return nil, nil, err
 	}
 	from, ends = map[int32]kgo.Offset{}, map[int32]int64{}
 	wanted := map[int32]bool{}
@@ -176,16 +167,49 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 		if len(wanted) > 0 && !wanted[p] {
 			continue
 		}
-		begin := at(starts[topic][p].Offset, end.Offset)
-		if times != nil {
-			begin = times[topic][p].Offset
-		}
-		from[p] = kgo.NewOffset().At(begin)
-		if begin < end.Offset {
+		at := begin(p)
+		from[p] = kgo.NewOffset().At(at)
+		if at < end.Offset {
 			ends[p] = end.Offset
 		}
 	}
 	return from, ends, nil
+}
+
+// beginning tells where to begin in each partition, and the user where that is beyond
+// the end: nothing is there yet, and a broker refuses to read from there.
+func (f *consumeFlags) beginning(ctx context.Context, admin *kadm.Client, topic string, starts, last kadm.ListedOffsets) (func(partition int32) int64, error) {
+	wrong := inputError(fmt.Errorf("--offset %q: use start, end, N, -N, or @TIME such as @-1h, @-7d, @2026-01-31 or @2026-01-31T12:00:00Z", f.offset))
+	start := func(p int32) int64 { return starts[topic][p].Offset }
+	if f.offset == "start" {
+		return start, nil
+	}
+	if f.offset == "end" {
+		return func(p int32) int64 { return last[topic][p].Offset }, nil
+	}
+	if at, ok := strings.CutPrefix(f.offset, "@"); ok {
+		ms, ok := parseTime(at, time.Now())
+		if !ok {
+			return nil, wrong
+		}
+		times, err := admin.ListOffsetsAfterMilli(ctx, ms, topic)
+		return func(p int32) int64 { return times[topic][p].Offset }, onTopic(topic, "read").explained(err, "")
+	}
+	n, err := strconv.ParseInt(f.offset, 10, 64)
+	if err != nil {
+		return nil, wrong
+	}
+	if n < 0 {
+		return func(p int32) int64 { return max(start(p), last[topic][p].Offset+n) }, nil
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic) // last may be where an open transaction begins
+	return func(p int32) int64 {
+		end := ends[topic][p].Offset
+		if n > end {
+			f.note(fmt.Sprintf("--offset %d is beyond the end of partition %d, which is %d", n, p, end))
+		}
+		return max(start(p), min(n, end))
+	}, onTopic(topic, "read").explained(err, "")
 }
 
 // parseTime reads a time after "@", in milliseconds: such a number, RFC 3339, or how
@@ -267,17 +291,24 @@ func (a *app) recordPrinter(format string) (func(*bufio.Writer, *kgo.Record) err
 }
 
 // recordJSON is a record as consume prints it: keys and values that are text
-// as they are, others in base64 under key_base64 and value_base64.
+// as they are, others in base64 under key_base64 and value_base64. Headers are in
+// their order, for a name may be there more than once.
 type recordJSON struct {
-	Topic       string            `json:"topic"`
-	Partition   int32             `json:"partition"`
-	Offset      int64             `json:"offset"`
-	Timestamp   int64             `json:"timestamp"`
-	Key         *string           `json:"key"`
-	KeyBase64   []byte            `json:"key_base64,omitempty"`
-	Value       *string           `json:"value"`
-	ValueBase64 []byte            `json:"value_base64,omitempty"`
-	Headers     map[string]string `json:"headers,omitempty"`
+	Topic       string       `json:"topic"`
+	Partition   int32        `json:"partition"`
+	Offset      int64        `json:"offset"`
+	Timestamp   int64        `json:"timestamp"`
+	Key         *string      `json:"key"`
+	KeyBase64   []byte       `json:"key_base64,omitempty"`
+	Value       *string      `json:"value"`
+	ValueBase64 []byte       `json:"value_base64,omitempty"`
+	Headers     []headerJSON `json:"headers,omitempty"`
+}
+
+type headerJSON struct {
+	Key         string  `json:"key"`
+	Value       *string `json:"value"`
+	ValueBase64 []byte  `json:"value_base64,omitempty"`
 }
 
 func printRecordJSON(w *bufio.Writer, r *kgo.Record) error {
@@ -285,10 +316,9 @@ func printRecordJSON(w *bufio.Writer, r *kgo.Record) error {
 	j.Key, j.KeyBase64 = textOrBase64(r.Key)
 	j.Value, j.ValueBase64 = textOrBase64(r.Value)
 	for _, h := range r.Headers {
-		if j.Headers == nil {
-			j.Headers = map[string]string{}
-		}
-		j.Headers[h.Key] = string(h.Value)
+		header := headerJSON{Key: h.Key}
+		header.Value, header.ValueBase64 = textOrBase64(h.Value)
+		j.Headers = append(j.Headers, header)
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)

@@ -82,12 +82,14 @@ func TestTopicsByHand(t *testing.T) {
 	mustLevada(t, "", at("topic", "add-partitions", "orders", "--num", "3")...)
 	mustLevada(t, "", at("topic", "alter-config", "orders", "--set-config", "retention.ms=1000", "--set-config", "cleanup.policy=compact")...)
 	mustLevada(t, "", at("topic", "alter-config", "orders", "--reset-config", "cleanup.policy")...)
+	mustLevada(t, "", at("topic", "alter-config", "orders", "--set", "flush.ms=1", "--add-config", "segment.ms=2000", "-s", "segment.bytes=2000000")...) // as other tools call it
+	mustLevada(t, "", at("topic", "alter-config", "orders", "--delete", "segment.bytes", "--delete-config", "flush.ms")...)
 	var described struct{ Topics []topicDetail }
 	if err := json.Unmarshal([]byte(mustLevada(t, "", at("topic", "describe", "orders")...)), &described); err != nil {
 		t.Fatalf("what is piped is no JSON: %v", err)
 	}
 	d := described.Topics[0]
-	if len(d.Partitions) != 5 || d.Configs["retention.ms"] != "1000" || d.Configs["cleanup.policy"] != "delete" {
+	if len(d.Partitions) != 5 || d.Configs["retention.ms"] != "1000" || d.Configs["cleanup.policy"] != "delete" || d.Configs["segment.ms"] != "2000" || d.Sources["segment.ms"] != "DYNAMIC_TOPIC_CONFIG" || d.Sources["flush.ms"] != "DEFAULT_CONFIG" {
 		t.Errorf("after the changes: %+v", d)
 	}
 	for _, bad := range [][]string{{"topic", "alter-config", "orders"}, {"topic", "alter-config", "orders", "-s", "colour=blue"}, {"topic", "add-partitions", "none", "-n", "1"}, {"topic", "add-partitions", "orders"}, {"topic", "produce", "orders", "-z", "brotli"}} {
@@ -107,6 +109,58 @@ func TestTopicsByHand(t *testing.T) {
 	}
 	if out := mustLevada(t, "", at("cluster", "config")...); !strings.Contains(out, `"num.partitions"`) {
 		t.Errorf("cluster config:\n%s", out)
+	}
+}
+
+// TestHeadersInOrder: headers are a list, in which a name may be more than once.
+func TestHeadersInOrder(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "t", "-p", "1", "-b", s.address)
+	mustLevada(t, "v\n", "topic", "produce", "t", "-H", "a=1", "-H", "b=\xff", "-H", "a=2", "-b", s.address)
+	if out, want := mustLevada(t, "", "topic", "consume", "t", "-b", s.address), `"headers":[{"key":"a","value":"1"},{"key":"b","value":null,"value_base64":"/w=="},{"key":"a","value":"2"}]`; !strings.Contains(out, want) {
+		t.Errorf("no %s in\n%s", want, out)
+	}
+}
+
+// TestConsumeSaysWhatCannotBe: an offset beyond the end, and an expression that is
+// neither true nor false.
+func TestConsumeSaysWhatCannotBe(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "t", "-p", "1", "-b", s.address)
+	mustLevada(t, "1\n2\n", "topic", "produce", "t", "-b", s.address)
+	for _, c := range []struct {
+		args   []string
+		code   int
+		stderr string
+	}{
+		{[]string{"--offset", "500"}, exitDone, "--offset 500 is beyond the end of partition 0, which is 2"},
+		{[]string{"--offset", "2"}, exitDone, ""},
+		{[]string{"--where", "value"}, exitInput, "--where value gives a number for partition 0, offset 0"},
+		{[]string{"--where", `value contains "1"`}, exitDone, "this is a number, and text is needed (text is the value as text, string(…) makes text of anything) (1:7)\n | value contains \"1\"\n | ......^"},
+	} {
+		r := levada(t, "", append([]string{"topic", "consume", "t", "-b", s.address}, c.args...)...)
+		if r.code != c.code || !strings.Contains(r.stderr, c.stderr) || c.stderr == "" && r.stderr != "" || r.stdout != "" {
+			t.Errorf("%v: exit %d\n%s%s", c.args, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+// TestTimes reads times after "@" as a person writes them.
+func TestTimes(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]string{
+		"1767225600000": "2026-01-01T00:00:00Z", "2026-01-02": "2026-01-02T00:00:00Z", "2026-01-02T15:04:05": "2026-01-02T15:04:05Z", "2026-01-02T15:04:05+01:00": "2026-01-02T14:04:05Z",
+		"-1h": "2026-03-01T11:00:00Z", "-2d": "2026-02-27T12:00:00Z", "-400d": "2025-01-25T12:00:00Z", "-99999d": "1970-01-01T00:00:00Z", "1d": "2026-03-02T12:00:00Z",
+	} {
+		ms, ok := parseTime(text, now)
+		if got := time.UnixMilli(ms).UTC().Format(time.RFC3339); !ok || got != want {
+			t.Errorf("@%s is %s, %t, want %s", text, got, ok, want)
+		}
+	}
+	for _, bad := range []string{"", "d", "-d", "yesterday", "2026-13-01", "999999999d", "-5"} {
+		if _, ok := parseTime(bad, now); ok {
+			t.Errorf("@%s was taken", bad)
+		}
 	}
 }
 

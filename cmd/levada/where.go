@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm"
@@ -11,7 +15,7 @@ import (
 )
 
 // whereHelp says what an expression can name.
-const whereHelp = `only records for which this expr-lang expression is true; it can name key, value (JSON is decoded, other text is a string), text (of the value), headers["NAME"], topic, partition, offset and timestamp (ms)`
+const whereHelp = `only records for which this expr-lang expression is true; it can name key, value (JSON is decoded, other text is a string), text (of the value), headers["NAME"] (the last of that name), topic, partition, offset and timestamp (ms)`
 
 // where chooses records by an expression.
 type where struct {
@@ -42,17 +46,21 @@ func newWhere(text string) (*where, error) {
 	if text == "" {
 		return nil, nil
 	}
-	program, err := expr.Compile(text, expr.Env(whereEnv{}), expr.AsBool())
+	if _, err := expr.Compile(text, expr.Env(whereEnv{}), expr.AsBool()); err != nil {
+		return nil, inputError(fmt.Errorf("--where: %w", err))
+	}
+	program, err := expr.Compile(text, expr.Env(whereEnv{})) // without a check of the result, which takes makes
 	if err != nil {
 		return nil, inputError(fmt.Errorf("--where: %w", err))
 	}
 	return &where{text: text, program: program}, nil
 }
 
-// takes tells whether the record is wanted.
-func (w *where) takes(r *kgo.Record) bool {
+// takes tells whether the record is wanted. An expression that gives something else
+// than true, false or nothing is a mistake of who wrote it.
+func (w *where) takes(r *kgo.Record) (bool, error) {
 	if w == nil {
-		return true
+		return true, nil
 	}
 	headers := make(map[string]string, len(r.Headers))
 	for _, h := range r.Headers {
@@ -62,13 +70,53 @@ func (w *where) takes(r *kgo.Record) bool {
 		decoded(r.Key), decoded(r.Value), string(r.Value), headers, r.Topic, int(r.Partition), int(r.Offset), int(r.Timestamp.UnixMilli()),
 	}
 	out, err := w.machine.Run(w.program, w.env)
+	if out == nil && err == nil {
+		err = errors.New("it is null")
+	}
 	if err != nil {
 		if w.skipped++; w.first == nil {
-			w.first = fmt.Errorf("partition %d, offset %d: %w", r.Partition, r.Offset, err)
+			w.first = fmt.Errorf("partition %d, offset %d: %s", r.Partition, r.Offset, inWords(err))
 		}
-		return false
+		return false, nil
 	}
-	return out.(bool)
+	wanted, ok := out.(bool)
+	if !ok {
+		return false, inputError(fmt.Errorf("--where %s gives %s for partition %d, offset %d: write what is true or false, such as %s == %q", w.text, kindOf(reflect.TypeOf(out).String()), r.Partition, r.Offset, w.text, "x"))
+	}
+	return wanted, nil
+}
+
+// conversion is how Go says that a value is of another type than what is done with it
+// needs.
+var conversion = regexp.MustCompile(`interface conversion: interface \{\} is (.+?), not (\S+)`)
+
+// inWords is an error of an expression without Go's words; the place in it follows.
+func inWords(err error) string {
+	return conversion.ReplaceAllStringFunc(err.Error(), func(s string) string {
+		m := conversion.FindStringSubmatch(s)
+		out := fmt.Sprintf("this is %s, and %s is needed", kindOf(m[1]), kindOf(m[2]))
+		if m[2] == "string" {
+			out += " (text is the value as text, string(…) makes text of anything)"
+		}
+		return out
+	})
+}
+
+// kindOf is what JSON calls a type of Go.
+func kindOf(t string) string {
+	switch {
+	case t == "nil":
+		return "null"
+	case t == "string":
+		return "text"
+	case t == "bool":
+		return "true or false"
+	case strings.HasPrefix(t, "map["):
+		return "an object"
+	case strings.HasPrefix(t, "["):
+		return "a list"
+	}
+	return "a number"
 }
 
 // decoded is JSON as expressions see it, or the text.

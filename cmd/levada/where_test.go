@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -29,16 +30,30 @@ func TestWhere(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		if got := w.takes(record); got != want {
-			t.Errorf("%s: %t (%s)", text, got, w.report())
+		if got, err := w.takes(record); got != want || err != nil {
+			t.Errorf("%s: %t, %v (%s)", text, got, err, w.report())
 		}
 	}
 	w, err := newWhere(`value.user.id.deeper.still == "x"`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.takes(record); w.skipped != 1 || w.report() == "" {
-		t.Errorf("no result is not said: %+v", w)
+	if _, err := w.takes(record); err != nil || w.skipped != 1 || w.report() == "" {
+		t.Errorf("no result is not said: %+v, %v", w, err)
+	}
+	if w, err = newWhere(`value.amount contains "1"`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.takes(record); err != nil || !strings.Contains(w.report(), "this is a number, and text is needed (text is the value as text") || !strings.Contains(w.report(), "\n") {
+		t.Errorf("a number where text is needed: %v\n%s", err, w.report())
+	}
+	for text, want := range map[string]string{`key`: "gives a number", `value.user`: "gives an object", `value.tags`: "gives a list"} {
+		if w, err = newWhere(text); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.takes(record); err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != exitInput {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 	for _, bad := range []string{`value.`, `nothing == 1`, `offset + 1`} {
 		if _, err := newWhere(bad); err == nil {
