@@ -52,7 +52,7 @@ func (b *Broker) handleOffsetCommit(r *request) {
 		}
 		r.respond(resp)
 	}
-	refused := b.coordinator().commitOffsets(c, func(e *groupEntry) error { return checkCommit(e, req, now) })
+	refused := b.coordinator().commitOffsets(c, func(e *groupEntry) error { return checkCommit(e, req, c.offsets, now) })
 	switch {
 	case errors.Is(refused, errNoGroup):
 		noGroup := kerr.IllegalGeneration
@@ -71,8 +71,9 @@ func (b *Broker) handleOffsetCommit(r *request) {
 // errNoGroup stands for what noSuchMember says, which waits for the disk.
 var errNoGroup = errors.New("no such group")
 
-// checkCommit tells whether a member may commit; e is nil where there is no group.
-func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, now time.Time) error {
+// checkCommit tells whether a member may commit; e is nil where there is no group. As in
+// Kafka, who may not commit one of the offsets commits none.
+func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, offsets []topicOffset, now time.Time) error {
 	switch {
 	case req.Group == "":
 		return kerr.InvalidGroupID
@@ -81,7 +82,7 @@ func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, now time.Time) er
 	case e == nil:
 		return nil
 	}
-	if err := e.check(req.MemberID, deref(req.InstanceID), req.Generation, false); err != nil {
+	if err := e.check(req.MemberID, deref(req.InstanceID), req.Generation, false, offsets); err != nil {
 		return err
 	}
 	if req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {

@@ -22,7 +22,7 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 	req := r.msg.(*kmsg.TxnOffsetCommitRequest)
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	b.spawn(func() {
-		refused := b.checkTxnOffsets(req, func() {})
+		refused := b.checkTxnOffsets(req, nil, func() {})
 		var offsets []topicOffset
 		for _, t := range req.Topics {
 			rt := kmsg.NewTxnOffsetCommitResponseTopic()
@@ -59,8 +59,8 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 	})
 }
 
-// checkTxnOffsets calls add if the member may add offsets.
-func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest, add func()) error {
+// checkTxnOffsets calls add if the member may add offsets, all of them.
+func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest, offsets []topicOffset, add func()) error {
 	if req.Group == "" {
 		return kerr.InvalidGroupID
 	}
@@ -68,7 +68,7 @@ func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest, add func()) e
 		add()
 		return nil
 	}
-	err := b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, add)
+	err := b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, offsets, add)
 	if errors.Is(err, errNoGroup) {
 		return b.noSuchMember(req.Group, kerr.IllegalGeneration)
 	}
@@ -98,7 +98,7 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOff
 			batch.PutPending(producer.ID, req.Group, o.Offset)
 		}
 	}
-	if err := b.checkTxnOffsets(req, batch.Announce); err != nil {
+	if err := b.checkTxnOffsets(req, offsets, batch.Announce); err != nil {
 		return err
 	}
 	if err := b.commit(batch); err != nil {

@@ -368,7 +368,9 @@ func TestStaleMembersOfEveryKind(t *testing.T) {
 		{"classic", "", static.Generation, nil, kerr.UnknownMemberID},
 		{"classic", "", -1, nil, nil},
 		{"consumer", "m", m.MemberEpoch, nil, nil},
-		{"consumer", "m", m.MemberEpoch - 1, nil, kerr.IllegalGeneration},
+		{"consumer", "m", m.MemberEpoch - 1, nil, nil}, // it has had the partition since then
+		{"consumer", "m", m.MemberEpoch - 2, nil, kerr.IllegalGeneration},
+		{"consumer", "n", n.MemberEpoch - 1, nil, kerr.IllegalGeneration},
 		{"consumer", "m", 99, nil, kerr.IllegalGeneration},
 		{"consumer", "m", -1, nil, kerr.IllegalGeneration},
 		{"consumer", "nobody", m.MemberEpoch, nil, kerr.UnknownMemberID},

@@ -48,17 +48,30 @@ func (w *workbench) has(resp *kmsg.ConsumerGroupHeartbeatResponse, epoch int32, 
 	}
 }
 
-func (w *workbench) commitAs(member string, epoch int32) int16 {
+// commitAs commits offset 1 of partitions of "t", of 0 if none is named. All are answered
+// alike.
+func (w *workbench) commitAs(member string, epoch int32, partitions ...int32) int16 {
 	w.t.Helper()
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Version, req.Group, req.MemberID, req.Generation = 9, "g", member, epoch
 	t := kmsg.NewOffsetCommitRequestTopic()
 	t.Topic = "t"
-	p := kmsg.NewOffsetCommitRequestTopicPartition()
-	p.Offset = 1
-	t.Partitions = append(t.Partitions, p)
+	if len(partitions) == 0 {
+		partitions = []int32{0}
+	}
+	for _, n := range partitions {
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset = n, 1
+		t.Partitions = append(t.Partitions, p)
+	}
 	req.Topics = append(req.Topics, t)
-	return ask[*kmsg.OffsetCommitResponse](w, req).Topics[0].Partitions[0].ErrorCode
+	answered := ask[*kmsg.OffsetCommitResponse](w, req).Topics[0].Partitions
+	for _, p := range answered {
+		if p.ErrorCode != answered[0].ErrorCode {
+			w.t.Fatalf("answered %+v", answered)
+		}
+	}
+	return answered[0].ErrorCode
 }
 
 func (w *workbench) groupIs(typ string, state group.State) {
@@ -101,7 +114,7 @@ func TestConsumerProtocol(t *testing.T) {
 	w.groupIs("consumer", group.Stable)
 
 	w.want(w.commitAs("a", 2), nil)
-	w.want(w.commitAs("a", 1), kerr.StaleMemberEpoch)
+	w.want(w.commitAs("a", 3), kerr.StaleMemberEpoch)
 	w.want(w.commitAs("nobody", 2), kerr.UnknownMemberID)
 	w.want(w.commitAs("", -1), kerr.UnknownMemberID) // while it has members
 	w.want(w.heart("a", 7, nil).ErrorCode, kerr.FencedMemberEpoch)
@@ -128,6 +141,58 @@ func TestConsumerProtocol(t *testing.T) {
 	w.groupIs("consumer", group.Empty)
 	w.want(w.heart("a", 4, nil).ErrorCode, kerr.UnknownMemberID)
 	w.want(w.commitAs("", -1), nil)
+}
+
+// TestCommitsOfOlderEpochs: a commit that crosses a rebalance is taken if the member has
+// had all its partitions since the epoch of the commit (KIP-1251); else none of it is.
+func TestCommitsOfOlderEpochs(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 4)
+	w.has(w.heart("a", 0, nil), 1, 0, 1, 2, 3)
+	w.want(w.createPartitions("t", 6, nil).ErrorCode, nil)
+	w.has(w.heart("a", 1, nil), 2, 0, 1, 2, 3, 4, 5)
+	w.want(w.commitAs("a", 1, 0, 1, 2, 3), nil)
+	w.want(w.commitAs("a", 1, 4), kerr.StaleMemberEpoch)
+	w.want(w.commitAs("a", 0), kerr.StaleMemberEpoch)
+
+	w.has(w.heart("b", 0, nil), 3, []int32{}...)
+	w.has(w.heart("a", 2, w.owns(0, 1, 2, 3, 4, 5)), 2, 0, 1, 2)
+	for range 2 { // 3, 4 and 5 are its own until it says that it gave them up
+		w.want(w.commitAs("a", 1, 2, 3), nil)
+		w.want(w.commitAs("a", 1, 4), kerr.StaleMemberEpoch)
+		w.restart()
+	}
+	w.has(w.heart("a", 2, w.owns(0, 1, 2)), 3)
+	w.want(w.commitAs("a", 2, 3), kerr.StaleMemberEpoch) // nobody has it yet
+	w.has(w.heart("b", 3, nil), 3, 3, 4, 5)
+	for range 2 {
+		for epoch := int32(1); epoch < 3; epoch++ {
+			w.want(w.commitAs("a", epoch, 0, 1, 2), nil)
+			w.want(w.commitAs("a", epoch, 3), kerr.StaleMemberEpoch)
+			w.want(w.commitAs("b", epoch, 3), kerr.StaleMemberEpoch)
+		}
+		w.restart()
+	}
+
+	w.has(w.heart("b", -1, nil), -1)
+	w.has(w.heart("a", 3, w.owns(0, 1, 2)), 4, 0, 1, 2, 3, 4, 5)
+	w.want(w.commitAs("a", 3, 3), kerr.StaleMemberEpoch) // it has it back, and b committed meanwhile
+	w.want(w.commitAs("a", 4, 3), nil)
+	w.want(w.commitAs("a", 1), nil)
+}
+
+// TestARefusedCommitStoresNothing: of a commit of an older epoch no offset is stored if
+// the member may not commit one of them.
+func TestARefusedCommitStoresNothing(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.has(w.heart("a", 0, nil), 1, 0)
+	w.want(w.createPartitions("t", 2, nil).ErrorCode, nil)
+	w.has(w.heart("a", 1, nil), 2, 0, 1)
+	w.want(w.commitAs("a", 1, 0, 1), kerr.StaleMemberEpoch)
+	w.wantOffset(-1)
+	w.want(w.commitAs("a", 1, 0), nil)
+	w.wantOffset(1)
 }
 
 // TestStaticConsumer: an instance that restarts keeps its partitions, and nobody
@@ -344,7 +409,9 @@ func TestOnlineUpgrade(t *testing.T) {
 	w.has(w.heart("new", 2, nil), 2, 2, 3)
 	w.want(w.heartClassic(id, given.Generation), nil)
 	w.want(w.commitAs(id, given.Generation), nil)
-	w.want(w.commitAs(id, given.Generation-1), kerr.IllegalGeneration)
+	w.want(w.commitAs(id, given.Generation-1), nil) // it has had 0 since before
+	w.want(w.commitAs(id, given.Generation-1, 2), kerr.IllegalGeneration)
+	w.want(w.commitAs(id, given.Generation+1), kerr.IllegalGeneration)
 	w.groupIs("consumer", group.Stable)
 
 	w.has(w.heart("new", -1, nil), -1)

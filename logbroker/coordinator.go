@@ -13,7 +13,7 @@ type groupCoordinator interface {
 	// its open transaction; nobody joins or is taken out meanwhile. Else it returns the
 	// *kerr.Error to answer with, or errNoGroup. generation -1 and an empty member are
 	// a producer that belongs to no group.
-	checkTxnCommit(group string, generation int32, member string, instance *string, add func()) error
+	checkTxnCommit(group string, generation int32, member string, instance *string, offsets []topicOffset, add func()) error
 	// offsetsDecided tells that a transaction ended and with it the pending
 	// offsets of these groups, whose index in meta is up to date already.
 	offsetsDecided(groups []string)

@@ -54,9 +54,16 @@ func (e *groupEntry) size() int {
 	return e.classic.Bytes()
 }
 
-func (e *groupEntry) check(member, instance string, generation int32, producer bool) error {
+// check tells whether a member may commit offsets.
+func (e *groupEntry) check(member, instance string, generation int32, producer bool, offsets []topicOffset) error {
 	if e.consumer != nil {
-		return e.consumer.Check(member, instance, generation, producer)
+		return e.consumer.CheckCommit(member, instance, generation, producer, func(yield func(group.Partition) bool) {
+			for _, o := range offsets {
+				if !yield(group.Partition{Topic: o.topic.id, Index: o.Partition}) {
+					return
+				}
+			}
+		})
 	}
 	return e.classic.Check(member, instance, generation, producer)
 }

@@ -194,12 +194,12 @@ func (g *groups) take(answers []group.Answer) []func() {
 }
 
 // checkTxnCommit implements groupCoordinator.
-func (g *groups) checkTxnCommit(id string, generation int32, member string, instance *string, add func()) error {
+func (g *groups) checkTxnCommit(id string, generation int32, member string, instance *string, offsets []topicOffset, add func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var err error
 	if e := g.find(id, false); e != nil {
-		err = e.check(member, deref(instance), generation, true)
+		err = e.check(member, deref(instance), generation, true, offsets)
 	} else if generation >= 0 {
 		err = errNoGroup
 	}
@@ -346,7 +346,7 @@ func (noGroups) topicDeleted(string)      {}
 func (noGroups) tick(time.Time) time.Time { return time.Time{} }
 func (noGroups) close()                   {}
 
-func (noGroups) checkTxnCommit(_ string, _ int32, _ string, _ *string, add func()) error {
+func (noGroups) checkTxnCommit(_ string, _ int32, _ string, _ *string, _ []topicOffset, add func()) error {
 	add()
 	return nil
 }

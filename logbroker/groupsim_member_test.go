@@ -415,6 +415,9 @@ func (m *simMember) follow(a kmsg.ConsumerGroupHeartbeatResponseAssignment) (rev
 	if revoked {
 		m.sleep(time.Duration(m.w.rng.IntN(3000)) * time.Millisecond) // its work takes a while
 		m.commit()
+		if !m.transactional && m.w.chance(30) { // a transaction may have come further than the member knows
+			m.haunt(target)
+		}
 	}
 	maps.DeleteFunc(m.owned, func(s slot, _ int64) bool { return !target[s] })
 	for s := range target {
@@ -446,22 +449,46 @@ func (m *simMember) commit() {
 		m.commitTxn(sent)
 		return
 	}
+	req := m.offsetCommit(sent)
+	if m.w.chance(10) && m.generation > 1 { // as one sends that missed a rebalance
+		zombie := *req
+		zombie.Generation -= 1 + m.w.rng.Int32N(min(3, m.generation-1))
+		late := &message{frame: frameOf(&zombie), about: "a zombie of " + m.name}
+		if m.w.kind.consumer {
+			late.line = m.line // it may be taken, and then its place counts
+		}
+		m.w.send(late, func(kmsg.Response) {})
+	}
+	m.went(sent, m.ask(requestTimeout, req))
+}
+
+// offsetCommit commits where the member is.
+func (m *simMember) offsetCommit(sent map[slot]int64) *kmsg.OffsetCommitRequest {
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Version, req.Group, req.MemberID, req.InstanceID, req.Generation = 9, "g", m.id, m.instanceID(), m.generation
 	for _, s := range m.sorted() {
+		to, ok := sent[s]
+		if !ok || to < 0 {
+			continue
+		}
 		t := kmsg.NewOffsetCommitRequestTopic()
 		t.Topic = s.topic
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
-		p.Partition, p.Offset = s.part, sent[s]
+		p.Partition, p.Offset = s.part, to
 		t.Partitions = append(t.Partitions, p)
 		req.Topics = append(req.Topics, t)
 	}
-	if m.w.chance(10) && m.generation > 1 { // as one sends that missed a rebalance
-		zombie := *req
-		zombie.Generation--
-		m.w.send(&message{frame: frameOf(&zombie), about: "a zombie of " + m.name}, func(kmsg.Response) {})
+	return req
+}
+
+// haunt lets a commit of what the member gives up be late: others have it by then, or
+// are about to.
+func (m *simMember) haunt(target map[slot]bool) {
+	lost := maps.Clone(m.owned)
+	maps.DeleteFunc(lost, func(s slot, _ int64) bool { return target[s] })
+	if req := m.offsetCommit(lost); len(req.Topics) > 0 {
+		m.w.send(&message{frame: frameOf(req), about: "a late commit of " + m.name}, func(kmsg.Response) {})
 	}
-	m.went(sent, m.ask(requestTimeout, req))
 }
 
 // went moves the positions, unless the commit was refused.

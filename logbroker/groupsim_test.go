@@ -34,10 +34,17 @@ type groupWorld struct {
 	members []*simMember
 	ids     int
 	best    map[slot]int64 // the largest offset that was committed
+	since   map[slot]hold  // by whom a partition is held
 	bad     string
 	moved   bool // offsets may have changed since the last audit
 	// settling: nobody comes or goes any more.
 	settling bool
+}
+
+// hold is who holds a partition without a break, and the epoch it came with.
+type hold struct {
+	member string
+	epoch  int32
 }
 
 // groupKind is who is in the group.
@@ -65,7 +72,7 @@ var groupKinds = []groupKind{
 func newGroupWorld(t testing.TB, seed uint64) *groupWorld {
 	w := &groupWorld{
 		crashDisk: newCrashDisk(seed), network: newNetwork(seed), t: t, kind: groupKinds[seed%uint64(len(groupKinds))],
-		topics: map[string]int32{"t1": 4, "t2": 3}, best: map[slot]int64{},
+		topics: map[string]int32{"t1": 4, "t2": 3}, best: map[slot]int64{}, since: map[slot]hold{},
 	}
 	w.network.serve, w.network.after = w.serve, w.afterEvent
 	w.open()
@@ -108,9 +115,17 @@ func (w *groupWorld) serve(m *message, respond func(kmsg.Response)) {
 	switch req := req.(type) {
 	case *kmsg.OffsetCommitRequest:
 		w.moved = true
-		check = w.current(req.MemberID, req.Generation)
+		var slots []slot
+		for _, t := range req.Topics {
+			slots = append(slots, slot{t.Topic, t.Partitions[0].Partition})
+		}
+		check = w.current(req.MemberID, req.Generation, slots)
 	case *kmsg.TxnOffsetCommitRequest:
-		check = w.current(req.MemberID, req.Generation)
+		var slots []slot
+		for _, t := range req.Topics {
+			slots = append(slots, slot{t.Topic, t.Partitions[0].Partition})
+		}
+		check = w.current(req.MemberID, req.Generation, slots)
 	case *kmsg.EndTxnRequest:
 		w.moved = true
 	}
@@ -127,11 +142,17 @@ func (w *groupWorld) serve(m *message, respond func(kmsg.Response)) {
 }
 
 // current checks that a commit is taken only of a member of the generation, or epoch,
-// that there was when it came.
-func (w *groupWorld) current(member string, generation int32) func(kmsg.Response) {
+// that there was when it came, or of an older epoch since which it has had the
+// partitions.
+func (w *groupWorld) current(member string, generation int32, slots []slot) func(kmsg.Response) {
 	now, ok := w.knows(member)
+	kept := w.entry() != nil && w.entry().consumer != nil && generation < now
+	for _, s := range slots {
+		h := w.since[s]
+		kept = kept && h.member == member && h.epoch <= generation
+	}
 	return func(resp kmsg.Response) {
-		if errorOf(resp) == nil && (!ok || now != generation) {
+		if errorOf(resp) == nil && (!ok || now != generation && !kept) {
 			w.fail("a commit of %s in generation %d is taken, and it is %d (a member: %v)", member, generation, now, ok)
 		}
 	}
@@ -222,6 +243,7 @@ func (w *groupWorld) crash(power bool) {
 
 // audit checks who has what, and that no committed offset went back.
 func (w *groupWorld) audit() {
+	w.lookAtHolders()
 	type holder struct {
 		m          *simMember
 		generation int32
@@ -258,6 +280,25 @@ func (w *groupWorld) audit() {
 				w.fail("the offset of %v was %d and is %d", s, w.best[s], o.Offset)
 			case ok:
 				w.best[s] = o.Offset
+			}
+		}
+	}
+}
+
+// lookAtHolders notes who holds what in a group of the consumer protocol, and since when.
+func (w *groupWorld) lookAtHolders() {
+	before := w.since
+	w.since = map[slot]hold{}
+	if w.entry() == nil || w.entry().consumer == nil {
+		return
+	}
+	for _, m := range w.entry().consumer.Members {
+		for _, set := range []group.Partitions{m.Assigned, m.Revoking} {
+			for _, p := range set {
+				s := slot{w.broker.topics.byID(p.Topic).name, p.Index}
+				if w.since[s] = before[s]; before[s].member != m.ID {
+					w.since[s] = hold{m.ID, m.Epoch}
+				}
 			}
 		}
 	}

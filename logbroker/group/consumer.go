@@ -2,6 +2,7 @@ package group
 
 import (
 	"cmp"
+	"iter"
 	"regexp"
 	"slices"
 	"time"
@@ -81,7 +82,8 @@ type ConsumerMember struct {
 	// Classic is set while the member speaks the classic protocol.
 	Classic *ClassicMember
 
-	resolved []string // the names of all topics it subscribes to, sorted
+	since    map[Partition]int32 // the epoch with which it got each partition of Assigned and Revoking
+	resolved []string            // the names of all topics it subscribes to, sorted
 	seen     time.Time
 	revokeBy time.Time // zero unless unrevoked
 }
@@ -470,12 +472,34 @@ func (g *Consumer) Check(id, instance string, epoch int32, producer bool) error 
 	switch {
 	case m == nil:
 		return kerr.UnknownMemberID
-	case epoch != m.Epoch && m.Classic != nil:
-		return kerr.IllegalGeneration
 	case epoch != m.Epoch:
-		return kerr.StaleMemberEpoch
+		return m.stale()
 	}
 	return nil
+}
+
+// CheckCommit is Check for a commit of offsets of some partitions. An older epoch will
+// do if the member has had all of them since then (KIP-1251): nobody else has
+// committed them meanwhile, and a commit that crosses a rebalance need not be repeated.
+func (g *Consumer) CheckCommit(id, instance string, epoch int32, producer bool, of iter.Seq[Partition]) error {
+	m := g.member(id)
+	if m == nil || epoch < 0 || epoch >= m.Epoch {
+		return g.Check(id, instance, epoch, producer)
+	}
+	for p := range of {
+		if since, ok := m.since[p]; !ok || epoch < since {
+			return m.stale()
+		}
+	}
+	return nil
+}
+
+// stale is what a member is told that is at another epoch, in its protocol.
+func (m *ConsumerMember) stale() error {
+	if m.Classic != nil {
+		return kerr.IllegalGeneration
+	}
+	return kerr.StaleMemberEpoch
 }
 
 // OfConsumerProtocol tells whether a member speaks the consumer protocol.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -52,9 +53,11 @@ type classicRow struct {
 type topicRow struct {
 	Topic      string  `json:"topic"` // its id, in Kafka's text form
 	Partitions []int32 `json:"partitions"`
+	Since      []int32 `json:"since,omitempty"` // the epoch of each; older programs wrote none
 }
 
-func rowsOf(set Partitions) []topicRow {
+// rowsOf are the rows of a set; since, if it is not nil, has an epoch for each.
+func rowsOf(set Partitions, since map[Partition]int32) []topicRow {
 	var out []topicRow
 	for _, p := range set {
 		id := base64.RawURLEncoding.EncodeToString(p.Topic[:])
@@ -63,19 +66,29 @@ func rowsOf(set Partitions) []topicRow {
 		}
 		last := &out[len(out)-1]
 		last.Partitions = append(last.Partitions, p.Index)
+		if since != nil {
+			last.Since = append(last.Since, since[p])
+		}
 	}
 	return out
 }
 
-func setOf(rows []topicRow) (Partitions, error) {
+// setOf is the set of rows; the epochs that they have are added to since.
+func setOf(rows []topicRow, since map[Partition]int32) (Partitions, error) {
 	var list []Partition
 	for _, r := range rows {
 		var id TopicID
 		if n, err := base64.RawURLEncoding.Decode(id[:], []byte(r.Topic)); err != nil || n != len(id) {
 			return nil, fmt.Errorf("topic id %q: %d bytes, %w", r.Topic, n, err)
 		}
-		for _, n := range r.Partitions {
+		if len(r.Since) > 0 && len(r.Since) != len(r.Partitions) {
+			return nil, fmt.Errorf("topic id %q: %d epochs of %d partitions", r.Topic, len(r.Since), len(r.Partitions))
+		}
+		for i, n := range r.Partitions {
 			list = append(list, Partition{id, n})
+			if len(r.Since) > 0 {
+				since[Partition{id, n}] = r.Since[i]
+			}
 		}
 	}
 	return NewPartitions(list), nil
@@ -88,7 +101,7 @@ func (g *Consumer) Encode() ([]byte, error) {
 		mr := consumerMemberRow{
 			ID: m.ID, InstanceID: m.InstanceID, RackID: m.RackID, ClientID: m.ClientID, Host: m.Host, Principal: m.Principal, RebalanceMs: m.Rebalance.Milliseconds(),
 			Topics: m.Topics, Regex: m.Regex, Resolved: m.resolved, Assignor: m.Assignor, Epoch: m.Epoch, Previous: m.Previous, State: m.State,
-			Assigned: rowsOf(m.Assigned), Revoking: rowsOf(m.Revoking), Target: rowsOf(m.Target),
+			Assigned: rowsOf(m.Assigned, m.since), Revoking: rowsOf(m.Revoking, m.since), Target: rowsOf(m.Target, nil),
 		}
 		if m.Classic != nil {
 			mr.Classic = &classicRow{SessionMs: m.Classic.Session.Milliseconds(), Protocols: m.Classic.Protocols}
@@ -119,9 +132,10 @@ func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func()
 	g := NewConsumer(id, cfg, times)
 	g.Epoch, g.TargetEpoch, g.Assignor, g.Emptied = r.Epoch, r.TargetEpoch, r.Assignor, emptiedAt(r.EmptiedMs)
 	for _, mr := range r.Members {
-		assigned, err1 := setOf(mr.Assigned)
-		revoking, err2 := setOf(mr.Revoking)
-		target, err3 := setOf(mr.Target)
+		since := map[Partition]int32{}
+		assigned, err1 := setOf(mr.Assigned, since)
+		revoking, err2 := setOf(mr.Revoking, since)
+		target, err3 := setOf(mr.Target, map[Partition]int32{})
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return nil, fmt.Errorf("group %q: member %q: %w", id, mr.ID, err)
 		}
@@ -144,6 +158,7 @@ func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func()
 		}
 		g.Members = append(g.Members, m)
 		g.hold(m, assigned, revoking)
+		maps.Copy(m.since, since)
 	}
 	return g, nil
 }

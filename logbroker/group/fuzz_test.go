@@ -16,6 +16,8 @@ func FuzzRow(f *testing.F) {
 	f.Add([]byte(`{"version":1,"state":"Stable","protocol_type":"consumer","protocol":"range","generation":3,"leader":"a","members":[{"id":"a","session_ms":10000,"rebalance_ms":60000,"protocols":[{"Name":"range","Metadata":"AAA="}],"assignment":"AAA="}]}`))
 	f.Add([]byte(`{"version":1,"state":"PreparingRebalance","generation":3,"members":[{"id":"a","instance_id":"i","protocols":[{"Name":"range"}]}]}`))
 	f.Add([]byte(`{"version":1,"type":"consumer","epoch":5,"target_epoch":4,"members":[{"id":"a","rebalance_ms":1000,"topics":["t1"],"epoch":4,"previous_epoch":3,"state":"UnrevokedPartitions","revoking":[{"topic":"AgEAAAAAAAAAAAAAAAAAAA","partitions":[0]}]}]}`))
+	f.Add([]byte(`{"version":1,"type":"consumer","epoch":5,"target_epoch":5,"members":[{"id":"a","topics":["t1"],"epoch":5,"previous_epoch":4,"state":"Stable","assigned":[{"topic":"AgEAAAAAAAAAAAAAAAAAAA","partitions":[0,1],"since":[3,5]}]}]}`))
+	f.Add([]byte(`{"version":1,"type":"consumer","members":[{"id":"a","assigned":[{"topic":"AgEAAAAAAAAAAAAAAAAAAA","partitions":[0,1],"since":[3]}]}]}`))
 	f.Add([]byte(`{"version":1,"type":"consumer","members":[{"id":"a","regex":"(","classic":{"session_ms":10000,"protocols":[]}}]}`))
 	f.Fuzz(func(t *testing.T, row []byte) {
 		now := time.Unix(1000, 0)

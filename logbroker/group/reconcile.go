@@ -147,7 +147,8 @@ func (m *ConsumerMember) advance(epoch int32) {
 	}
 }
 
-// hold sets what a member may consume, and what it may until it gives it up.
+// hold sets what a member may consume, and what it may until it gives it up. What it
+// gets, also back from what it was to give up, it has since its epoch now.
 func (g *Consumer) hold(m *ConsumerMember, assigned, revoking Partitions) {
 	for _, list := range []Partitions{m.Assigned, m.Revoking} {
 		for _, p := range list {
@@ -156,7 +157,20 @@ func (g *Consumer) hold(m *ConsumerMember, assigned, revoking Partitions) {
 			}
 		}
 	}
-	m.Assigned, m.Revoking = assigned, revoking
+	since := make(map[Partition]int32, len(assigned)+len(revoking))
+	for _, p := range revoking {
+		since[p] = m.Epoch
+		if epoch, had := m.since[p]; had {
+			since[p] = epoch
+		}
+	}
+	for _, p := range assigned {
+		since[p] = m.Epoch
+		if m.Assigned.has(p) {
+			since[p] = m.since[p]
+		}
+	}
+	m.Assigned, m.Revoking, m.since = assigned, revoking, since
 	for _, list := range []Partitions{assigned, revoking} {
 		for _, p := range list {
 			g.holders[p] = m
