@@ -21,20 +21,40 @@ const (
 func (b *Broker) handleListOffsets(r *request) {
 	req := r.msg.(*kmsg.ListOffsetsRequest)
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+	type place struct {
+		topic     string
+		partition int32
+	}
+	asked := map[place]int{}
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			asked[place{t.Topic, p.Partition}]++
+		}
+	}
 	for _, t := range req.Topics {
 		rt := kmsg.NewListOffsetsResponseTopic()
 		rt.Topic = t.Topic
 		topic := b.topics.byName(t.Topic)
 		for _, p := range t.Partitions {
+			times := asked[place{t.Topic, p.Partition}]
+			if times == 0 {
+				continue // was named twice, and answered once
+			}
 			rp := kmsg.NewListOffsetsResponseTopicPartition()
 			rp.Partition, rp.Offset, rp.Timestamp, rp.LeaderEpoch = p.Partition, -1, -1, -1
 			part, err := b.topics.partition(topic, p.Partition)
 			if err == nil {
 				err = b.checkLeaderEpoch(p.CurrentLeaderEpoch)
 			}
-			if err != nil {
+			switch {
+			case times > 1:
+				rp.ErrorCode = kerr.InvalidRequest.Code
+				asked[place{t.Topic, p.Partition}] = 0
+			case p.Timestamp < 0 && !placeKnown(p.Timestamp, req.Version):
+				rp.ErrorCode = kerr.UnsupportedVersion.Code
+			case err != nil:
 				rp.ErrorCode = groupCode(err)
-			} else {
+			default:
 				b.listOffset(&rp, part, p.Timestamp, req.IsolationLevel == 1)
 			}
 			rt.Partitions = append(rt.Partitions, rp)
@@ -44,6 +64,23 @@ func (b *Broker) handleListOffsets(r *request) {
 	r.respond(resp)
 }
 
+// placeKnown tells whether a negative timestamp stands for a place in a version.
+func placeKnown(timestamp int64, version int16) bool {
+	switch timestamp {
+	case latestOffset, earliestOffset:
+		return true
+	case maxTimestamp:
+		return version >= 7
+	case earliestLocal:
+		return version >= 8
+	case latestTiered:
+		return version >= 9
+	case pendingUpload:
+		return version >= 11
+	}
+	return false
+}
+
 func (b *Broker) listOffset(rp *kmsg.ListOffsetsResponseTopicPartition, p *partition, timestamp int64, committed bool) {
 	end := p.highWatermark()
 	if committed {
@@ -51,13 +88,11 @@ func (b *Broker) listOffset(rp *kmsg.ListOffsetsResponseTopicPartition, p *parti
 	}
 	switch {
 	case timestamp == latestOffset:
-		rp.Offset = end
+		rp.Offset, rp.LeaderEpoch = end, b.epoch
 	case timestamp == earliestOffset, timestamp == earliestLocal:
 		rp.Offset = p.log.Start()
+		rp.LeaderEpoch = p.log.EpochAt(rp.Offset)
 	case timestamp == latestTiered, timestamp == pendingUpload:
-		return
-	case timestamp < maxTimestamp:
-		rp.ErrorCode = kerr.InvalidRequest.Code
 		return
 	default:
 		find := func() (int64, int64, bool, error) { return p.log.OffsetForTime(timestamp) }
@@ -73,7 +108,6 @@ func (b *Broker) listOffset(rp *kmsg.ListOffsetsResponseTopicPartition, p *parti
 		case !ok || offset >= end:
 			return
 		}
-		rp.Offset, rp.Timestamp = offset, ms
+		rp.Offset, rp.Timestamp, rp.LeaderEpoch = offset, ms, p.log.EpochAt(offset)
 	}
-	rp.LeaderEpoch = b.epoch
 }

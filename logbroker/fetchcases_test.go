@@ -3,6 +3,7 @@ package logbroker
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -400,4 +401,72 @@ func TestOldLeaderEpochsAreFenced(t *testing.T) {
 		ends.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{ep}}}
 		w.want(ask[*kmsg.OffsetForLeaderEpochResponse](w, ends).Topics[0].Partitions[0].ErrorCode, want)
 	}
+}
+
+// TestListOffsetsAsKafka: what a version does not know, a partition that is named
+// twice, and the leader epochs of what is found.
+func TestListOffsetsAsKafka(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	list := func(version int16, topic string, timestamp int64, times int) []kmsg.ListOffsetsResponseTopicPartition {
+		t.Helper()
+		req := kmsg.NewPtrListOffsetsRequest()
+		req.Version = version
+		rt := kmsg.NewListOffsetsRequestTopic()
+		rt.Topic = topic
+		for range times {
+			p := kmsg.NewListOffsetsRequestTopicPartition()
+			p.Timestamp = timestamp
+			rt.Partitions = append(rt.Partitions, p)
+		}
+		req.Topics = append(req.Topics, rt)
+		return ask[*kmsg.ListOffsetsResponse](w, req).Topics[0].Partitions
+	}
+	for _, c := range []struct {
+		timestamp int64
+		since     int16 // the first version that knows it
+	}{{-1, 1}, {-2, 1}, {0, 1}, {-3, 7}, {-4, 8}, {-5, 9}, {-6, 11}, {-7, 12}, {math.MinInt64, 12}} {
+		for version := int16(1); version <= 11; version++ {
+			want, unknown := kerr.UnsupportedVersion, kerr.UnsupportedVersion
+			if version >= c.since {
+				want, unknown = nil, kerr.UnknownTopicOrPartition
+			}
+			w.want(list(version, "t", c.timestamp, 1)[0].ErrorCode, want)
+			w.want(list(version, "nowhere", c.timestamp, 1)[0].ErrorCode, unknown)
+			twice := list(version, "t", c.timestamp, 2)
+			if w.want(twice[0].ErrorCode, kerr.InvalidRequest); len(twice) != 1 {
+				t.Errorf("a partition that is named twice has %d answers", len(twice))
+			}
+		}
+	}
+	has := func(timestamp, offset int64, epoch int32) {
+		t.Helper()
+		got := list(11, "t", timestamp, 1)[0]
+		w.want(got.ErrorCode, nil)
+		if got.Offset != offset || got.LeaderEpoch != epoch {
+			t.Errorf("at %d: offset %d of epoch %d, want %d of %d", timestamp, got.Offset, got.LeaderEpoch, offset, epoch)
+		}
+	}
+	first := w.epoch
+	has(earliestOffset, 0, first)
+	w.want(w.put("a=1").ErrorCode, nil)
+	w.now = w.now.Add(time.Second)
+	w.restart()
+	w.want(w.put("a=2").ErrorCode, nil)
+	second := w.epoch
+	for range 2 {
+		has(earliestOffset, 0, first)
+		has(earliestLocal, 0, first)
+		has(1, 0, first)
+		has(w.now.UnixMilli(), 1, second)
+		has(maxTimestamp, 1, second)
+		has(latestOffset, 2, w.epoch)
+		has(latestTiered, -1, -1)
+		has(1<<60, -1, -1)
+		w.restart()
+	}
+	if _, err := w.deleteRecords("t", 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	has(earliestOffset, 2, w.epoch)
 }

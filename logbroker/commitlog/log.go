@@ -127,6 +127,17 @@ func (l *Log) EpochEnd(epoch int32) (epoch2 int32, end int64) {
 	return epochEnd(l.state.epochs, l.cfg.LeaderEpoch, epoch, l.end.Load())
 }
 
+// EpochAt is the leader epoch of the batch that holds an offset; at the end of the
+// log it is the present one.
+func (l *Log) EpochAt(offset int64) int32 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if offset >= l.end.Load() {
+		return l.cfg.LeaderEpoch
+	}
+	return epochAt(l.state.epochs, l.cfg.LeaderEpoch, offset)
+}
+
 // Decide tells that the decision over a transaction is durable: LastStable no
 // longer waits for it, and an abort is in the index of aborted transactions on
 // return. epoch is the transaction's, or a later one. Where no such

@@ -147,3 +147,15 @@ func epochEnd(epochs []epochStart, current, epoch int32, end int64) (int32, int6
 	}
 	return epochs[i-1].epoch, epochs[i].start
 }
+
+// epochAt finds the epoch under which an offset was appended.
+func epochAt(epochs []epochStart, current int32, offset int64) int32 {
+	i := sort.Search(len(epochs), func(i int) bool { return epochs[i].start > offset })
+	switch {
+	case i > 0:
+		return epochs[i-1].epoch
+	case len(epochs) > 0:
+		return epochs[0].epoch
+	}
+	return current
+}
