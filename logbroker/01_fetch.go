@@ -59,6 +59,7 @@ type fetch struct {
 	done    bool
 	busy    bool // reading; another advance came meanwhile if again is set
 	again   bool
+	over    bool // the time is over
 	cancels []func()
 	alarm   *timer
 }
@@ -209,10 +210,7 @@ func (f *fetch) try(over bool) {
 	f.mu.Lock()
 	if f.done || f.busy {
 		f.again = true
-		f.req.MaxWaitMillis = max(f.req.MaxWaitMillis, 0)
-		if over {
-			f.req.MinBytes = 0
-		}
+		f.over = f.over || over
 		f.mu.Unlock()
 		return
 	}
@@ -221,7 +219,7 @@ func (f *fetch) try(over bool) {
 	for {
 		enough := f.read() || over
 		f.mu.Lock()
-		over = over || f.req.MinBytes == 0 && f.again
+		over = over || f.over
 		if enough || over {
 			f.done = true
 			cancels := f.cancels

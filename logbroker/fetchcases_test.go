@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -469,4 +470,57 @@ func TestListOffsetsAsKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	has(earliestOffset, 2, w.epoch)
+}
+
+// TestTimeIsOverWhileAFetchReads: a fetch whose time is over while it looks at what
+// came is answered, once; the race detector watches who tells whom.
+func TestTimeIsOverWhileAFetchReads(t *testing.T) {
+	b, err := Open(Config{Dir: "data", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	p := b.topics.byName("t").parts()[0]
+	if _, err := b.Append("t", 0, oneRecord(-1, -1, -1, false, "v")); err != nil {
+		t.Fatal(err)
+	}
+	durable := make(chan error, 1)
+	p.syncTo(1, func(err error) { durable <- err })
+	if err := <-durable; err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				p.notify()
+			}
+		}
+	}()
+	answers := make(chan kmsg.Response, 1)
+	for range seeds(t, 300) {
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.SessionEpoch, req.MaxBytes, req.MinBytes, req.MaxWaitMillis = 12, -1, 1<<20, 1<<10, 1
+		fp := kmsg.NewFetchRequestTopicPartition()
+		fp.PartitionMaxBytes = 1 << 20
+		req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{fp}}}
+		b.Handle(NewConn("test", "/test"), req, func(r kmsg.Response) { answers <- r })
+		select {
+		case <-answers:
+		case <-time.After(20 * time.Second):
+			t.Fatal("no answer when the time was over")
+		}
+	}
+	close(stop)
+	<-stopped
+	if len(answers) > 0 {
+		t.Error("a fetch was answered twice")
+	}
 }
