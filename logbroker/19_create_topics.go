@@ -44,16 +44,6 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 	if b.topics.byName(t.Topic) != nil { // said before all else, as Kafka does
 		return fmt.Errorf("topic %q: %w: it exists already", t.Topic, kerr.TopicAlreadyExists)
 	}
-	partitions := t.NumPartitions
-	if len(t.ReplicaAssignment) > 0 {
-		if partitions != -1 || t.ReplicationFactor != -1 {
-			return fmt.Errorf("%w: give either an assignment or a number of partitions", kerr.InvalidRequest)
-		}
-		partitions = int32(len(t.ReplicaAssignment))
-	}
-	if partitions == -1 {
-		partitions = b.cfg.DefaultPartitions
-	}
 	configs := map[string]string{}
 	for _, c := range t.Configs {
 		if c.Value != nil {
@@ -62,6 +52,16 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 	}
 	if err := checkConfigs(configs); err != nil {
 		return err
+	}
+	partitions := t.NumPartitions
+	switch {
+	case len(t.ReplicaAssignment) > 0:
+		if err := b.checkAssignment(t); err != nil {
+			return err
+		}
+		partitions = int32(len(t.ReplicaAssignment))
+	case partitions == -1:
+		partitions = b.cfg.DefaultPartitions
 	}
 	if partitions < 1 {
 		return fmt.Errorf("%w: %d partitions, at least 1 is needed", kerr.InvalidPartitions, partitions)
@@ -84,6 +84,27 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 		rc := kmsg.NewCreateTopicsResponseTopicConfig()
 		rc.Name, rc.Value, rc.Source = c.name, &c.value, int8(c.source)
 		rt.Configs = append(rt.Configs, rc)
+	}
+	return nil
+}
+
+// checkAssignment refuses the assignment of a new topic if this broker alone cannot
+// have its replicas, or if its partitions are not numbered from 0 on.
+func (b *Broker) checkAssignment(t kmsg.CreateTopicsRequestTopic) error {
+	if t.NumPartitions != -1 || t.ReplicationFactor != -1 {
+		return fmt.Errorf("%w: give either an assignment or a number of partitions", kerr.InvalidRequest)
+	}
+	seen := map[int32]bool{}
+	for _, a := range t.ReplicaAssignment {
+		switch {
+		case seen[a.Partition]:
+			return fmt.Errorf("%w: partition %d is assigned twice", kerr.InvalidReplicaAssignment, a.Partition)
+		case len(a.Replicas) != 1 || a.Replicas[0] != b.cfg.NodeID:
+			return fmt.Errorf("%w: replicas %v, but the only broker is %d", kerr.InvalidReplicaAssignment, a.Replicas, b.cfg.NodeID)
+		case a.Partition < 0 || int(a.Partition) >= len(t.ReplicaAssignment):
+			return fmt.Errorf("%w: partition %d of %d, which are numbered from 0 on", kerr.InvalidReplicaAssignment, a.Partition, len(t.ReplicaAssignment))
+		}
+		seen[a.Partition] = true
 	}
 	return nil
 }

@@ -1,0 +1,68 @@
+package logbroker
+
+import (
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// create sends one CreateTopics request and returns the error codes of its topics.
+func (w *workbench) create(validateOnly bool, topics ...kmsg.CreateTopicsRequestTopic) (codes []int16) {
+	w.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version, req.ValidateOnly, req.Topics = 7, validateOnly, topics
+	for _, t := range ask[*kmsg.CreateTopicsResponse](w, req).Topics {
+		codes = append(codes, t.ErrorCode)
+	}
+	return codes
+}
+
+// TestAssignmentsOfNewTopics: one that this broker cannot have is refused, and makes
+// no topic.
+func TestAssignmentsOfNewTopics(t *testing.T) {
+	w := newWorkbench(t)
+	type assigned = kmsg.CreateTopicsRequestTopicReplicaAssignment
+	own := []int32{w.Broker.cfg.NodeID}
+	for name, test := range map[string]struct {
+		assignment         []assigned
+		count, replication int32
+		config             string
+		want               *kerr.Error
+	}{
+		"other partition":  {[]assigned{{Partition: 7, Replicas: own}}, -1, -1, "", kerr.InvalidReplicaAssignment},
+		"gap":              {[]assigned{{Partition: 0, Replicas: own}, {Partition: 2, Replicas: own}}, -1, -1, "", kerr.InvalidReplicaAssignment},
+		"negative":         {[]assigned{{Partition: -1, Replicas: own}}, -1, -1, "", kerr.InvalidReplicaAssignment},
+		"partition twice":  {[]assigned{{Partition: 0, Replicas: own}, {Partition: 0, Replicas: own}}, -1, -1, "", kerr.InvalidReplicaAssignment},
+		"other brokers":    {[]assigned{{Partition: 0, Replicas: []int32{99, 98}}}, -1, -1, "", kerr.InvalidReplicaAssignment},
+		"broker twice":     {[]assigned{{Partition: 0, Replicas: append(own, own...)}}, -1, -1, "", kerr.InvalidReplicaAssignment},
+		"no replicas":      {[]assigned{{Partition: 0}}, -1, -1, "", kerr.InvalidReplicaAssignment},
+		"with a count":     {[]assigned{{Partition: 7}}, 1, -1, "", kerr.InvalidRequest},
+		"with a factor":    {[]assigned{{Partition: 7}}, -1, 1, "", kerr.InvalidRequest},
+		"and a bad config": {[]assigned{{Partition: 7}}, 1, -1, "nonsense", kerr.InvalidConfig},
+		"right":            {[]assigned{{Partition: 1, Replicas: own}, {Partition: 0, Replicas: own}}, -1, -1, "", nil},
+	} {
+		ct := kmsg.NewCreateTopicsRequestTopic()
+		ct.Topic, ct.NumPartitions, ct.ReplicationFactor, ct.ReplicaAssignment = "t", test.count, int16(test.replication), test.assignment
+		if test.config != "" {
+			ct.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: test.config, Value: &test.config}}
+		}
+		for _, validateOnly := range []bool{true, false} {
+			want := int16(0)
+			if test.want != nil {
+				want = test.want.Code
+			}
+			if got := w.create(validateOnly, ct)[0]; got != want {
+				t.Errorf("%s: error %v, want %v", name, kerr.ErrorForCode(got), kerr.ErrorForCode(want))
+			}
+		}
+		switch found := w.topics.byName("t"); {
+		case (found == nil) != (test.want != nil):
+			t.Errorf("%s: the topic is there: %v", name, found != nil)
+		case found != nil && len(found.parts()) != 2:
+			t.Errorf("%s: %d partitions", name, len(found.parts()))
+		case found != nil:
+			w.deleteTopic("t")
+		}
+	}
+}
