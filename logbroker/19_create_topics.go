@@ -44,6 +44,9 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 	if b.topics.byName(t.Topic) != nil { // said before all else, as Kafka does
 		return fmt.Errorf("topic %q: %w: it exists already", t.Topic, kerr.TopicAlreadyExists)
 	}
+	if err := b.topics.checkCollision(t.Topic); err != nil {
+		return err
+	}
 	configs := map[string]string{}
 	for _, c := range t.Configs {
 		if c.Value != nil {

@@ -78,7 +78,7 @@ func TestNamesStayInTheDirectory(t *testing.T) {
 		req.Topics = append(req.Topics, ct)
 		w.want(ask[*kmsg.CreateTopicsResponse](w, req).Topics[0].ErrorCode, kerr.InvalidTopicException)
 	}
-	for _, name := range []string{"...", "a.b", "a_b", "__consumer_offsets", strings.Repeat("x", 249), "-1", "Orders", "orders"} {
+	for _, name := range []string{"...", "a.b", "a-b", "__consumer_offsets", strings.Repeat("x", 249), "-1", "Orders", "orders"} {
 		w.topic(name, 1)
 	}
 	w.restart()

@@ -66,3 +66,37 @@ func TestAssignmentsOfNewTopics(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesThatCollide: names that differ in dots and underscores only are one in
+// metrics, so the second is refused, before all that is wrong with it besides.
+func TestNamesThatCollide(t *testing.T) {
+	w := newWorkbench(t)
+	named := func(name string) kmsg.CreateTopicsRequestTopic {
+		ct := kmsg.NewCreateTopicsRequestTopic()
+		ct.Topic, ct.NumPartitions, ct.ReplicationFactor = name, 1, 1
+		return ct
+	}
+	w.topic("a.b_c", 1)
+	wrong := named("a.b.c")
+	wrong.NumPartitions = -5
+	for range 2 {
+		for _, name := range []string{"a_b_c", "a.b.c", "a_b.c"} {
+			w.want(w.create(false, named(name))[0], kerr.InvalidTopicException)
+			w.want(w.create(true, named(name))[0], kerr.InvalidTopicException)
+		}
+		w.want(w.create(false, wrong)[0], kerr.InvalidTopicException)
+		w.want(w.create(false, named("a.b_c"))[0], kerr.TopicAlreadyExists)
+		w.restart()
+	}
+	for _, name := range []string{"a-b-c", "abc", "a.b", "a.b_c.d"} {
+		w.topic(name, 1)
+	}
+	both := w.create(false, named("x.y"), named("x_y"))
+	w.want(both[0], nil)
+	w.want(both[1], kerr.InvalidTopicException)
+	w.deleteTopic("x.y")
+	w.topic("x_y", 1)
+	if _, err := w.topics.create("x.y", 1, map[string]string{}, false); errorCode(err) != kerr.InvalidTopicException.Code { // as a client's first write does
+		t.Errorf("created: %v", err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -48,7 +49,9 @@ type topicSet struct {
 type topicMaps struct {
 	byName map[string]*topic
 	byID   map[meta.TopicID]*topic
-	count  int // partitions of all topics
+	// unified has a name for each unifiedName that a topic has, if it is not its own.
+	unified map[string]string
+	count   int // partitions of all topics
 	// version is another one with every change, and never 0.
 	version uint64
 }
@@ -126,9 +129,12 @@ func (s *topicSet) byMetaID(id meta.Partition) *partition {
 // nobody else knows the set yet.
 func (s *topicSet) publish(add, drop *topic) {
 	old := s.now.Load()
-	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, version: old.version + 1}
+	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, unified: map[string]string{}, version: old.version + 1}
 	put := func(t *topic) {
 		next.byName[t.name], next.byID[t.id] = t, t
+		if name, mixed := unifiedName(t.name); mixed {
+			next.unified[name] = t.name
+		}
 		next.count += len(t.parts())
 	}
 	for _, t := range old.byName {
@@ -243,9 +249,12 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 	}
 	s.edit.Lock()
 	defer s.edit.Unlock()
+	collision := s.checkCollision(name)
 	switch {
 	case s.byName(name) != nil:
 		return meta.Topic{}, fmt.Errorf("%w: it exists already", kerr.TopicAlreadyExists)
+	case collision != nil:
+		return meta.Topic{}, collision
 	case partitions < 1:
 		return meta.Topic{}, fmt.Errorf("%w: %d partitions, at least 1 is needed", kerr.InvalidPartitions, partitions)
 	case s.now.Load().count+int(partitions) > s.b.cfg.Limits.Partitions:
@@ -389,6 +398,22 @@ func checkTopicName(name string) error {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
 			return errTopicName
 		}
+	}
+	return nil
+}
+
+// unifiedName is a name with an underscore for every dot; mixed tells that it has one
+// of the two.
+func unifiedName(name string) (unified string, mixed bool) {
+	return strings.ReplaceAll(name, ".", "_"), strings.ContainsAny(name, "._")
+}
+
+// checkCollision refuses a new name that differs from another's in dots and
+// underscores only, as Kafka does: metrics of topics have one for the other.
+func (s *topicSet) checkCollision(name string) error {
+	unified, mixed := unifiedName(name)
+	if other, ok := s.now.Load().unified[unified]; ok && mixed {
+		return fmt.Errorf("%w: topic %q collides with the existing topic %q", kerr.InvalidTopicException, name, other)
 	}
 	return nil
 }
