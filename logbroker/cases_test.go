@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -249,12 +250,16 @@ func TestEndTwice(t *testing.T) {
 // TestOneProducerWins: of many that take a transactional id over at once, one can
 // write.
 func TestOneProducerWins(t *testing.T) {
-	b, _ := dial(t, Config{})
+	b, err := Open(Config{Dir: "data", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
 	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
 		t.Fatal(err)
 	}
 	id := "a"
-	for round := range seeds(t, 100) {
+	for round := range seeds(t, 1000) {
 		const rivals = 8
 		var wg sync.WaitGroup
 		wrote := make([]bool, rivals)
