@@ -17,6 +17,10 @@ func (b *Broker) handleAlterConfigs(r *request) {
 			rr := kmsg.NewAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
 			err := b.alterResource(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+				err := namedTwice(res.Configs, func(c kmsg.AlterConfigsRequestResourceConfig) string { return c.Name })
+				if err != nil {
+					return err
+				}
 				clear(configs)
 				for _, c := range res.Configs {
 					if c.Value != nil {

@@ -17,6 +17,10 @@ func (b *Broker) handleIncrementalAlterConfigs(r *request) {
 			rr := kmsg.NewIncrementalAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
 			err := b.alterResource(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+				err := namedTwice(res.Configs, func(c kmsg.IncrementalAlterConfigsRequestResourceConfig) string { return c.Name })
+				if err != nil {
+					return err
+				}
 				for _, c := range res.Configs {
 					if err := applyOp(configs, c); err != nil {
 						return err

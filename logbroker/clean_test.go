@@ -120,7 +120,7 @@ func (w *workbench) records() (out []string) {
 // a restart and a power loss; policies without delete keep all.
 func TestRetentionOfTopics(t *testing.T) {
 	w := newWorkbench(t)
-	w.topicWith("segment.bytes=14", "retention.ms=-1")
+	w.topicWith("internal.segment.bytes=14", "retention.ms=-1")
 	for i := range 6 {
 		w.want(w.put(fmt.Sprint("k=", i)).ErrorCode, nil)
 		w.pass(time.Second)
@@ -157,7 +157,7 @@ func TestRetentionOfTopics(t *testing.T) {
 // time, in either policy.
 func TestCompactedTopics(t *testing.T) {
 	w := newWorkbench(t)
-	w.topicWith("segment.bytes=14", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0", "delete.retention.ms=60000")
+	w.topicWith("internal.segment.bytes=14", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0", "delete.retention.ms=60000")
 	for _, r := range []string{"a=1", "b=1", "a=2", "c=1", "c", "b=2"} {
 		w.want(w.put(r).ErrorCode, nil)
 	}
@@ -297,7 +297,7 @@ func TestCleaningGoesOnByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &workbench{Broker: b, t: t, now: time.Now()}
-	if _, err := b.topics.create("t", 1, map[string]string{"segment.bytes": "14", "retention.ms": "0"}, false); err != nil {
+	if _, err := b.topics.create("t", 1, map[string]string{"internal.segment.bytes": "14", "retention.ms": "0"}, false); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})

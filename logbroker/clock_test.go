@@ -71,7 +71,7 @@ func TestWallClockJumps(t *testing.T) {
 // never goes back, and the bound by size holds whatever the times are.
 func TestRetentionWithAJumpingClock(t *testing.T) {
 	w := newWorkbench(t)
-	w.topicWith("segment.bytes=14", "retention.ms=100000")
+	w.topicWith("internal.segment.bytes=14", "retention.ms=100000")
 	start := int64(0)
 	check := func(what string, want ...string) {
 		t.Helper()

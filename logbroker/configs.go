@@ -33,16 +33,10 @@ func oneOf(values ...string) func(string) bool {
 	return func(s string) bool { return slices.Contains(values, s) }
 }
 
-// listOf takes a list of some of the values, none twice, with blanks or without.
+// listOf takes a list of some of the values.
 func listOf(values ...string) func(string) bool {
 	return func(s string) bool {
-		words := listWords(s)
-		for i, word := range words {
-			if !slices.Contains(values, word) || slices.Contains(words[:i], word) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(listWords(s), func(word string) bool { return !slices.Contains(values, word) })
 	}
 }
 
@@ -68,6 +62,10 @@ func ratio(s string) bool {
 	return err == nil && f >= 0 && f <= 1
 }
 
+// internalSegmentBytes stands in for segment.bytes where a test wants segments that
+// are smaller than it may say. Who has not set it does not see it.
+const internalSegmentBytes = "internal.segment.bytes"
+
 // topicConfigs are the configs that a topic can have. All are stored and
 // answered; policy is what is acted on.
 var topicConfigs = []topicConfig{
@@ -82,6 +80,7 @@ var topicConfigs = []topicConfig{
 	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64)},
 	{"index.interval.bytes", kmsg.ConfigTypeInt, "4096", between(0, math.MaxInt32)},
 	{"follower.replication.throttled.replicas", kmsg.ConfigTypeList, "", anyText},
+	{internalSegmentBytes, kmsg.ConfigTypeInt, "", between(math.MinInt32, math.MaxInt32)},
 	{"leader.replication.throttled.replicas", kmsg.ConfigTypeList, "", anyText},
 	{"local.retention.bytes", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
 	{"local.retention.ms", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
@@ -99,7 +98,7 @@ var topicConfigs = []topicConfig{
 	{"remote.storage.enable", kmsg.ConfigTypeBoolean, "false", oneOf("false")}, // there is none
 	{"retention.bytes", kmsg.ConfigTypeLong, "-1", between(-1, math.MaxInt64)},
 	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64)},
-	{"segment.bytes", kmsg.ConfigTypeInt, "134217728", between(14, 1<<30)},
+	{"segment.bytes", kmsg.ConfigTypeInt, "134217728", between(1<<20, math.MaxInt32)},
 	{"segment.index.bytes", kmsg.ConfigTypeInt, "10485760", between(4, math.MaxInt32)},
 	{"segment.jitter.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64)},
 	{"segment.ms", kmsg.ConfigTypeLong, "604800000", between(1, math.MaxInt64)},
@@ -114,21 +113,54 @@ func findConfig(name string) *topicConfig {
 	return &topicConfigs[i]
 }
 
-// checkConfigs refuses configs that do not exist or cannot have that value.
-func checkConfigs(configs map[string]string) error {
-	names := make([]string, 0, len(configs))
-	for name := range configs {
-		names = append(names, name)
+// canonical is a value as it is stored and answered: Kafka takes blanks around it,
+// booleans in any case, and words of a list more than once.
+func (c *topicConfig) canonical(value string) string {
+	trim := func(s string) string { return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' }) }
+	value = trim(value)
+	switch c.kind {
+	case kmsg.ConfigTypeBoolean:
+		return strings.ToLower(value)
+	case kmsg.ConfigTypeInt, kmsg.ConfigTypeLong:
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			return strconv.FormatInt(n, 10)
+		}
+	case kmsg.ConfigTypeList:
+		var words []string
+		for _, word := range listWords(value) {
+			if word = trim(word); !slices.Contains(words, word) {
+				words = append(words, word)
+			}
+		}
+		return strings.Join(words, ",")
 	}
-	slices.Sort(names)
-	for _, name := range names {
+	return value
+}
+
+// checkConfigs refuses configs that do not exist or cannot have that value, and makes
+// the values canonical.
+func checkConfigs(configs map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
 		c := findConfig(name)
-		switch {
-		case c == nil:
+		if c == nil {
 			return fmt.Errorf("%w: there is no topic config %q", kerr.InvalidConfig, name)
-		case !c.check(configs[name]):
+		}
+		value := c.canonical(configs[name])
+		if !c.check(value) {
 			return fmt.Errorf("%w: %q is no value of %s", kerr.InvalidConfig, configs[name], name)
 		}
+		configs[name] = value
+	}
+	lag := func(name string) int64 {
+		value, ok := configs[name]
+		if !ok {
+			value = findConfig(name).fallback
+		}
+		ms, _ := strconv.ParseInt(value, 10, 64) // was checked
+		return ms
+	}
+	if least, most := lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"); least > most {
+		return fmt.Errorf("%w: min.compaction.lag.ms is %d, more than max.compaction.lag.ms, which is %d", kerr.InvalidConfig, least, most)
 	}
 	return nil
 }
@@ -153,6 +185,8 @@ func (b *Broker) describeConfigs(set map[string]string) []describedConfig {
 		}
 		if v, ok := set[c.name]; ok {
 			d.value, d.source = v, kmsg.ConfigSourceDynamicTopicConfig
+		} else if c.name == internalSegmentBytes {
+			continue
 		}
 		out = append(out, d)
 	}
@@ -189,7 +223,7 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 	return nil
 }
 
-// listChange adds to, or takes from, a config that is a list.
+// listChange adds words to a config that is a list, or takes them from it.
 func listChange(configs map[string]string, name, value string, add bool) error {
 	c := findConfig(name)
 	if c == nil || c.kind != kmsg.ConfigTypeList {
@@ -199,15 +233,25 @@ func listChange(configs map[string]string, name, value string, add bool) error {
 	if v, ok := configs[name]; ok {
 		have = v
 	}
-	var list []string
-	for _, v := range listWords(have) {
-		if v != value {
-			list = append(list, v)
-		}
-	}
+	list, words := listWords(have), strings.Split(value, ",")
 	if add {
-		list = append(list, value)
+		list = append(list, words...)
+	} else {
+		// As they are: Kafka finds none with blanks around it.
+		list = slices.DeleteFunc(list, func(word string) bool { return slices.Contains(words, word) })
 	}
 	configs[name] = strings.Join(list, ",")
+	return nil
+}
+
+// namedTwice refuses configs that are named more than once, of whatever resource.
+func namedTwice[C any](configs []C, name func(C) string) error {
+	seen := map[string]bool{}
+	for _, c := range configs {
+		if seen[name(c)] {
+			return fmt.Errorf("%w: %s is named twice", kerr.InvalidRequest, name(c))
+		}
+		seen[name(c)] = true
+	}
 	return nil
 }

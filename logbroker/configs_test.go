@@ -53,7 +53,7 @@ func TestConfigsAreInForceAtOnce(t *testing.T) {
 			w.t.Errorf("records %q, want %q", got, want)
 		}
 	}
-	compacted := []string{"cleanup.policy=compact", "segment.bytes=14", "min.cleanable.dirty.ratio=0"}
+	compacted := []string{"cleanup.policy=compact", "internal.segment.bytes=14", "min.cleanable.dirty.ratio=0"}
 	for name, test := range map[string]func(t *testing.T){
 		"max.message.bytes": func(t *testing.T) {
 			w := start(t)
@@ -64,20 +64,20 @@ func TestConfigsAreInForceAtOnce(t *testing.T) {
 			w.unsetConfig("max.message.bytes")
 			put(w, nil, "k="+strings.Repeat("x", 1000))
 		},
-		"segment.bytes": func(t *testing.T) {
+		"internal.segment.bytes": func(t *testing.T) {
 			w := start(t)
 			put(w, nil, "k=1")
 			put(w, nil, "k=2")
 			if n := w.segments(); n != 1 {
 				t.Fatalf("%d segments", n)
 			}
-			w.setConfig("segment.bytes", "14")
+			w.setConfig("internal.segment.bytes", "14")
 			put(w, nil, "k=3")
 			put(w, nil, "k=4")
 			if n := w.segments(); n != 3 {
 				t.Errorf("%d segments, want 3", n)
 			}
-			w.unsetConfig("segment.bytes")
+			w.unsetConfig("internal.segment.bytes")
 			put(w, nil, "k=5")
 			if n := w.segments(); n != 3 {
 				t.Errorf("%d segments, want 3 still", n)
@@ -145,7 +145,7 @@ func TestConfigsAreInForceAtOnce(t *testing.T) {
 			is(w)
 		},
 		"retention.bytes": func(t *testing.T) {
-			w := start(t, "segment.bytes=14")
+			w := start(t, "internal.segment.bytes=14")
 			put(w, nil, "k=1")
 			put(w, nil, "k=2")
 			is(w, "k=1@0", "k=2@1")
@@ -153,7 +153,7 @@ func TestConfigsAreInForceAtOnce(t *testing.T) {
 			is(w, "k=2@1")
 		},
 		"cleanup.policy": func(t *testing.T) {
-			w := start(t, "segment.bytes=14", "min.cleanable.dirty.ratio=0")
+			w := start(t, "internal.segment.bytes=14", "min.cleanable.dirty.ratio=0")
 			for _, r := range []string{"k=1", "k=2", "l=1"} {
 				put(w, nil, r)
 			}
@@ -196,7 +196,7 @@ func TestConfigsAreInForceAtOnce(t *testing.T) {
 			is(w, "k=2@1", "l=1@2")
 		},
 		"max.compaction.lag.ms": func(t *testing.T) {
-			w := start(t, "cleanup.policy=compact", "segment.bytes=14", "min.cleanable.dirty.ratio=1")
+			w := start(t, "cleanup.policy=compact", "internal.segment.bytes=14", "min.cleanable.dirty.ratio=1")
 			for _, r := range []string{"k=1", "k=2", "l=1"} {
 				put(w, nil, r)
 			}
@@ -210,7 +210,7 @@ func TestConfigsAreInForceAtOnce(t *testing.T) {
 			is(w, "k=3@3", "l=2@4", "m=1@5")
 		},
 		"min.cleanable.dirty.ratio": func(t *testing.T) {
-			w := start(t, "cleanup.policy=compact", "segment.bytes=14", "min.cleanable.dirty.ratio=1")
+			w := start(t, "cleanup.policy=compact", "internal.segment.bytes=14", "min.cleanable.dirty.ratio=1")
 			for _, r := range []string{"k=1", "k=2", "l=1"} {
 				put(w, nil, r)
 			}
@@ -244,7 +244,7 @@ func (w *workbench) unsetConfig(name string) {
 func TestDeletedRecordsOfACompactedTopic(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		w := newWorkbench(t)
-		w.topicWith("segment.bytes=14", "cleanup.policy=compact,delete", "min.cleanable.dirty.ratio=0", "retention.ms=-1")
+		w.topicWith("internal.segment.bytes=14", "cleanup.policy=compact,delete", "min.cleanable.dirty.ratio=0", "retention.ms=-1")
 		for _, r := range []string{"a=1", "b=1", "a=2", "c=1", "b=2", "d=1"} {
 			w.want(w.put(r).ErrorCode, nil)
 		}
@@ -290,7 +290,7 @@ func TestABadBatchStopsNoOtherCleaning(t *testing.T) {
 	w.Kill()
 	w.cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	w.open()
-	w.topicWith("segment.bytes=14", "min.cleanable.dirty.ratio=0", "retention.ms=-1") // looks into no record yet
+	w.topicWith("internal.segment.bytes=14", "min.cleanable.dirty.ratio=0", "retention.ms=-1") // looks into no record yet
 	bad := w.keyed(w.now, "k=v")
 	bad[recordbatch.HeaderSize] = 0xff // the length of a record
 	bad.SetCRC()
@@ -299,7 +299,7 @@ func TestABadBatchStopsNoOtherCleaning(t *testing.T) {
 	}
 	w.want(w.put("k=1").ErrorCode, nil)
 	w.want(w.put("k=2").ErrorCode, nil)
-	if _, err := w.topics.create("zebra", 1, map[string]string{"cleanup.policy": "compact", "segment.bytes": "14", "min.cleanable.dirty.ratio": "0"}, false); err != nil {
+	if _, err := w.topics.create("zebra", 1, map[string]string{"cleanup.policy": "compact", "internal.segment.bytes": "14", "min.cleanable.dirty.ratio": "0"}, false); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 3 {

@@ -129,8 +129,8 @@ func TestConfigsThatAreRefused(t *testing.T) {
 	w.topic("t", 1)
 	before := w.state()
 	for _, bad := range []string{
-		"nonsense=1", "retention.ms=soon", "retention.ms=-2", "retention.ms=", "cleanup.policy=shred", "cleanup.policy=compact,compact", "cleanup.policy=compact,", "remote.storage.enable=true", "compression.gzip.level=0",
-		"min.cleanable.dirty.ratio=1.5", "segment.bytes=13", "max.message.bytes=-1", "compression.type=rar", "message.timestamp.type=Now",
+		"nonsense=1", "retention.ms=soon", "retention.ms=-2", "retention.ms=", "cleanup.policy=shred", "cleanup.policy=COMPACT", "cleanup.policy=compact,,delete", "cleanup.policy=compact,", "remote.storage.enable=true", "compression.gzip.level=0",
+		"min.cleanable.dirty.ratio=1.5", "segment.bytes=1048575", "segment.bytes=2147483648", "internal.segment.bytes=much", "max.message.bytes=-1", "compression.type=rar", "message.timestamp.type=Now",
 		"preallocate=maybe", "max.compaction.lag.ms=0", "min.compaction.lag.ms=99999999999999999999",
 	} {
 		name, value, _ := strings.Cut(bad, "=")

@@ -250,7 +250,7 @@ func TestCompactedChangelogIsTheStore(t *testing.T) {
 	for seed := range seeds(t, 8) {
 		rng := rand.New(rand.NewPCG(uint64(seed), 8))
 		w := newWorkbench(t)
-		w.topicWith("segment.bytes=400", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0", "delete.retention.ms=1000")
+		w.topicWith("internal.segment.bytes=400", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0", "delete.retention.ms=1000")
 		id := "store"
 		pid, epoch := w.initID(id)
 		store, removed := map[string]string{}, false
@@ -315,7 +315,7 @@ func TestCompactedChangelogIsTheStore(t *testing.T) {
 // there, and ListOffsets finds times that fell into a hole behind it.
 func TestHolesOfCompaction(t *testing.T) {
 	w := newWorkbench(t)
-	w.topicWith("segment.bytes=14", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0")
+	w.topicWith("internal.segment.bytes=14", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0")
 	begin := w.now
 	for i, r := range []string{"a=1", "b=1", "a=2", "a=3", "b=2", "a=4", "c=1", "d=1"} {
 		w.now = begin.Add(time.Duration(i) * time.Second)

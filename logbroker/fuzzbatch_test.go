@@ -19,7 +19,7 @@ import (
 // batchTopics are topics with every rule that looks into batches.
 var batchTopics = map[string][]string{
 	"plain":      nil,
-	"compacted":  {"cleanup.policy=compact", "min.cleanable.dirty.ratio=0", "segment.bytes=100"},
+	"compacted":  {"cleanup.policy=compact", "min.cleanable.dirty.ratio=0", "internal.segment.bytes=100"},
 	"recoded":    {"compression.type=zstd", "message.timestamp.type=LogAppendTime"},
 	"unpacked":   {"compression.type=uncompressed", "message.timestamp.before.max.ms=1000"},
 	"compacting": {"cleanup.policy=compact,delete", "compression.type=gzip", "retention.ms=1000"},

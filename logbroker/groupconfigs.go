@@ -95,12 +95,14 @@ func (b *Broker) configureGroup(group string, validateOnly bool, change func(map
 	}
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
 		i := slices.IndexFunc(groupConfigTable, func(row topicConfig) bool { return row.name == name })
-		switch {
-		case i < 0:
+		if i < 0 {
 			return fmt.Errorf("%w: there is no group config %q", kerr.InvalidConfig, name)
-		case !groupConfigTable[i].check(configs[name]):
+		}
+		value := groupConfigTable[i].canonical(configs[name])
+		if !groupConfigTable[i].check(value) {
 			return fmt.Errorf("%w: %q is no value of %s", kerr.InvalidConfig, configs[name], name)
 		}
+		configs[name] = value
 	}
 	if validateOnly {
 		return nil

@@ -66,6 +66,9 @@ func (b *Broker) policyOf(configs map[string]string) *policy {
 			DeleteRetention: period("delete.retention.ms"),
 		},
 	}
+	if values[internalSegmentBytes] != "" {
+		p.segmentBytes = number(internalSegmentBytes)
+	}
 	p.appendTime = values["message.timestamp.type"] == "LogAppendTime"
 	p.beforeMs, p.afterMs = number("message.timestamp.before.max.ms"), number("message.timestamp.after.max.ms")
 	p.codec, p.recodes = codecs[values["compression.type"]]

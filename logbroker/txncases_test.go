@@ -230,7 +230,7 @@ func TestProducerOfDeletedRecords(t *testing.T) {
 		"running": func(*workbench) {}, "killed": (*workbench).restart, "without power": func(w *workbench) { w.losePower("boot-2") },
 	} {
 		w := newWorkbench(t)
-		w.topicWith("segment.bytes=14")
+		w.topicWith("internal.segment.bytes=14")
 		send := func(seq int32) kmsg.ProduceResponseTopicPartition {
 			return w.produce(13, nil, 0, oneRecord(7, 0, seq, false, "v"))
 		}

@@ -1,0 +1,135 @@
+package logbroker
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// alterConfigs changes configs NAME=VALUE of a topic in one request.
+func (w *workbench) alterConfigs(topic string, op kmsg.IncrementalAlterConfigOp, configs ...string) int16 {
+	w.t.Helper()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Version = 1
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+	for _, config := range configs {
+		name, value, _ := strings.Cut(config, "=")
+		r.Configs = append(r.Configs, kmsg.IncrementalAlterConfigsRequestResourceConfig{Name: name, Op: op, Value: &value})
+	}
+	req.Resources = append(req.Resources, r)
+	return ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources[0].ErrorCode
+}
+
+// config is a config of topic "t" as DescribeConfigs tells it, "(none)" if it does not.
+func (w *workbench) config(name string) string {
+	w.t.Helper()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version = 4
+	r := kmsg.NewDescribeConfigsRequestResource()
+	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, "t", []string{name}
+	req.Resources = append(req.Resources, r)
+	configs := ask[*kmsg.DescribeConfigsResponse](w, req).Resources[0].Configs
+	if len(configs) == 0 {
+		return "(none)"
+	}
+	return *configs[0].Value
+}
+
+// TestListsOfConfigsChange: words are added and taken as Kafka does it.
+func TestListsOfConfigsChange(t *testing.T) {
+	const set, add, take = kmsg.IncrementalAlterConfigOpSet, kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	for _, step := range []struct {
+		op    kmsg.IncrementalAlterConfigOp
+		value string
+		code  *kerr.Error
+		want  string
+	}{
+		{add, "compact,delete", nil, "delete,compact"},
+		{take, "compact,delete", nil, ""},
+		{add, "compact", nil, "compact"},
+		{add, "compact", nil, "compact"},
+		{add, " delete ", nil, "compact,delete"},
+		{take, "shred", nil, "compact,delete"},
+		{add, "shred", kerr.InvalidConfig, "compact,delete"},
+		{add, "delete,delete", nil, "compact,delete"},
+		{take, " compact , shred", nil, "compact,delete"},
+		{take, "", nil, "compact,delete"},
+		{add, "", kerr.InvalidConfig, "compact,delete"},
+		{set, "compact,compact", nil, "compact"},
+		{set, " delete , compact ", nil, "delete,compact"},
+	} {
+		w.want(w.alterConfigs("t", step.op, "cleanup.policy="+step.value), step.code)
+		if got := w.config("cleanup.policy"); got != step.want {
+			t.Fatalf("after operation %d with %q: %q, want %q", step.op, step.value, got, step.want)
+		}
+	}
+	w.want(w.alterConfigs("t", add, "retention.ms=1"), kerr.InvalidConfig)
+}
+
+// TestConfigValuesAsKafka: what Kafka takes is taken, acted on and described without
+// what does not matter; what it refuses is refused.
+func TestConfigValuesAsKafka(t *testing.T) {
+	const set = kmsg.IncrementalAlterConfigOpSet
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	if got := w.config("internal.segment.bytes"); got != "(none)" {
+		t.Errorf("internal.segment.bytes is %s", got)
+	}
+	for config, want := range map[string]string{
+		"preallocate=TRUE": "true", "preallocate= fAlse ": "false", "retention.ms= 5 ": "5", "retention.ms=+5": "5", "retention.ms=\t7\n": "7",
+		"compression.type= gzip ": "gzip", "message.timestamp.type= CreateTime ": "CreateTime", "min.cleanable.dirty.ratio= 0.25 ": "0.25",
+		"segment.bytes=1048576": "1048576", "segment.bytes=2147483647": "2147483647", "internal.segment.bytes=0": "0",
+	} {
+		name, _, _ := strings.Cut(config, "=")
+		w.want(w.alterConfigs("t", set, config), nil)
+		if got := w.config(name); got != want {
+			t.Errorf("%q is described as %q", config, got)
+		}
+	}
+	for _, config := range []string{"preallocate=yes", "compression.type=GZIP", "retention.ms=0x5", "retention.ms= ", "min.cleanable.dirty.ratio=half"} {
+		w.want(w.alterConfigs("t", set, config), kerr.InvalidConfig)
+	}
+	w.want(w.alterConfigs("t", set, "retention.ms= 5000 "), nil)
+	if got := w.topics.byName("t").policy.Load().retention.Age.Milliseconds(); got != 5000 {
+		t.Errorf("retention is %d ms", got)
+	}
+	w.want(w.alterConfigs("t", set, "min.compaction.lag.ms=100", "max.compaction.lag.ms=10"), kerr.InvalidConfig)
+	w.want(w.alterConfigs("t", set, "min.compaction.lag.ms=10", "max.compaction.lag.ms=10"), nil)
+	w.want(w.alterConfigs("t", set, "min.compaction.lag.ms=11"), kerr.InvalidConfig)
+	value := "100"
+	ct := kmsg.NewCreateTopicsRequestTopic()
+	ct.Topic, ct.NumPartitions, ct.ReplicationFactor = "u", 1, 1
+	ct.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "max.compaction.lag.ms", Value: &value}}
+	w.want(w.create(true, ct)[0], nil)
+	ct.Configs = append(ct.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: "min.compaction.lag.ms", Value: new(string)})
+	*ct.Configs[1].Value = "101"
+	w.want(w.create(true, ct)[0], kerr.InvalidConfig)
+}
+
+// TestConfigNamedTwice: which of the two is meant nobody knows, of a topic that is
+// not there either.
+func TestConfigNamedTwice(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	for _, topic := range []string{"t", "nowhere"} {
+		for op := range kmsg.IncrementalAlterConfigOp(4) {
+			w.want(w.alterConfigs(topic, op, "retention.ms=1000", "retention.ms=1000"), kerr.InvalidRequest)
+		}
+		req := kmsg.NewPtrAlterConfigsRequest()
+		req.Version = 2
+		value := "1000"
+		config := kmsg.AlterConfigsRequestResourceConfig{Name: "retention.ms", Value: &value}
+		req.Resources = []kmsg.AlterConfigsRequestResource{{
+			ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: topic, Configs: []kmsg.AlterConfigsRequestResourceConfig{config, config},
+		}}
+		w.want(ask[*kmsg.AlterConfigsResponse](w, req).Resources[0].ErrorCode, kerr.InvalidRequest)
+	}
+	if got := w.config("retention.ms"); got != "604800000" {
+		t.Errorf("retention.ms is %s", got)
+	}
+}
