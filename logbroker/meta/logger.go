@@ -23,10 +23,8 @@ func (l *logger) Errorf(format string, args ...any) {
 	l.log.Warn("pebble: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf records that the database can no longer be written.
+// Fatalf records that the database can no longer be written. While it is being
+// opened that ends the Open.
 func (l *logger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("meta: %s", fmt.Sprintf(format, args...))
-	if l.store.failed.CompareAndSwap(nil, &err) && l.store.fatal != nil {
-		l.store.fatal(err)
-	}
+	l.store.fail(fmt.Errorf("meta: %s", fmt.Sprintf(format, args...)))
 }

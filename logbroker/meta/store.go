@@ -27,10 +27,11 @@ type Config struct {
 
 // Store is the open database. Its methods are safe for concurrent use.
 type Store struct {
-	fs     vfs.FS
-	db     *pebble.DB
-	failed atomic.Pointer[error]
-	fatal  func(error)
+	fs      vfs.FS
+	db      *pebble.DB
+	failed  atomic.Pointer[error]
+	fatal   func(error)
+	opening opening
 
 	mu      sync.Mutex // guards pending
 	pending map[pendingID]map[int64]Offset
@@ -43,11 +44,10 @@ type pendingID struct {
 
 // Open opens the database, or creates it, and loads the pending offsets.
 func Open(cfg Config) (_ *Store, err error) {
-	defer catch(&err)
 	s := &Store{fs: cfg.FS, fatal: cfg.OnFatal, pending: map[pendingID]map[int64]Offset{}}
 	compactions := &compactions{}
 	opts := &pebble.Options{
-		FS:                 cfg.FS,
+		FS:                 &fence{cfg.FS, s},
 		Logger:             &logger{store: s, log: cfg.Logger},
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       4 << 20,
@@ -57,7 +57,7 @@ func Open(cfg Config) (_ *Store, err error) {
 		DisableTableStats: true,
 	}
 	opts.Experimental.CompactionScheduler = compactions
-	db, err := pebble.Open(cfg.Dir, opts)
+	db, err := s.opening.open(cfg.Dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("meta: open %s: %w", cfg.Dir, err)
 	}
@@ -67,6 +67,15 @@ func Open(cfg Config) (_ *Store, err error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
+}
+
+// fail records that the database can no longer be written. While it is being opened
+// that ends the Open.
+func (s *Store) fail(err error) {
+	if s.failed.CompareAndSwap(nil, &err) && s.fatal != nil {
+		s.fatal(err)
+	}
+	s.opening.giveUp(err)
 }
 
 // catch turns a panic with an error into that error: Pebble panics where the
