@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
+	"github.com/levada/levada/internal/datadir"
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
@@ -54,19 +55,26 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 		if err != nil {
 			return err
 		}
+		var named *meta.Contents
+		if isData {
+			contents, note, bad := checkMeta(filepath.Join(path, "meta"))
+			named, notes, damaged = contents, append(notes, note), damaged+bad
+		}
+		var found []verifiedRow
 		for _, dir := range dirs {
 			row, err := verifyPartition(dir)
 			if err != nil {
 				return environmentError(err)
 			}
-			damaged += len(row.Damage)
-			rows = append(rows, row)
+			found = append(found, row)
 		}
-		if isData {
-			note, bad := checkMeta(filepath.Join(path, "meta"))
-			notes = append(notes, note)
-			damaged += bad
+		if named != nil {
+			found = holdAgainst(found, filepath.Join(path, "logs"), named)
 		}
+		rows = append(rows, found...)
+	}
+	for _, row := range rows {
+		damaged += len(row.Damage)
 	}
 	if err := a.printVerified(c, rows, notes); err != nil {
 		return err
@@ -77,19 +85,61 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 	return nil
 }
 
-// checkMeta checks the broker's database, if no broker has it open.
-func checkMeta(dir string) (note string, faults int) {
+// checkMeta checks the broker's database, if no broker has it open. contents is nil
+// where what it names is not known for certain.
+func checkMeta(dir string) (contents *meta.Contents, note string, faults int) {
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Sprintf("%s: %v", dir, err), 1
+		return nil, fmt.Sprintf("%s: %v", dir, err), 1
 	}
-	n, err := meta.Check(vfs.Default, dir)
+	c, err := meta.Check(vfs.Default, dir)
 	switch {
 	case errors.Is(err, meta.ErrInUse):
-		return dir + ": in use by a broker, not checked", 0
+		return nil, dir + ": in use by a broker, not checked", 0
 	case err != nil:
-		return err.Error(), 1
+		return nil, err.Error(), 1
 	}
-	return fmt.Sprintf("%s: %d rows, all can be read", dir, n), 0
+	return &c, fmt.Sprintf("%s: %d rows, all can be read", dir, c.Rows), 0
+}
+
+// holdAgainst compares the partitions that were found with those that the database
+// names: each of them has to be there from its log start on, and no other.
+func holdAgainst(found []verifiedRow, logs string, named *meta.Contents) []verifiedRow {
+	at := map[string]int{}
+	for i, row := range found {
+		at[row.Partition] = i
+	}
+	known := map[string]bool{}
+	dirOf := func(t meta.Topic, i int32) string { return filepath.Join(logs, t.Name+"-"+strconv.Itoa(int(i))) }
+	for _, t := range named.Topics {
+		for i := range t.Partitions {
+			dir := dirOf(t, i)
+			known[dir] = true
+			n, there := at[dir]
+			start := named.LogStarts[meta.Partition{Topic: t.ID, Index: i}]
+			switch {
+			case !t.Created && (!there || found[n].Segments == 0): // a start makes it
+			case !there:
+				what := dir + ": the database names this partition, and its directory is not there; restore it from a backup"
+				found = append(found, verifiedRow{Partition: dir, Damage: []string{what}, Rebuilt: []string{}})
+			case found[n].Segments == 0:
+				found[n].Damage = append(found[n].Damage, dir+": the database names this partition, and no segment is there; restore them from a backup")
+			case found[n].Start > start:
+				what := fmt.Sprintf("%s: the first segment begins at offset %d, and the log start is %d; restore what is before it from a backup", dir, found[n].Start, start)
+				found[n].Damage = append(found[n].Damage, what)
+			}
+		}
+	}
+	for _, t := range named.Deleted {
+		for i := range t.Partitions {
+			known[dirOf(t, i)] = true // the next start removes it
+		}
+	}
+	for i, row := range found {
+		if !known[row.Partition] {
+			found[i].Damage = append(row.Damage, row.Partition+": the database names no such partition; move it away, or restore the database from a backup")
+		}
+	}
+	return found
 }
 
 func verifyPartition(dir string) (verifiedRow, error) {
@@ -138,10 +188,13 @@ func partitionsUnder(path string) (dirs []string, isData bool, err error) {
 	if !info.IsDir() {
 		return []string{filepath.Dir(path)}, false, nil
 	}
+	if !isDataDir(path) {
+		return []string{path}, false, nil
+	}
 	logs := filepath.Join(path, "logs")
 	entries, err := os.ReadDir(logs)
 	if errors.Is(err, os.ErrNotExist) {
-		return []string{path}, false, nil
+		return nil, true, nil // its database says what should be there
 	}
 	for _, e := range entries {
 		if e.IsDir() {
@@ -149,6 +202,17 @@ func partitionsUnder(path string) (dirs []string, isData bool, err error) {
 		}
 	}
 	return dirs, true, err
+}
+
+// isDataDir tells whether a directory has the format of a data directory, or what
+// can only be a rest of one.
+func isDataDir(path string) bool {
+	for _, name := range []string{datadir.FormatFile, "logs"} {
+		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *app) logDumpCommand() *cobra.Command {

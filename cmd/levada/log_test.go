@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,4 +82,65 @@ func TestLogOfAServer(t *testing.T) {
 	if r := levada(t, "", "log", "verify", filepath.Join(dir, "none")); r.code != exitInput {
 		t.Errorf("of nothing: exit %d\n%s", r.code, r.stderr)
 	}
+}
+
+// TestLogVerifyWantsWhatTheDatabaseNames: a partition that lacks its directory, its
+// segments or the first of them is a fault, and so is one that no topic has.
+func TestLogVerifyWantsWhatTheDatabaseNames(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	s := startServer(t, data, "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "orders", "--partitions", "2", "-b", s.address)
+	mustLevada(t, "one\ntwo\n", "topic", "produce", "orders", "-b", s.address)
+	mustLevada(t, "", "backup", filepath.Join(dir, "backup"), "--data", data)
+	_ = s.signal(syscall.SIGKILL) // it says that it was killed
+	first := filepath.Join("logs", "orders-0", "00000000000000000000.log")
+	for name, c := range map[string]struct {
+		change func(in string) error
+		want   string
+	}{
+		"whole":                   {func(string) error { return nil }, ""},
+		"no directory":            {func(in string) error { return os.RemoveAll(filepath.Join(in, "logs", "orders-1")) }, "orders-1: the database names this partition, and its directory is not there"},
+		"no logs":                 {func(in string) error { return os.RemoveAll(filepath.Join(in, "logs")) }, "orders-0: the database names this partition, and its directory is not there"},
+		"no segment":              {func(in string) error { return os.Remove(filepath.Join(in, first)) }, "orders-0: the database names this partition, and no segment is there"},
+		"begins above its start":  {func(in string) error { return renameTo(in, first, 7) }, "orders-0: the first segment begins at offset 7, and the log start is 0"},
+		"a directory of no topic": {func(in string) error { return os.Mkdir(filepath.Join(in, "logs", "orders-2"), 0o700) }, "orders-2: the database names no such partition"},
+		"no database":             {func(in string) error { return os.RemoveAll(filepath.Join(in, "meta")) }, "no such file"},
+	} {
+		for _, from := range []string{"data", "backup"} {
+			in := filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+"-"+from)
+			if _, _, err := copyTree(filepath.Join(dir, from), in); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.change(in); err != nil {
+				t.Fatal(err)
+			}
+			before := filesUnder(t, in)
+			r := levada(t, "", "log", "verify", in)
+			if code := map[bool]int{true: exitFailed, false: exitDone}[c.want != ""]; r.code != code || !strings.Contains(r.stdout, c.want) {
+				t.Errorf("%s of %s: exit %d\n%s%s", name, from, r.code, r.stdout, r.stderr)
+			}
+			if after := filesUnder(t, in); !slices.Equal(before, after) {
+				t.Errorf("%s of %s: the look leaves\n%q, and there was\n%q", name, from, after, before)
+			}
+		}
+	}
+}
+
+// renameTo gives a segment another base offset in its name.
+func renameTo(in, segment string, base int64) error {
+	path := filepath.Join(in, segment)
+	return os.Rename(path, filepath.Join(filepath.Dir(path), fmt.Sprintf("%020d.log", base)))
+}
+
+func filesUnder(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		files = append(files, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -3,7 +3,10 @@ package meta
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,48 +17,84 @@ import (
 // ErrInUse is returned by Check for a database that a broker has open.
 var ErrInUse = errors.New("it is in use by a broker")
 
-// Check reads every row of a database that no broker has open, and returns how many
-// there are. It changes nothing. Every row that cannot be read is an error of its
-// own in what it returns.
-func Check(fs vfs.FS, dir string) (rows int, err error) {
+// Contents is what a database names, as Check has read it.
+type Contents struct {
+	Rows      int
+	System    map[string][]byte
+	Topics    []Topic
+	Deleted   []Topic // whose directories may still be there
+	LogStarts map[Partition]int64
+}
+
+// Check reads every row of a database that no broker has open, and returns what it
+// names. It changes nothing and leaves no file. Every row that cannot be read is an
+// error of its own in what it returns.
+func Check(fs vfs.FS, dir string) (c Contents, err error) {
 	quiet := &logger{store: &Store{}, log: slog.New(slog.DiscardHandler)}
-	db, err := pebble.Open(dir, &pebble.Options{FS: fs, ReadOnly: true, Logger: quiet, FormatMajorVersion: pebble.FormatNewest})
+	db, err := pebble.Open(dir, &pebble.Options{FS: lookingFS{fs}, ReadOnly: true, Logger: quiet, FormatMajorVersion: pebble.FormatNewest})
 	switch {
 	case errors.Is(err, syscall.EAGAIN), err != nil && strings.Contains(err.Error(), "lock"):
-		return 0, fmt.Errorf("meta: %s: %w", dir, ErrInUse)
+		return c, fmt.Errorf("meta: %s: %w", dir, ErrInUse)
 	case err != nil:
-		return 0, fmt.Errorf("meta: open %s: %w", dir, err)
+		return c, fmt.Errorf("meta: open %s: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	it, err := db.NewIter(nil)
 	if err != nil {
-		return 0, fmt.Errorf("meta: %w", err)
+		return c, fmt.Errorf("meta: %w", err)
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
+	c.System, c.LogStarts = map[string][]byte{}, map[Partition]int64{}
 	var faults []error
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err == nil {
-			err = checkRow(it.Key(), value)
+			err = c.row(it.Key(), value)
 		}
 		if err != nil && len(faults) < maxFaults {
 			faults = append(faults, fmt.Errorf("meta: row %q: %w", it.Key(), err))
 		}
-		rows++
+		c.Rows++
 	}
-	return rows, errors.Join(append(faults, it.Error())...)
+	return c, errors.Join(append(faults, it.Error())...)
+}
+
+// lookingFS makes no lock file where there is none: a database without one is open
+// nowhere, and whoever only looks at a backup leaves nothing in it.
+type lookingFS struct{ vfs.FS }
+
+type noLock struct{}
+
+func (noLock) Close() error { return nil }
+
+func (f lookingFS) Lock(name string) (io.Closer, error) {
+	if _, err := f.Stat(name); errors.Is(err, os.ErrNotExist) {
+		return noLock{}, nil
+	}
+	return f.FS.Lock(name)
 }
 
 // maxFaults bounds how many rows are named.
 const maxFaults = 100
 
-func checkRow(key, value []byte) error {
+// row reads one row, and keeps it where it says what the files should be.
+func (c *Contents) row(key, value []byte) error {
 	rest := key[1:]
 	var err error
 	switch key[0] {
-	case kindSystem, kindDeleted, kindLogStart, kindGroup, kindSetting:
+	case kindGroup, kindSetting:
+	case kindSystem:
+		c.System[string(rest)] = slices.Clone(value)
 	case kindTopic:
-		_, err = decodeTopic(string(rest), value)
+		err = keepDecoded(&c.Topics)(decodeTopic(string(rest), value))
+	case kindDeleted:
+		err = keepDecoded(&c.Deleted)(decodeDeleted(value))
+	case kindLogStart:
+		var p Partition
+		var start int64
+		if p, start, err = decodeLogStart(rest, value); err == nil {
+			c.LogStarts[p] = start
+		}
 	case kindTxn:
 		_, err = decodeTxn(string(rest), value)
 	case kindDecision:
@@ -71,6 +110,16 @@ func checkRow(key, value []byte) error {
 		err = fmt.Errorf("there are no rows of kind %q", key[0])
 	}
 	return err
+}
+
+// keepDecoded appends a topic that could be read.
+func keepDecoded(to *[]Topic) func(Topic, error) error {
+	return func(t Topic, err error) error {
+		if err == nil {
+			*to = append(*to, t)
+		}
+		return err
+	}
 }
 
 func checkOffset(key, value []byte) error {

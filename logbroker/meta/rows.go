@@ -1,6 +1,9 @@
 package meta
 
-import "sort"
+import (
+	"encoding/binary"
+	"sort"
+)
 
 // TopicID is the 16-byte id of a topic.
 type TopicID [16]byte
@@ -52,6 +55,25 @@ func decodeTopic(name string, p []byte) (Topic, error) {
 		d.fail("number of partitions")
 	}
 	return t, d.end()
+}
+
+// decodeDeleted reads the row that is left of a deleted topic.
+func decodeDeleted(p []byte) (Topic, error) {
+	d := newDecoder(p)
+	t := Topic{Name: d.string()}
+	d.raw(t.ID[:])
+	t.Partitions = d.int32()
+	return t, d.end()
+}
+
+// decodeLogStart reads a row whose key lacks its kind.
+func decodeLogStart(k, v []byte) (p Partition, start int64, err error) {
+	if len(k) != 20 || len(v) != 8 {
+		return p, 0, errKey
+	}
+	copy(p.Topic[:], k)
+	p.Index = int32(binary.BigEndian.Uint32(k[16:]))
+	return p, int64(binary.BigEndian.Uint64(v)), nil
 }
 
 // TxnState is where a transactional id stands. The numbers are stored.

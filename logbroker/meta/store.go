@@ -245,12 +245,9 @@ func (s *Store) Topics() (out []Topic, err error) {
 // DeletedTopics lists topics whose directories may still have to be removed.
 func (s *Store) DeletedTopics() (out []Topic, err error) {
 	err = s.scan([]byte{kindDeleted}, func(_, v []byte) error {
-		d := newDecoder(v)
-		t := Topic{Name: d.string()}
-		d.raw(t.ID[:])
-		t.Partitions = d.int32()
+		t, err := decodeDeleted(v)
 		out = append(out, t)
-		return d.end()
+		return err
 	})
 	return out, err
 }
@@ -259,13 +256,9 @@ func (s *Store) DeletedTopics() (out []Topic, err error) {
 func (s *Store) LogStarts() (map[Partition]int64, error) {
 	out := map[Partition]int64{}
 	err := s.scan([]byte{kindLogStart}, func(k, v []byte) error {
-		if len(k) != 20 || len(v) != 8 {
-			return errKey
-		}
-		p := Partition{Index: int32(binary.BigEndian.Uint32(k[16:]))}
-		copy(p.Topic[:], k)
-		out[p] = int64(binary.BigEndian.Uint64(v))
-		return nil
+		p, start, err := decodeLogStart(k, v)
+		out[p] = start
+		return err
 	})
 	return out, err
 }

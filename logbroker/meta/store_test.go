@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -197,8 +198,16 @@ func TestCheck(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if rows, err := Check(fs, "meta"); err != nil || rows < 8 {
-		t.Errorf("%d rows, %v", rows, err)
+	lock := fs.PathJoin("meta", "LOCK")
+	if err := fs.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Check(fs, "meta")
+	if err != nil || c.Rows < 8 || len(c.Topics) == 0 || len(c.LogStarts) == 0 || len(c.System) == 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := fs.Stat(lock); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a look at a database without a lock file leaves one: %v", err)
 	}
 	s = openMem(t, fs)
 	commit(t, s, func(b *Batch) { b.set([]byte("tbroken"), []byte{9}) })
