@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -178,17 +179,27 @@ func (a *app) printVerified(c *cobra.Command, rows []verifiedRow, notes []string
 	return nil
 }
 
+const mendPath = "name a data directory, the directory of a partition, or a segment"
+
 // partitionsUnder are the directories of the partitions that a path names: a data
 // directory, a partition's, or a segment's file.
 func partitionsUnder(path string) (dirs []string, isData bool, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, false, inputError(fmt.Errorf("%w; name a data directory, the directory of a partition, or a segment", err))
+		return nil, false, inputError(fmt.Errorf("%w; %s", err, mendPath))
 	}
-	if !info.IsDir() {
+	neither := inputError(fmt.Errorf("%s is no data directory, partition or segment; %s", path, mendPath))
+	switch {
+	case !info.IsDir() && commitlog.IsSegment(path):
 		return []string{filepath.Dir(path)}, false, nil
-	}
-	if !isDataDir(path) {
+	case !info.IsDir():
+		return nil, false, neither
+	case !isDataDir(path):
+		if entries, err := os.ReadDir(path); err != nil {
+			return nil, false, environmentError(err)
+		} else if !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return commitlog.IsSegment(e.Name()) }) {
+			return nil, false, neither
+		}
 		return []string{path}, false, nil
 	}
 	logs := filepath.Join(path, "logs")
@@ -204,15 +215,16 @@ func partitionsUnder(path string) (dirs []string, isData bool, err error) {
 	return dirs, true, err
 }
 
-// isDataDir tells whether a directory has the format of a data directory, or what
-// can only be a rest of one.
+// isDataDir tells whether a directory is a broker's data directory, or what is left
+// of one: it has a format and one of what a broker keeps, or both of that.
 func isDataDir(path string) bool {
-	for _, name := range []string{datadir.FormatFile, "logs"} {
+	n := 0
+	for _, name := range []string{datadir.FormatFile, "logs", "meta"} {
 		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
-			return true
+			n++
 		}
 	}
-	return false
+	return n >= 2
 }
 
 func (a *app) logDumpCommand() *cobra.Command {

@@ -144,3 +144,30 @@ func filesUnder(t *testing.T, dir string) (files []string) {
 	}
 	return files
 }
+
+// TestLogOfWhatIsNoLog: a path that is no log is refused, and not called whole.
+func TestLogOfWhatIsNoLog(t *testing.T) {
+	dir := t.TempDir()
+	data, folder, text := filepath.Join(dir, "data"), filepath.Join(dir, "folder"), filepath.Join(dir, "folder", "notes.log")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(text, []byte("some text\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, data, "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "orders", "-b", s.address)
+	_ = s.signal(syscall.SIGKILL) // it says that it was killed
+	partition := filepath.Join(data, "logs", "orders-0")
+	for _, verb := range []string{"verify", "dump"} {
+		for _, path := range []string{dir, folder, text, filepath.Join(data, "logs"), filepath.Join(data, "format")} {
+			r := levada(t, "", "log", verb, path)
+			if r.code != exitInput || !strings.Contains(r.stderr, "no data directory, partition or segment; name a data directory") {
+				t.Errorf("%s %s: exit %d\n%s%s", verb, path, r.code, r.stdout, r.stderr)
+			}
+		}
+		for _, path := range []string{data, partition, filepath.Join(partition, "00000000000000000000.log")} {
+			mustLevada(t, "", "log", verb, path)
+		}
+	}
+}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -45,6 +48,13 @@ type Inspector struct {
 	Batch func(path string, position int64, b recordbatch.Batch) error
 	// Fault is called with everything that is wrong.
 	Fault func(Fault)
+}
+
+// IsSegment tells whether a path has the name of a segment.
+func IsSegment(path string) bool {
+	digits, ok := strings.CutSuffix(filepath.Base(path), logSuffix)
+	_, err := strconv.ParseUint(digits, 10, 63)
+	return ok && err == nil && len(digits) == 20
 }
 
 // Summary is what Inspect has seen.
