@@ -33,6 +33,13 @@ func (a *app) logVerifyCommand() *cobra.Command {
 	}
 }
 
+func faultsDamage(n int) string {
+	if n == 1 {
+		return "1 fault damages"
+	}
+	return fmt.Sprintf("%d faults damage", n)
+}
+
 // verifiedRow is one partition as it is reported.
 type verifiedRow struct {
 	Partition string   `json:"partition"`
@@ -63,7 +70,7 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 		}
 		var found []verifiedRow
 		for _, dir := range dirs {
-			row, err := verifyPartition(dir)
+			row, err := verifyPartition(dir, lastEpoch(named))
 			if err != nil {
 				return environmentError(err)
 			}
@@ -81,7 +88,7 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 		return err
 	}
 	if damaged > 0 {
-		return fmt.Errorf("%d faults damage what is stored; restore the files that are named from a backup", damaged)
+		return fmt.Errorf("%s what is stored; restore the files that are named from a backup", faultsDamage(damaged))
 	}
 	return nil
 }
@@ -143,9 +150,21 @@ func holdAgainst(found []verifiedRow, logs string, named *meta.Contents) []verif
 	return found
 }
 
-func verifyPartition(dir string) (verifiedRow, error) {
+// lastEpoch is the leader epoch of the last start, 0 if that is not known.
+func lastEpoch(named *meta.Contents) int32 {
+	if named == nil {
+		return 0
+	}
+	epoch, err := strconv.ParseInt(string(named.System["epoch"]), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return int32(epoch)
+}
+
+func verifyPartition(dir string, maxEpoch int32) (verifiedRow, error) {
 	row := verifiedRow{Partition: dir, Damage: []string{}, Rebuilt: []string{}}
-	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, Fault: func(f commitlog.Fault) {
+	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, MaxEpoch: maxEpoch, Fault: func(f commitlog.Fault) {
 		if f.Derived {
 			row.Rebuilt = append(row.Rebuilt, f.String())
 		} else {
@@ -263,7 +282,7 @@ func (a *app) dumpLogs(c *cobra.Command, paths []string, records bool) error {
 		}
 	}
 	if damaged > 0 {
-		return fmt.Errorf("%d faults damage records", damaged)
+		return fmt.Errorf("%s records", faultsDamage(damaged))
 	}
 	return nil
 }

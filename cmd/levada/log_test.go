@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -70,7 +71,7 @@ func TestLogOfAServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, args := range [][]string{{"log", "verify", dir}, {"log", "dump", path}} {
-			if r := levada(t, "", args...); r.code != 1 || !strings.Contains(r.stdout+r.stderr, filepath.Base(path)) || !strings.Contains(r.stdout+r.stderr, "restore the file") {
+			if r := levada(t, "", args...); r.code != 1 || !strings.Contains(r.stdout+r.stderr, filepath.Base(path)) || !strings.Contains(r.stdout+r.stderr, "restore the file") || !strings.Contains(r.stderr, "1 fault damages") {
 				t.Errorf("%v of a damaged segment: exit %d\n%s%s", args, r.code, r.stdout, r.stderr)
 			}
 		}
@@ -91,7 +92,7 @@ func TestLogVerifyWantsWhatTheDatabaseNames(t *testing.T) {
 	data := filepath.Join(dir, "data")
 	s := startServer(t, data, "127.0.0.1:0")
 	mustLevada(t, "", "topic", "create", "orders", "--partitions", "2", "-b", s.address)
-	mustLevada(t, "one\ntwo\n", "topic", "produce", "orders", "-b", s.address)
+	mustLevada(t, "a=one\na=two\n", "topic", "produce", "orders", "--key-separator", "=", "-b", s.address) // to orders-0
 	mustLevada(t, "", "backup", filepath.Join(dir, "backup"), "--data", data)
 	_ = s.signal(syscall.SIGKILL) // it says that it was killed
 	first := filepath.Join("logs", "orders-0", "00000000000000000000.log")
@@ -105,6 +106,7 @@ func TestLogVerifyWantsWhatTheDatabaseNames(t *testing.T) {
 		"no segment":              {func(in string) error { return os.Remove(filepath.Join(in, first)) }, "orders-0: the database names this partition, and no segment is there"},
 		"begins above its start":  {func(in string) error { return renameTo(in, first, 7) }, "orders-0: the first segment begins at offset 7, and the log start is 0"},
 		"a directory of no topic": {func(in string) error { return os.Mkdir(filepath.Join(in, "logs", "orders-2"), 0o700) }, "orders-2: the database names no such partition"},
+		"an epoch too high":       {func(in string) error { return writeAt(in, first, 12, []byte{0, 0, 0, 2}) }, "its leader epoch is 2, and"},
 		"no database":             {func(in string) error { return os.RemoveAll(filepath.Join(in, "meta")) }, "no such file"},
 	} {
 		for _, from := range []string{"data", "backup"} {
@@ -131,6 +133,15 @@ func TestLogVerifyWantsWhatTheDatabaseNames(t *testing.T) {
 func renameTo(in, segment string, base int64) error {
 	path := filepath.Join(in, segment)
 	return os.Rename(path, filepath.Join(filepath.Dir(path), fmt.Sprintf("%020d.log", base)))
+}
+
+func writeAt(in, segment string, at int64, p []byte) error {
+	f, err := os.OpenFile(filepath.Join(in, segment), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(p, at)
+	return errors.Join(err, f.Close())
 }
 
 func filesUnder(t *testing.T, dir string) (files []string) {

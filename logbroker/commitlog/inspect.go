@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -43,6 +44,9 @@ func (f Fault) String() string {
 type Inspector struct {
 	FS  vfs.FS
 	Dir string
+	// MaxEpoch is the highest leader epoch that any batch can have; 0 if that is not
+	// known.
+	MaxEpoch int32
 	// Batch is called with every batch and where it is; nil calls nothing. The
 	// batch is valid during the call.
 	Batch func(path string, position int64, b recordbatch.Batch) error
@@ -62,7 +66,7 @@ type Summary struct {
 	Segments, Sealed int
 	Batches, Records int64
 	Bytes            int64
-	Start, End       int64 // offsets; End is the one after the last
+	Start, End       int64 // offsets; End is the one after the last that is valid
 }
 
 const (
@@ -75,12 +79,15 @@ type inspection struct {
 	Inspector
 	dir      *directory
 	sum      Summary
-	expected int64 // offset of the next batch; -1: any
-	epoch    int32 // leader epoch of the last
-	epochs   []foundEpoch
-	synced   int64 // what the mark says was durable
-	file     string
-	base     int64
+	expected int64 // offset of the next batch, after the last that is valid; -1: any
+	// unsure is how far beyond expected the next batch may begin, as those before
+	// it are damaged.
+	unsure int64
+	epoch  int32 // leader epoch of the last
+	epochs []foundEpoch
+	synced int64 // what the mark says was durable
+	file   string
+	base   int64
 }
 
 // foundEpoch is where a leader epoch was first seen.
@@ -103,7 +110,11 @@ func (i Inspector) Inspect() (Summary, error) {
 		return Summary{}, err
 	}
 	for n, base := range have.segments {
-		if err := in.segment(base, n == len(have.segments)-1); err != nil {
+		next := int64(math.MaxInt64)
+		if n+1 < len(have.segments) {
+			next = have.segments[n+1]
+		}
+		if err := in.segment(base, next); err != nil {
 			return in.sum, err
 		}
 	}
@@ -114,7 +125,8 @@ func (i Inspector) Inspect() (Summary, error) {
 	for _, end := range have.snapshots {
 		in.snapshot(end)
 	}
-	if in.synced > in.sum.End {
+	// Where the last batches are damaged, that has been said.
+	if in.synced > in.sum.End && in.unsure == 0 {
 		in.report(Fault{Path: in.dir.join(markFile), Position: -1, Offset: in.sum.End, What: fmt.Sprintf("records up to offset %d were on disk, and the log ends before", in.synced), Mend: mendRecords})
 	}
 	return in.sum, nil
@@ -159,8 +171,9 @@ func (in *inspection) swap() error {
 	return nil
 }
 
-// segment walks over the batches of one segment.
-func (in *inspection) segment(base int64, last bool) error {
+// segment walks over the batches of one segment. next is the offset at which the one
+// after it begins, the largest for the last.
+func (in *inspection) segment(base, next int64) error {
 	name := logName(base)
 	in.file, in.base = in.dir.join(name), base
 	f, err := in.FS.Open(in.file)
@@ -182,11 +195,12 @@ func (in *inspection) segment(base int64, last bool) error {
 	switch {
 	case in.expected < 0:
 		in.expected = base
-	case base != in.expected && !(gaps && base > in.expected):
+	case base != in.expected && !(gaps && base > in.expected) && !(base > in.expected && in.unsure > 0):
 		in.damage(0, "the segment begins at offset %d, and the one before it ends at %d", base, in.expected)
 		in.expected = base
 	}
-	if err := in.batches(f, size, sealed, gaps, last); err != nil {
+	in.expected, in.unsure = max(in.expected, base), 0
+	if err := in.batches(f, size, sealed, gaps, next); err != nil {
 		return err
 	}
 	in.index(base, size)
@@ -216,7 +230,7 @@ func (in *inspection) sealOf(f io.ReaderAt, base, size int64) (sealed *seal, gap
 
 // batches walks over a segment. A batch that is damaged inside is passed over; one
 // whose length cannot be is the end of what can be read.
-func (in *inspection) batches(f io.ReaderAt, size int64, sealed *seal, gaps, last bool) error {
+func (in *inspection) batches(f io.ReaderAt, size int64, sealed *seal, gaps bool, next int64) error {
 	w := newWalker(f, 0, size)
 	for {
 		b, position, err := w.next()
@@ -227,42 +241,66 @@ func (in *inspection) batches(f io.ReaderAt, size int64, sealed *seal, gaps, las
 			return fmt.Errorf("commitlog: %s: %w", in.file, err)
 		}
 		if err != nil {
-			in.tail(f, position, size, last, err)
+			in.tail(f, position, size, next == math.MaxInt64, err)
 			break
 		}
-		in.check(b, position, gaps)
-		in.sum.Batches++
-		in.sum.Records += int64(b.Count())
+		in.take(b, position, gaps, next)
 		if in.Batch != nil {
 			if err := in.Batch(in.file, position, b); err != nil {
 				return err
 			}
 		}
-		if b.LeaderEpoch() > in.epoch || len(in.epochs) == 0 {
-			in.epochs = append(in.epochs, foundEpoch{epochStart{b.LeaderEpoch(), b.BaseOffset()}, in.file, position})
-		}
-		in.expected, in.epoch = b.LastOffset()+1, max(in.epoch, b.LeaderEpoch())
 	}
 	if sealed != nil {
 		if in.expected > sealed.end {
 			in.damage(-1, "it holds offset %d, and its seal ends it at %d", in.expected-1, sealed.end)
 		}
-		in.expected = max(in.expected, sealed.end)
+		in.expected, in.unsure = max(in.expected, sealed.end), 0
 	}
 	return nil
 }
 
-// check holds a batch against the log around it.
-func (in *inspection) check(b recordbatch.Batch, position int64, gaps bool) {
+// take counts a batch. What a damaged one says of itself is not believed: neither how
+// many records it has nor where it ends.
+func (in *inspection) take(b recordbatch.Batch, position int64, gaps bool, next int64) {
+	in.sum.Batches++
+	if !in.check(b, position, gaps, next) {
+		in.unsure += math.MaxInt32 + 1
+		return
+	}
+	in.sum.Records += int64(b.Count())
+	if epoch := b.LeaderEpoch(); (epoch > in.epoch || in.sum.Batches == 1) && !in.tooHigh(epoch) {
+		// Where batches before it are damaged, it may have begun there.
+		if in.unsure == 0 {
+			in.epochs = append(in.epochs, foundEpoch{epochStart{epoch, b.BaseOffset()}, in.file, position})
+		}
+		in.epoch = max(in.epoch, epoch)
+	}
+	in.expected, in.unsure = b.LastOffset()+1, 0
+}
+
+func (in *inspection) tooHigh(epoch int32) bool { return in.MaxEpoch > 0 && epoch > in.MaxEpoch }
+
+// check holds a batch against the log around it, and tells whether its records and its
+// offsets can be believed. next is where the next segment begins.
+func (in *inspection) check(b recordbatch.Batch, position int64, gaps bool, next int64) bool {
+	whole := true
 	if err := b.Validate(); err != nil {
 		in.damage(position, "%v", err)
+		whole = false
 	}
-	switch base := b.BaseOffset(); {
-	case base < in.expected, base > in.expected && !gaps:
+	base, epoch := b.BaseOffset(), b.LeaderEpoch()
+	// No checksum covers these two.
+	switch ahead := base - in.expected; {
+	case ahead < 0, ahead > in.unsure && !gaps, base >= next, b.LastOffset() >= next, b.LastOffset() < base:
 		in.damage(position, "the batch begins at offset %d, and %d is due", base, in.expected)
-	case b.LeaderEpoch() < in.epoch:
-		in.damage(position, "its leader epoch is %d, and one before it has %d", b.LeaderEpoch(), in.epoch)
+		whole = false
+	case epoch < in.epoch:
+		in.damage(position, "its leader epoch is %d, and one before it has %d", epoch, in.epoch)
+	case in.tooHigh(epoch):
+		in.damage(position, "its leader epoch is %d, and %d is that of the last start", epoch, in.MaxEpoch)
 	}
+	return whole
 }
 
 // tail looks at what follows the last batch that can be read. At the end of the last

@@ -177,3 +177,60 @@ func TestInspectTorn(t *testing.T) {
 		t.Errorf("a segment that is missing: %v", faults)
 	}
 }
+
+// TestInspectBelievesNoDamagedBatch: the end of a log does not come from the bytes of a
+// batch that is damaged, and what is whole after it is no fault.
+func TestInspectBelievesNoDamagedBatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		batch  int // which of the three
+		at     int // in it
+		bytes  []byte
+		end    int64
+		faults int
+	}{
+		"whole":                       {0, 0, nil, 6, 0},
+		"base offset of the last":     {2, 0, []byte("X"), 4, 1},
+		"base offset of the first":    {0, 0, []byte("X"), 6, 1},
+		"base offset of the second":   {1, 0, []byte("X"), 6, 1},
+		"last offset delta, last":     {2, 23, []byte("X"), 4, 1},
+		"last offset delta, second":   {1, 23, []byte("X"), 6, 1},
+		"leader epoch of the last":    {2, 12, []byte("X"), 6, 1},
+		"leader epoch of the second":  {1, 12, []byte("X"), 6, 1},
+		"leader epoch, one too high":  {2, 12, []byte{0, 0, 0, 8}, 6, 1},
+		"leader epoch, lower":         {2, 12, []byte{0, 0, 0, 6}, 6, 1},
+		"number of records, the last": {2, 57, []byte("XXXX"), 4, 1},
+	} {
+		cfg := testConfig(vfs.NewMem())
+		cfg.LeaderEpoch = 7
+		l := mustOpen(t, cfg)
+		for range 3 {
+			mustAppend(t, l, source{}, "one", "two")
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := cfg.FS.PathJoin(testDir, logName(0))
+		f, err := cfg.FS.OpenReadWrite(path, writeCategory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		third := len(fileBytes(t, cfg.FS, path)) / 3
+		_, err = f.WriteAt(c.bytes, int64(c.batch*third+c.at))
+		if err := errors.Join(err, f.Close(), cfg.FS.RemoveAll(cfg.FS.PathJoin(testDir, markFile))); err != nil {
+			t.Fatal(err)
+		}
+		var faults []Fault
+		sum, err := Inspector{FS: cfg.FS, Dir: testDir, MaxEpoch: 7, Fault: func(f Fault) {
+			if !f.Derived {
+				faults = append(faults, f)
+			}
+		}}.Inspect()
+		records := int64(4)
+		if c.faults == 0 || c.at == 12 { // the records are whole, with a wrong epoch
+			records = 6
+		}
+		if err != nil || sum.End != c.end || sum.Records != records || sum.Batches != 3 || len(faults) != c.faults {
+			t.Errorf("%s: %+v, %v, %v", name, sum, faults, err)
+		}
+	}
+}
