@@ -88,6 +88,9 @@ type inspection struct {
 	synced int64 // what the mark says was durable
 	file   string
 	base   int64
+	// What is found in a segment is held until it is known to be there still.
+	holding bool
+	held    []Fault
 }
 
 // foundEpoch is where a leader epoch was first seen.
@@ -109,19 +112,14 @@ func (i Inspector) Inspect() (Summary, error) {
 	if err := in.swap(); err != nil {
 		return Summary{}, err
 	}
-	for n, base := range have.segments {
-		next := int64(math.MaxInt64)
-		if n+1 < len(have.segments) {
-			next = have.segments[n+1]
-		}
-		if err := in.segment(base, next); err != nil {
-			return in.sum, err
-		}
+	start, err := in.segments(have.segments)
+	if err != nil {
+		return in.sum, err
 	}
-	if len(have.segments) > 0 {
-		in.sum.Start, in.sum.End = have.segments[0], max(in.expected, 0)
+	if in.sum.Segments > 0 {
+		in.sum.Start, in.sum.End = start, max(in.expected, 0)
 	}
-	in.checkpoint(have.segments)
+	in.checkpoint()
 	for _, end := range have.snapshots {
 		in.snapshot(end)
 	}
@@ -133,7 +131,10 @@ func (i Inspector) Inspect() (Summary, error) {
 }
 
 func (in *inspection) report(f Fault) {
-	if in.Fault != nil {
+	switch {
+	case in.holding:
+		in.held = append(in.held, f)
+	case in.Fault != nil:
 		in.Fault(f)
 	}
 }
@@ -169,6 +170,58 @@ func (in *inspection) swap() error {
 		return fmt.Errorf("commitlog: %s: a compaction is being finished; look again when the broker has started", in.dir.join(swapFile))
 	}
 	return nil
+}
+
+// segments walks over the segments, and returns where the first begins. Retention may
+// remove the oldest meanwhile: what was found in one that is gone says nothing, and the
+// rest is listed again.
+func (in *inspection) segments(bases []int64) (start int64, err error) {
+	if len(bases) > 0 {
+		start = bases[0]
+	}
+	for len(bases) > 0 {
+		base, next := bases[0], int64(math.MaxInt64)
+		if bases = bases[1:]; len(bases) > 0 {
+			next = bases[0]
+		}
+		in.holding, in.held = true, nil
+		err := in.segment(base, next)
+		in.holding = false
+		if err != nil && !isNotExist(err) {
+			in.release()
+			return start, err
+		}
+		if err == nil && len(in.held) == 0 {
+			continue
+		}
+		again, listErr := in.dir.list()
+		if listErr != nil {
+			return start, listErr
+		}
+		if slices.Contains(again.segments, base) {
+			in.release()
+			if err != nil {
+				return start, err
+			}
+			continue
+		}
+		if len(again.segments) > 0 {
+			start = max(start, again.segments[0])
+		}
+		bases = slices.DeleteFunc(again.segments, func(b int64) bool { return b <= base })
+		if len(bases) > 0 {
+			in.expected, in.unsure = -1, 0
+		}
+	}
+	return start, nil
+}
+
+// release reports what was found in a segment that is still there.
+func (in *inspection) release() {
+	for _, f := range in.held {
+		in.report(f)
+	}
+	in.held = nil
 }
 
 // segment walks over the batches of one segment. next is the offset at which the one
@@ -351,8 +404,9 @@ func (in *inspection) index(base, size int64) {
 	}
 }
 
-// checkpoint compares the checkpoint with the segments.
-func (in *inspection) checkpoint(segments []int64) {
+// checkpoint compares the checkpoint with the segments that are there after it was read:
+// a broker may have begun some, and removed others, since they were looked at.
+func (in *inspection) checkpoint() {
 	p, err := in.dir.readFile(checkpointFile, maxCheckpoint)
 	if isNotExist(err) {
 		return
@@ -365,6 +419,11 @@ func (in *inspection) checkpoint(segments []int64) {
 		in.derived(checkpointFile, err.Error())
 		return
 	}
+	have, err := in.dir.list()
+	if err != nil {
+		return // it was there a moment ago
+	}
+	segments := have.segments
 	for _, s := range c.segments {
 		if !slices.Contains(segments, s.base) {
 			if len(segments) == 0 || s.base > segments[0] {

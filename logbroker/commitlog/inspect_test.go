@@ -234,3 +234,58 @@ func TestInspectBelievesNoDamagedBatch(t *testing.T) {
 		}
 	}
 }
+
+// hookFS calls a function before a file is opened.
+type hookFS struct {
+	vfs.FS
+	before func(name string)
+}
+
+func (f *hookFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f.before(name)
+	return f.FS.Open(name, opts...)
+}
+
+// TestInspectBesideRetention: a segment that is removed while it is looked at, or just
+// before, with what belongs to it, is no fault and no end of the look.
+func TestInspectBesideRetention(t *testing.T) {
+	for _, suffix := range []string{logSuffix, sealSuffix} {
+		for upTo := 1; ; upTo++ {
+			fs := sealedLog(t)
+			d := &directory{fs: fs, path: testDir}
+			have, err := d.list()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if upTo == len(have.segments) {
+				break
+			}
+			trigger, done := fs.PathJoin(testDir, offsetName(have.segments[upTo-1], suffix)), false
+			hook := &hookFS{FS: fs, before: func(name string) {
+				if name != trigger || done {
+					return
+				}
+				done = true
+				// What is read of it from here on makes no sense any more.
+				f, err := fs.OpenReadWrite(fs.PathJoin(testDir, logName(have.segments[upTo-1])), writeCategory)
+				if err == nil {
+					_, err = f.WriteAt([]byte("XXXX"), 30)
+					err = errors.Join(err, f.Close())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				for _, base := range have.segments[:upTo] {
+					if err := d.removeSegment(base); err != nil {
+						t.Error(err)
+					}
+				}
+			}}
+			sum, err := Inspector{FS: hook, Dir: testDir, Fault: func(f Fault) { t.Errorf("%s %d: %s", suffix, upTo, f) }}.Inspect()
+			whole, _ := inspect(t, sealedLog(t))
+			if err != nil || !done || sum.Start != have.segments[upTo] || sum.End != whole.End {
+				t.Errorf("%s %d: %+v, %v, removed: %v", suffix, upTo, sum, err, done)
+			}
+		}
+	}
+}
