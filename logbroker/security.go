@@ -148,12 +148,12 @@ func (b *Broker) giveUsers(users map[string]Password) error {
 		if name == "" || users[name] == "" {
 			return fmt.Errorf("user %q: a user has a name and a password", name)
 		}
-		salt := make([]byte, 16)
-		if _, err := rand.Read(salt); err != nil {
-			return fmt.Errorf("random bytes: %w", err)
-		}
 		for _, mechanism := range []string{sasl.SCRAM256, sasl.SCRAM512} {
-			c, err := sasl.FromPassword(mechanism, []byte(users[name]), salt, sasl.MinIterations)
+			salt := make([]byte, sasl.DefaultSaltBytes) // not that of the other, as with users that do not exist
+			if _, err := rand.Read(salt); err != nil {
+				return fmt.Errorf("random bytes: %w", err)
+			}
+			c, err := sasl.FromPassword(mechanism, []byte(users[name]), salt, sasl.DefaultIterations)
 			if err != nil {
 				return fmt.Errorf("user %q: %w", name, err)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/levada/levada/logbroker/acl"
 	"github.com/levada/levada/logbroker/quota"
+	"github.com/levada/levada/logbroker/sasl"
 )
 
 // eve is a TCP client who has authenticated and may nothing.
@@ -377,6 +378,11 @@ func TestUsersOfTheConfiguration(t *testing.T) {
 	w.cfg.Security.Users = map[string]Password{"ann": "secret"}
 	w.open()
 	before := w.describeUser("ann")
+	for _, mechanism := range scramMechanisms { // as a user that does not exist seems to have
+		if c, ok := w.security.credential(mechanism, "ann"); !ok || c.Iterations != sasl.DefaultIterations || len(c.Salt) != sasl.DefaultSaltBytes {
+			t.Errorf("%s: %v with a salt of %d bytes", mechanism, c, len(c.Salt))
+		}
+	}
 	for _, user := range []string{"ann", "bob"} {
 		set, drop := kmsg.NewPtrAlterUserSCRAMCredentialsRequest(), kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
 		u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/levada/levada/logbroker/sasl"
 )
 
 func (a *app) userCommand() *cobra.Command {
@@ -77,7 +79,7 @@ func (a *app) userSetCommand(cl *cluster) *cobra.Command {
 		},
 	}
 	c.Flags().StringSliceVar(&mechanisms, "mechanism", []string{"SCRAM-SHA-256", "SCRAM-SHA-512"}, "mechanisms that the user can use")
-	c.Flags().Int32Var(&iterations, "iterations", 8192, "how much work a guess is, 4096 to 16384")
+	c.Flags().Int32Var(&iterations, "iterations", sasl.DefaultIterations, "how much work a guess is, 4096 to 16384")
 	return c
 }
 

@@ -17,6 +17,14 @@ const (
 	MaxIterations = 16384
 )
 
+// What a credential is made of unless somebody wants it otherwise. That of a user
+// who does not exist looks the same, so all that make credentials keep to it.
+const (
+	DefaultIterations = 8192
+	// DefaultSaltBytes is also what the client of levada user makes.
+	DefaultSaltBytes = 24
+)
+
 // Credential is what is known of a user's password (RFC 5802): enough to check a
 // proof, not enough to make one.
 type Credential struct {
@@ -72,11 +80,24 @@ func (c Credential) matches(mechanism string, password []byte) bool {
 }
 
 // fake makes a credential for a user that does not exist, always the same, so
-// that nobody learns who does. No password fits.
+// that nobody learns who does. No password fits. Of a user that has only another
+// mechanism it looks like that one's, as if both had been set at once.
 func (s *Server) fake(mechanism, user string) Credential {
+	iterations, size := DefaultIterations, DefaultSaltBytes
+	other := SCRAM256
+	if mechanism == SCRAM256 {
+		other = SCRAM512
+	}
+	if c, ok := s.Credentials(other, user); ok {
+		iterations, size = c.Iterations, len(c.Salt)
+	}
 	h := hashOf(mechanism)
+	salt := sum(h, s.Secret, "salt "+user)
+	for len(salt) < size {
+		salt = append(salt, sum(h, s.Secret, string(salt))...)
+	}
 	return Credential{
-		Salt: sum(h, s.Secret, "salt "+user)[:16], StoredKey: sum(h, s.Secret, "stored "+user), ServerKey: sum(h, s.Secret, "server "+user),
-		Iterations: MinIterations,
+		Salt: salt[:size], StoredKey: sum(h, s.Secret, "stored "+user), ServerKey: sum(h, s.Secret, "server "+user),
+		Iterations: iterations,
 	}
 }

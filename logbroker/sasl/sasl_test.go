@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -134,6 +135,39 @@ func TestNobodyLearnsWhoExists(t *testing.T) {
 	}
 	if once := salt("eve"); once != salt("eve") || once == salt("mallory") {
 		t.Error("the salts of users that do not exist give them away")
+	}
+}
+
+// TestNobodyLooksLikeSomebody: who does not exist has as many iterations and as long a
+// salt as users are given, and who has one mechanism has those under the other, too.
+func TestNobodyLooksLikeSomebody(t *testing.T) {
+	s := testServer(t)
+	kafkas, err := FromPassword(SCRAM512, []byte("secret"), bytes.Repeat([]byte("s"), 90), 5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Credentials = func(mechanism, user string) (Credential, bool) {
+		if user == "one" && mechanism == SCRAM512 {
+			return kafkas, true
+		}
+		return Credential{}, false
+	}
+	for _, mechanism := range []string{SCRAM256, SCRAM512} {
+		for user, want := range map[string]Credential{"nobody": {Salt: make([]byte, DefaultSaltBytes), Iterations: DefaultIterations}, "one": kafkas} {
+			x, err := s.Start(mechanism)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, _, err := x.Next([]byte("n,,n=" + user + ",r=abc"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fields := strings.Split(string(answer), ",")
+			salt, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(fields[1], "s="))
+			if err != nil || len(salt) != len(want.Salt) || fields[2] != fmt.Sprint("i=", want.Iterations) {
+				t.Errorf("%s, %s: %s with a salt of %d bytes: %v; want that of %v", mechanism, user, fields[2], len(salt), err, want)
+			}
+		}
 	}
 }
 
