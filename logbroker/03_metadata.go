@@ -27,8 +27,9 @@ func (b *Broker) handleMetadata(r *request) {
 	create := b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
 	answer := func() {
 		for _, t := range req.Topics {
-			resp.Topics = append(resp.Topics, b.askedTopic(w, t, create, req.IncludeTopicAuthorizedOperations))
+			resp.Topics = append(resp.Topics, b.askedTopic(r, t, create, req.IncludeTopicAuthorizedOperations))
 		}
+		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	}
 	if create {
@@ -48,8 +49,11 @@ func (b *Broker) describeNode(c *Conn, req *kmsg.MetadataRequest, resp *kmsg.Met
 	resp.AuthorizedOperations = who{b, c}.operations(req.IncludeClusterAuthorizedOperations, kmsg.ACLResourceTypeCluster, acl.Cluster)
 }
 
-// askedTopic answers for one topic, by name or by id; create makes it.
-func (b *Broker) askedTopic(w who, t kmsg.MetadataRequestTopic, create, operations bool) kmsg.MetadataResponseTopic {
+// askedTopic answers for one topic, by name or by id; create makes it. To who has
+// created more than it may it stays unknown, as with Kafka: clients ask again for
+// those, and no version of Metadata has an error for limits.
+func (b *Broker) askedTopic(r *request, t kmsg.MetadataRequestTopic, create, operations bool) kmsg.MetadataResponseTopic {
+	w := who{b, r.conn}
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID = t.Topic, t.TopicID
 	if t.Topic == nil {
@@ -64,7 +68,7 @@ func (b *Broker) askedTopic(w who, t kmsg.MetadataRequestTopic, create, operatio
 		return out
 	}
 	if b.topics.byName(*t.Topic) == nil && create {
-		if _, err := b.topics.create(*t.Topic, b.cfg.DefaultPartitions, map[string]string{}, false); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		if err := b.autoCreate(r, *t.Topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			out.ErrorCode = errorCode(err)
 			return out
 		}
@@ -75,6 +79,17 @@ func (b *Broker) askedTopic(w who, t kmsg.MetadataRequestTopic, create, operatio
 		return out
 	}
 	return b.topicMetadata(w, found, operations)
+}
+
+func (b *Broker) autoCreate(r *request, topic string) error {
+	if err := b.topics.checkCollision(topic); err != nil {
+		return err // before it counts
+	}
+	if !b.mutate(r, int(b.cfg.DefaultPartitions), true) {
+		return kerr.UnknownTopicOrPartition
+	}
+	_, err := b.topics.create(topic, b.cfg.DefaultPartitions, map[string]string{}, false)
+	return err
 }
 
 func (b *Broker) topicMetadata(w who, t *topic, operations bool) kmsg.MetadataResponseTopic {

@@ -500,3 +500,44 @@ func TestMutationsAreLimited(t *testing.T) {
 		t.Errorf("a minute later: %+v", got)
 	}
 }
+
+// TestTopicsMadeByNameAreLimited: a topic that is created because somebody asks for it
+// counts as any other; to who is over its limit it stays unknown, for now.
+func TestTopicsMadeByNameAreLimited(t *testing.T) {
+	w := newWorkbench(t)
+	w.cfg.AutoCreateTopics, w.cfg.DefaultPartitions = true, 10
+	w.restart()
+	w.want(w.setQuota(map[string]*string{"user": nil}, quota.Mutations, 2), nil)
+	asked := func(conn *Conn, names ...string) (*kmsg.MetadataResponse, []int16) {
+		req := kmsg.NewPtrMetadataRequest()
+		req.Version, req.AllowAutoTopicCreation = 9, true
+		for _, n := range names {
+			mt := kmsg.NewMetadataRequestTopic()
+			mt.Topic = &n
+			req.Topics = append(req.Topics, mt)
+		}
+		var resp *kmsg.MetadataResponse
+		w.Handle(conn, req, func(r kmsg.Response) { resp = r.(*kmsg.MetadataResponse) })
+		var codes []int16
+		for _, mt := range resp.Topics {
+			codes = append(codes, mt.ErrorCode)
+		}
+		return resp, codes
+	}
+	c := eve()
+	unknown := kerr.UnknownTopicOrPartition.Code
+	resp, codes := asked(c, "a", "b", "a")
+	if !slices.Equal(codes, []int16{0, unknown, 0}) || resp.ThrottleMillis < 1000 || c.mutedFor(w.now) < time.Second {
+		t.Errorf("codes %d, told to wait %d ms, muted for %v", codes, resp.ThrottleMillis, c.mutedFor(w.now))
+	}
+	if w.topics.byName("b") != nil {
+		t.Error("a topic over the limit exists")
+	}
+	if resp, codes := asked(eve(), "a"); !slices.Equal(codes, []int16{0}) || resp.ThrottleMillis != 0 {
+		t.Errorf("for a topic that exists: codes %d, told to wait %d ms", codes, resp.ThrottleMillis)
+	}
+	w.pass(time.Minute)
+	if _, codes := asked(eve(), "b"); !slices.Equal(codes, []int16{0}) {
+		t.Errorf("a minute later: codes %d", codes)
+	}
+}
