@@ -110,6 +110,9 @@ func TestEveryLimit(t *testing.T) {
 	there, here := net.Pipe()
 	defer func() { _, _ = there.Close(), here.Close() }()
 	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.Connections, 0.001), nil)
+	if w.security.quotas.UseIP("", quota.Connections, 1, w.now) != 0 { // which is where a pipe is
+		t.Error("the first connection is over the limit")
+	}
 	if w.addConn(here, &listener{}) {
 		t.Error("a connection over the limit is taken")
 	}

@@ -122,6 +122,7 @@ type bucket struct {
 	tokens float64
 	last   time.Time
 	rate   float64
+	full   float64 // as much as it holds
 }
 
 // New makes a table without limits.
@@ -172,7 +173,9 @@ func (t *Table) Over(user, client, limit string, now time.Time) time.Duration {
 	return t.Use(user, client, limit, 0, now)
 }
 
-// UseIP is Use for an address.
+// UseIP counts an amount against an address's limit, if it is within that; else it
+// tells how long to wait, and counts nothing: who is turned away has used nothing,
+// and would never get in if each attempt counted.
 func (t *Table) UseIP(ip, limit string, amount float64, now time.Time) time.Duration {
 	limits := t.Limits()
 	if len(limits) == 0 {
@@ -181,7 +184,7 @@ func (t *Table) UseIP(ip, limit string, amount float64, now time.Time) time.Dura
 	who := Address(ip)
 	for _, name := range []Name{who, Default} {
 		if rate, ok := limits[Entity{IP: name}][limit]; ok {
-			return t.take(bucketKey{Entity{IP: who}, limit}, rate, amount, now)
+			return t.admit(bucketKey{Entity{IP: who}, limit}, rate, amount, now)
 		}
 	}
 	return 0
@@ -218,26 +221,51 @@ func find(limits map[Entity]map[string]float64, user, client, limit string) (who
 func (t *Table) take(k bucketKey, rate, amount float64, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	b := t.bucket(k, rate, rate*burst.Seconds(), now)
+	b.tokens -= amount
+	return b.until(0)
+}
+
+// admit is take for what can be refused: there is never a debt. One at a time is
+// within a limit, however low that is.
+func (t *Table) admit(k bucketKey, rate, amount float64, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.bucket(k, rate, max(1, rate*burst.Seconds()), now)
+	if wait := b.until(amount); wait > 0 {
+		return wait
+	}
+	b.tokens -= amount
+	return 0
+}
+
+// bucket finds a bucket and fills it up for the time that has passed. mu is held.
+func (t *Table) bucket(k bucketKey, rate, full float64, now time.Time) *bucket {
 	b := t.buckets[k]
 	if b == nil {
 		if len(t.buckets) >= maxBuckets {
 			t.forget(now)
 		}
-		b = &bucket{tokens: rate * burst.Seconds(), last: now}
+		b = &bucket{tokens: full, last: now}
 		t.buckets[k] = b
 	}
-	b.rate = rate
+	b.rate, b.full = rate, full
 	b.refill(now)
-	b.tokens -= amount
-	if b.tokens >= 0 {
+	return b
+}
+
+// until is how long it takes until as much is there, as far as anybody waits at a
+// time.
+func (b *bucket) until(amount float64) time.Duration {
+	if b.tokens >= amount {
 		return 0
 	}
-	return min(maxWait, time.Duration(-b.tokens/rate*float64(time.Second)))
+	return max(1, time.Duration(min(maxWait.Seconds(), (amount-b.tokens)/b.rate)*float64(time.Second)))
 }
 
 func (b *bucket) refill(now time.Time) {
 	if d := now.Sub(b.last); d > 0 {
-		b.tokens = min(b.rate*burst.Seconds(), b.tokens+b.rate*d.Seconds())
+		b.tokens = min(b.full, b.tokens+b.rate*d.Seconds())
 		b.last = now
 	}
 }
@@ -246,7 +274,7 @@ func (b *bucket) refill(now time.Time) {
 // drops those that have most left, so that memory stays bounded.
 func (t *Table) forget(now time.Time) {
 	for k, b := range t.buckets {
-		if b.refill(now); b.tokens >= b.rate*burst.Seconds() {
+		if b.refill(now); b.tokens >= b.full {
 			delete(t.buckets, k)
 		}
 	}
@@ -254,7 +282,11 @@ func (t *Table) forget(now time.Time) {
 		if len(t.buckets) < maxBuckets*9/10 {
 			return
 		}
-		if b.tokens >= 0 {
+		need := 0.0
+		if k.limit == Connections { // is never below zero
+			need = 1
+		}
+		if b.tokens >= need {
 			delete(t.buckets, k)
 		}
 	}

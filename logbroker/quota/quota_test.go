@@ -85,6 +85,27 @@ func TestWhoShares(t *testing.T) {
 	}
 }
 
+// TestWhoTriesWithoutEndGetsItsRate: attempts that are refused do not count, so who
+// tries all the time is let in as often as its limit says, below one a second, too.
+func TestWhoTriesWithoutEndGetsItsRate(t *testing.T) {
+	for rate, want := range map[float64]int{0.5: 1 + 50, 2: 2 + 200, 3: 3 + 300} {
+		table := New()
+		table.Set(Entity{IP: Default}, map[string]float64{Connections: rate})
+		start := time.Unix(1000, 0)
+		admitted := 0
+		for now := start; now.Sub(start) <= 100*time.Second; now = now.Add(10 * time.Millisecond) {
+			for range 10 {
+				if table.UseIP("1.1.1.1", Connections, 1, now) == 0 {
+					admitted++
+				}
+			}
+		}
+		if admitted < want-1 || admitted > want {
+			t.Errorf("%v a second: %d let in within 100 s, want %d", rate, admitted, want)
+		}
+	}
+}
+
 // TestSpellingsOfAddresses: a limit is that of an address, however it is written.
 func TestSpellingsOfAddresses(t *testing.T) {
 	for _, spelled := range [][2]string{{"2001:DB8:0:0:0:0:0:1", "2001:db8::1"}, {"::ffff:10.0.0.1", "10.0.0.1"}, {"10.0.0.1", "::ffff:10.0.0.1"}} {
