@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -34,7 +36,7 @@ var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, j
 // TokenConfig says which tokens are taken.
 type TokenConfig struct {
 	// Keys is where the public keys are, a JWK set: a file, or an https URL (http
-	// on loopback only).
+	// on loopback only) without a user in it.
 	Keys string
 	// Issuer and Audience must be those of a token.
 	Issuer, Audience string
@@ -69,8 +71,9 @@ func NewTokens(cfg TokenConfig) (*Tokens, error) {
 		return nil, errors.New("tokens: no keys to check them with: name a file or a URL with a JWK set")
 	case cfg.Issuer == "" || cfg.Audience == "":
 		return nil, errors.New("tokens: name the issuer and the audience that tokens must have")
-	case strings.HasPrefix(cfg.Keys, "http://") && !loopback(cfg.Keys):
-		return nil, fmt.Errorf("tokens: keys from %s can be forged on the way: use https", cfg.Keys)
+	}
+	if err := checkKeys(cfg.Keys); err != nil {
+		return nil, fmt.Errorf("tokens: %w", err)
 	}
 	t := &Tokens{cfg: cfg, client: &http.Client{
 		Timeout: 10 * time.Second,
@@ -83,9 +86,35 @@ func NewTokens(cfg TokenConfig) (*Tokens, error) {
 	return t, err
 }
 
-func loopback(url string) bool {
-	rest := strings.TrimPrefix(url, "http://")
-	return strings.HasPrefix(rest, "127.0.0.1:") || strings.HasPrefix(rest, "localhost:") || strings.HasPrefix(rest, "[::1]:")
+// overWeb tells whether keys are at a URL rather than in a file.
+func overWeb(keys string) bool {
+	scheme, _, found := strings.Cut(keys, "://")
+	return found && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
+// checkKeys refuses a URL whose keys others could put theirs in place of. It must have
+// no user: that makes a host look like another, and would be in the log.
+func checkKeys(keys string) error {
+	if !overWeb(keys) {
+		return nil
+	}
+	at, err := url.Parse(keys)
+	switch {
+	case err != nil: // which shows all of the URL
+		return errors.New("the URL of the keys is none")
+	case at.User != nil:
+		return errors.New("the URL of the keys has a name and a password in it")
+	case at.Hostname() == "":
+		return fmt.Errorf("the URL %s of the keys has no host", keys)
+	case at.Scheme == "http" && !loopback(at.Hostname()):
+		return fmt.Errorf("keys from %s can be forged on the way: use https", keys)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // load reads the keys.
@@ -107,7 +136,7 @@ func (t *Tokens) load() (jose.JSONWebKeySet, error) {
 
 func (t *Tokens) fetch() ([]byte, error) {
 	var r io.ReadCloser
-	if strings.HasPrefix(t.cfg.Keys, "https://") || strings.HasPrefix(t.cfg.Keys, "http://") {
+	if overWeb(t.cfg.Keys) {
 		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, t.cfg.Keys, nil)
 		if err != nil {
 			return nil, err
