@@ -106,6 +106,9 @@ func guardMetadata(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 }
 
 func guardLeaderEpoch(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
+	if w.mayCluster(kmsg.ACLOperationClusterAction) { // as another broker may
+		return nil, nil
+	}
 	req := r.(*kmsg.OffsetForLeaderEpochRequest)
 	pass, held := split(req.Topics, func(t *kmsg.OffsetForLeaderEpochRequestTopic) bool {
 		return w.mayTopic(kmsg.ACLOperationDescribe, t.Topic)

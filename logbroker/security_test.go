@@ -280,6 +280,27 @@ func TestRulesApply(t *testing.T) {
 	open.want(ask[*kmsg.CreateACLsResponse](open, bad).Results[0].ErrorCode, kerr.SecurityDisabled)
 }
 
+// TestClusterActionReadsLeaderEpochs: as with Kafka, who may act for the cluster may ask
+// for the ends of epochs of every topic.
+func TestClusterActionReadsLeaderEpochs(t *testing.T) {
+	w := newSecured(t)
+	w.topic("t", 1)
+	asked := func() int16 {
+		req := kmsg.NewPtrOffsetForLeaderEpochRequest()
+		req.Version = 4
+		et := kmsg.NewOffsetForLeaderEpochRequestTopic()
+		et.Topic = "t"
+		p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+		p.CurrentLeaderEpoch = -1
+		et.Partitions = append(et.Partitions, p)
+		req.Topics = append(req.Topics, et)
+		return askAs[*kmsg.OffsetForLeaderEpochResponse](w, eve(), req).Topics[0].Partitions[0].ErrorCode
+	}
+	w.want(asked(), kerr.TopicAuthorizationFailed)
+	w.allow(kmsg.ACLResourceTypeCluster, acl.Cluster, kmsg.ACLOperationClusterAction, kmsg.ACLPermissionTypeAllow)
+	w.want(asked(), nil)
+}
+
 // TestSomeTopicsOfARequest: what a client may, it gets; the rest is refused.
 func TestSomeTopicsOfARequest(t *testing.T) {
 	w := newSecured(t)
