@@ -54,7 +54,10 @@ func (b *Broker) authenticate(c *Conn, message []byte) ([]byte, error) {
 		c.auth.done, c.auth.failed = false, true
 		return nil, fmt.Errorf("%w: the connection is another user's", kerr.SaslAuthenticationFailed)
 	}
-	c.principal, c.auth.done, c.auth.first = principal, true, c.auth.mechanism
+	if !c.auth.done { // requests that still go on read it, and it would be the same
+		c.principal = principal
+	}
+	c.auth.done, c.auth.first = true, c.auth.mechanism
 	c.auth.expires = earlier(expires, b.cfg.Security.Reauthenticate, b.now())
 	return answer, nil
 }

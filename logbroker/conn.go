@@ -18,7 +18,8 @@ const anonymous = "User:ANONYMOUS"
 // process. Its requests are to be handed over one after another.
 type Conn struct {
 	// ClientID and Host are what the client calls itself and where it is;
-	// groups show them.
+	// groups show them. With TCP the first is the reader's of the requests alone, as
+	// each request may have another.
 	ClientID string
 	Host     string
 

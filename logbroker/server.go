@@ -249,9 +249,9 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	if err := answers.begin(p); err != nil {
 		return err
 	}
-	start, key, n := b.now(), req.Key(), len(frame)
+	start, client, key, n := b.now(), conn.ClientID, req.Key(), len(frame)
 	b.Handle(conn, req, func(resp kmsg.Response) { // keeps nothing of the request
-		b.metered(conn, key, n, start, resp)
+		b.metered(conn, client, key, n, start, resp)
 		p.ready <- resp
 	})
 	return b.give(conn, p, answers, more)
@@ -281,9 +281,9 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		return err
 	}
 	parts := newProduceParts(r, &b.frames, buf, body, n-len(buf), p.version, h.flexible, partBytes)
-	start := b.now()
+	start, client := b.now(), conn.ClientID
 	whole := &partAnswers{left: 1, respond: func(resp kmsg.Response) {
-		b.metered(conn, int16(kmsg.Produce), n, start, resp)
+		b.metered(conn, client, int16(kmsg.Produce), n, start, resp)
 		p.ready <- resp
 	}}
 	for !parts.done {

@@ -82,6 +82,9 @@ type request struct {
 	// conn is whose request it is; valid inside the handler only.
 	conn *Conn
 	msg  kmsg.Request
+	// client is what the client called itself with this request: conn's changes when
+	// the next one is read.
+	client string
 	// respond answers, exactly once. nil stands for no answer, which only a
 	// produce without acks has.
 	respond func(kmsg.Response)

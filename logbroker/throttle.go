@@ -16,14 +16,15 @@ var waits = map[kmsg.Key]bool{
 
 // metered counts what a request of a TCP client uses against its limits, and makes
 // a client that is over them wait: it is told how long, if it is answered at all, and
-// nothing is read from it meanwhile. size is that of the request in bytes, start when it was begun.
-func (b *Broker) metered(c *Conn, key int16, size int, start time.Time, resp kmsg.Response) {
+// nothing is read from it meanwhile. client is what it called itself with the request,
+// size that of the request in bytes, start when it was begun.
+func (b *Broker) metered(c *Conn, client string, key int16, size int, start time.Time, resp kmsg.Response) {
 	q := b.security.quotas
 	if q.Empty() {
 		return
 	}
 	now := b.now()
-	user, client := c.user(), c.ClientID
+	user := c.user()
 	wait := time.Duration(0)
 	if !waits[kmsg.Key(key)] {
 		wait = q.Use(user, client, quota.RequestTime, 100*now.Sub(start).Seconds(), now)
@@ -76,7 +77,7 @@ func (b *Broker) mutate(r *request, partitions int, strict bool) bool {
 		return true
 	}
 	now := b.now()
-	user, client := r.conn.user(), r.conn.ClientID
+	user, client := r.conn.user(), r.client
 	if wait := q.Over(user, client, quota.Mutations, now); wait > 0 && strict {
 		r.throttle = max(r.throttle, wait)
 		return false

@@ -1,0 +1,102 @@
+package logbroker
+
+import (
+	"encoding/binary"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/quota"
+)
+
+// reader is a connection whose requests a test hands on one after another; nobody
+// writes its answers.
+type reader struct {
+	w       *workbench
+	conn    *Conn
+	answers *answers
+}
+
+func newReader(w *workbench) *reader {
+	there, here := net.Pipe()
+	w.t.Cleanup(func() { _, _ = there.Close(), here.Close() })
+	return &reader{w, eve(), newAnswers(w.Broker, here, make(chan struct{}))}
+}
+
+// serve hands on a request of a client of that name.
+func (r *reader) serve(client string, req kmsg.Request) {
+	r.w.t.Helper()
+	frame := frameOf(req)
+	named := binary.BigEndian.AppendUint16(append([]byte{}, frame[:8]...), uint16(len(client)))
+	named = append(append(named, client...), frame[11:]...)
+	r.answers.waiting.Add(1) // so that none is written by the reader
+	defer r.answers.waiting.Add(-1)
+	if err := r.answers.b.serveFrame(r.conn, named, r.answers, false); err != nil {
+		r.w.t.Fatal(err)
+	}
+}
+
+// answer is the next one.
+func (r *reader) answer() kmsg.Response {
+	r.w.t.Helper()
+	select {
+	case resp := <-(<-r.answers.queue).ready:
+		return resp
+	case <-time.After(10 * time.Second):
+		r.w.t.Fatal("no answer")
+	}
+	return nil
+}
+
+// longFetch waits for a byte of partition 0 of t.
+func longFetch() *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.Version, req.MinBytes, req.MaxBytes, req.MaxWaitMillis, req.SessionEpoch = 12, 1, 1<<20, 600_000, -1
+	ft := kmsg.NewFetchRequestTopic()
+	ft.Topic = "t"
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.CurrentLeaderEpoch, p.PartitionMaxBytes = -1, 1<<20
+	ft.Partitions = append(ft.Partitions, p)
+	req.Topics = append(req.Topics, ft)
+	return req
+}
+
+// writeOne writes a record to partition 0 of t.
+func writeOne() *kmsg.ProduceRequest {
+	req := kmsg.NewPtrProduceRequest()
+	req.Version, req.Acks = 8, -1
+	pt := kmsg.NewProduceRequestTopic()
+	pt.Topic = "t"
+	p := kmsg.NewProduceRequestTopicPartition()
+	p.Records = oneRecord(-1, -1, -1, false, "v")
+	pt.Partitions = append(pt.Partitions, p)
+	req.Topics = append(req.Topics, pt)
+	return req
+}
+
+// TestWhatARequestUsesIsItsClients: what an answer costs is counted for the client that
+// the request named, though the connection has named another one since.
+func TestWhatARequestUsesIsItsClients(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	first, second := "first", "second"
+	w.want(w.setQuota(map[string]*string{"client-id": &second}, quota.ConsumerBytes, 1), nil)
+	r := newReader(w)
+	r.serve(first, longFetch())
+	metadata := kmsg.NewPtrMetadataRequest()
+	metadata.Version = 9
+	r.serve(second, metadata)
+	ask[*kmsg.ProduceResponse](w, writeOne())
+	resp := r.answer().(*fetchAnswer)
+	if fetchedBytes(resp) == 0 || resp.ThrottleMillis != 0 || r.conn.mutedFor(w.now) > 0 {
+		t.Errorf("%d bytes read, told to wait %d ms, muted for %v", fetchedBytes(resp), resp.ThrottleMillis, r.conn.mutedFor(w.now))
+	}
+	r.answer()
+	w.want(w.setQuota(map[string]*string{"client-id": &first}, quota.ConsumerBytes, 1), nil)
+	r.serve(first, longFetch())
+	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis < 1000 {
+		t.Errorf("with a limit it is told to wait %d ms", resp.ThrottleMillis)
+	}
+}
