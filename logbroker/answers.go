@@ -22,7 +22,8 @@ type pending struct {
 	flexible    bool
 	raw         []byte
 	isRaw       bool
-	isFetch     bool               // takes a place of fetches until it is written
+	isFetch     bool // takes a place of fetches until it is written
+	usage       usage
 	ready       chan kmsg.Response // capacity 1: an answer never waits for the writer
 }
 

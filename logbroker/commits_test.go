@@ -83,7 +83,7 @@ func TestEveryLimit(t *testing.T) {
 		use := func(limited bool) {
 			t.Helper()
 			*test.told = 0
-			w.metered(c, c.ClientID, int16(test.key), test.size, w.now.Add(-test.worked), test.resp)
+			w.metered(c, &usage{client: c.ClientID, key: int16(test.key), size: test.size, begun: w.now.Add(-test.worked)}, test.resp)
 			if wait := c.mutedFor(w.now); limited != (*test.told > 0) || limited != (wait > 0) || wait > 0 && wait.Milliseconds() != int64(*test.told) {
 				t.Errorf("%s: told to wait %d ms, and muted for %v; limited: %v", limit, *test.told, wait, limited)
 			}

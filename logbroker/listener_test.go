@@ -557,7 +557,7 @@ func TestNoAcksAreMetered(t *testing.T) {
 		answered := false
 		w.Handle(c, req, func(resp kmsg.Response) {
 			answered = true
-			w.metered(c, c.ClientID, int16(kmsg.Produce), 30_000, w.now, resp)
+			w.metered(c, &usage{client: c.ClientID, key: int16(kmsg.Produce), size: 30_000, begun: w.now}, resp)
 			if (resp == nil) != (acks == 0) {
 				t.Errorf("acks %d: answer %v", acks, resp)
 			}

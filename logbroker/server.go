@@ -249,11 +249,12 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	if err := answers.begin(p); err != nil {
 		return err
 	}
-	start, client, key, n := b.now(), conn.ClientID, req.Key(), len(frame)
+	p.usage.key, p.usage.size, p.usage.begun = req.Key(), len(frame), b.now()
 	b.Handle(conn, req, func(resp kmsg.Response) { // keeps nothing of the request
-		b.metered(conn, client, key, n, start, resp)
+		b.metered(conn, &p.usage, resp)
 		p.ready <- resp
 	})
+	b.returned(conn, &p.usage)
 	return b.give(conn, p, answers, more)
 }
 
@@ -281,9 +282,10 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		return err
 	}
 	parts := newProduceParts(r, &b.frames, buf, body, n-len(buf), p.version, h.flexible, partBytes)
-	start, client := b.now(), conn.ClientID
+	p.usage.key, p.usage.size = int16(kmsg.Produce), n
+	p.usage.counted.Store(callCounted) // its parts are, each for itself
 	whole := &partAnswers{left: 1, respond: func(resp kmsg.Response) {
-		b.metered(conn, client, int16(kmsg.Produce), n, start, resp)
+		b.metered(conn, &p.usage, resp)
 		p.ready <- resp
 	}}
 	for !parts.done {
@@ -292,7 +294,9 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		if err != nil {
 			return err
 		}
+		begun := b.now()
 		b.Handle(conn, part, whole.add()) // which has written the records when it returns
+		b.worked(conn, &p.usage, b.now().Sub(begun))
 	}
 	whole.finish()
 	return b.give(conn, p, answers, more(r))
@@ -346,7 +350,7 @@ func (b *Broker) decodeHeader(conn *Conn, frame []byte) (h served, p *pending, b
 	if !ok {
 		return h, nil, nil, refusef("request key %d is not served", key)
 	}
-	p = &pending{correlation: correlation, version: version, ready: make(chan kmsg.Response, 1)}
+	p = &pending{correlation: correlation, version: version, usage: usage{client: conn.ClientID}, ready: make(chan kmsg.Response, 1)}
 	if version < h.min || version > h.max {
 		if h.key == kmsg.ApiVersions {
 			return h, p, nil, nil // the answer is version 0

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -8,34 +9,68 @@ import (
 	"github.com/levada/levada/logbroker/quota"
 )
 
-// waits are the requests whose time is spent waiting rather than working: for
-// records, for the disk, for other members.
+// waits are the requests whose answer is waited for rather than worked on: for
+// records, for the disk, for other members. The time of their handler's call counts;
+// of the others all until the answer, as what they do goes on after it.
 var waits = map[kmsg.Key]bool{
 	kmsg.Fetch: true, kmsg.Produce: true, kmsg.JoinGroup: true, kmsg.SyncGroup: true, kmsg.OffsetCommit: true, kmsg.EndTxn: true,
 }
 
-// metered counts what a request of a TCP client uses against its limits, and makes
+// usage is what a request of a TCP client uses.
+type usage struct {
+	client string // what it called itself with the request
+	key    int16
+	size   int       // of the request in bytes
+	begun  time.Time // when it was handed on
+	// counted is the time of the handler's call that the answer has had counted, so
+	// that the client could be told; callCounted from when the call returns on.
+	counted atomic.Int64
+}
+
+// callCounted stands for a call that is counted without the answer.
+const callCounted = -1
+
+// metered counts what a request used against the client's limits, and makes
 // a client that is over them wait: it is told how long, if it is answered at all, and
-// nothing is read from it meanwhile. client is what it called itself with the request,
-// size that of the request in bytes, start when it was begun.
-func (b *Broker) metered(c *Conn, client string, key int16, size int, start time.Time, resp kmsg.Response) {
+// nothing is read from it meanwhile.
+func (b *Broker) metered(c *Conn, u *usage, resp kmsg.Response) {
 	q := b.security.quotas
 	if q.Empty() {
 		return
 	}
 	now := b.now()
-	user := c.user()
-	wait := time.Duration(0)
-	if !waits[kmsg.Key(key)] {
-		wait = q.Use(user, client, quota.RequestTime, 100*now.Sub(start).Seconds(), now)
+	user, client := c.user(), u.client
+	spent := now.Sub(u.begun)
+	if waits[kmsg.Key(u.key)] && !u.counted.CompareAndSwap(0, int64(spent)) {
+		spent = 0 // the call is over: since then it has waited
 	}
-	switch kmsg.Key(key) {
+	wait := q.Use(user, client, quota.RequestTime, 100*spent.Seconds(), now)
+	switch kmsg.Key(u.key) {
 	case kmsg.Produce:
-		wait = max(wait, q.Use(user, client, quota.ProducerBytes, float64(size), now))
+		wait = max(wait, q.Use(user, client, quota.ProducerBytes, float64(u.size), now))
 	case kmsg.Fetch:
 		wait = max(wait, q.Use(user, client, quota.ConsumerBytes, float64(fetchedBytes(resp)), now))
 	}
 	c.throttle(resp, wait, now)
+}
+
+// returned counts the handler's call of a request, as far as its answer has not. An
+// answer that comes later tells of it.
+func (b *Broker) returned(c *Conn, u *usage) {
+	if !waits[kmsg.Key(u.key)] || b.security.quotas.Empty() {
+		return
+	}
+	spent := b.now().Sub(u.begun)
+	b.worked(c, u, spent-time.Duration(u.counted.Swap(callCounted)))
+}
+
+// worked counts time that the broker has worked for a client.
+func (b *Broker) worked(c *Conn, u *usage, spent time.Duration) {
+	if spent <= 0 || b.security.quotas.Empty() {
+		return
+	}
+	now := b.now()
+	c.throttle(nil, b.security.quotas.Use(c.user(), u.client, quota.RequestTime, 100*spent.Seconds(), now), now)
 }
 
 // throttle tells a client to wait, and makes it.

@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"net"
 	"testing"
@@ -33,7 +35,13 @@ func (r *reader) serve(client string, req kmsg.Request) {
 	named = append(append(named, client...), frame[11:]...)
 	r.answers.waiting.Add(1) // so that none is written by the reader
 	defer r.answers.waiting.Add(-1)
-	if err := r.answers.b.serveFrame(r.conn, named, r.answers, false); err != nil {
+	var err error
+	if req.Key() == int16(kmsg.Produce) {
+		err = r.answers.b.serveProduce(r.conn, bufio.NewReader(bytes.NewReader(named)), len(named), r.answers)
+	} else {
+		err = r.answers.b.serveFrame(r.conn, named, r.answers, false)
+	}
+	if err != nil {
 		r.w.t.Fatal(err)
 	}
 }
@@ -98,5 +106,52 @@ func TestWhatARequestUsesIsItsClients(t *testing.T) {
 	r.serve(first, longFetch())
 	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis < 1000 {
 		t.Errorf("with a limit it is told to wait %d ms", resp.ThrottleMillis)
+	}
+}
+
+// TestWorkOfRequestsThatWait: of a request whose answer is waited for, the time of the
+// handler's call counts, whether it answers or not; the waiting does not.
+func TestWorkOfRequestsThatWait(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.setQuota(map[string]*string{"user": nil}, quota.RequestTime, 1), nil)
+	w.Kill()
+	step := time.Duration(0) // how long each look at the clock takes
+	w.cfg.Now = func() time.Time { w.now = w.now.Add(step); return w.now }
+	w.open()
+	for name, test := range map[string]struct {
+		req   kmsg.Request
+		later bool
+	}{"fetch": {longFetch(), true}, "produce": {writeOne(), false}} {
+		r := newReader(w)
+		step = time.Second
+		r.serve("c", test.req)
+		step = 0
+		muted := r.conn.mutedFor(w.now)
+		if muted < time.Second {
+			t.Errorf("%s: muted for %v after seconds of work", name, muted)
+		}
+		if test.later {
+			ask[*kmsg.ProduceResponse](w, writeOne())
+		}
+		r.answer()
+		w.now = w.now.Add(24 * time.Hour)
+	}
+	r := newReader(w)
+	fetch := longFetch()
+	fetch.Topics[0].Partitions[0].FetchOffset = 2
+	r.serve("c", fetch)
+	w.now = w.now.Add(time.Minute)
+	ask[*kmsg.ProduceResponse](w, writeOne())
+	resp := r.answer().(*fetchAnswer)
+	if muted := r.conn.mutedFor(w.now); muted > 0 || resp.ThrottleMillis != 0 || fetchedBytes(resp) == 0 {
+		t.Errorf("a minute of waiting: %d bytes, muted for %v, told to wait %d ms", fetchedBytes(resp), muted, resp.ThrottleMillis)
+	}
+	w.now = w.now.Add(24 * time.Hour)
+	step = time.Second
+	r.serve("c", longFetch())
+	step = 0
+	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis < 1000 {
+		t.Errorf("a fetch that is answered by the call is told to wait %d ms", resp.ThrottleMillis)
 	}
 }
