@@ -107,7 +107,7 @@ func TestChangesOfAGroupAreWrittenTogether(t *testing.T) {
 		t.Fatal("the group is never written")
 	}
 	runtime.ReadMemStats(&after)
-	if used := after.TotalAlloc - before.TotalAlloc; used > 30*members*metadata {
+	if used := after.TotalAlloc - before.TotalAlloc; used > 100*members*metadata {
 		t.Errorf("%d bytes are used to store a group of %d", used, members*metadata)
 	}
 }

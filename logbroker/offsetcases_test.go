@@ -134,6 +134,11 @@ func transactionsIn(b *Broker, topic, id string) (commit func()) {
 // while the member is taken out and another has its partitions are refused.
 func TestMembershipIsCheckedBehindTheGate(t *testing.T) {
 	w := newWorkbench(t)
+	w.Kill()
+	var clock atomic.Int64 // which the request reads that waits
+	clock.Store(w.now.UnixMilli())
+	w.cfg.Now = func() time.Time { return time.UnixMilli(clock.Load()) }
+	w.open()
 	w.topic("t", 1)
 	old := w.joinClassic("")
 	w.syncClassic(old.MemberID, old.Generation, map[string][]int32{old.MemberID: {0}})
@@ -155,7 +160,7 @@ func TestMembershipIsCheckedBehindTheGate(t *testing.T) {
 	}) {
 		t.Fatal("the request does not come to the gate")
 	}
-	w.pass(50 * time.Second)
+	w.Tick(time.UnixMilli(clock.Add(50_000)))
 	next := w.joinClassic("")
 	w.syncClassic(next.MemberID, next.Generation, map[string][]int32{next.MemberID: {0}})
 	if next.Generation <= old.Generation {

@@ -3,6 +3,7 @@ package logbroker
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -13,11 +14,11 @@ import (
 )
 
 // resist opens the broker on a disk that refuses calls on the directories of topic
-// "t", live or deleted, as long as *on.
-func (w *workbench) resist(kind errorfs.OpKind, on *bool) {
+// "t", live or deleted, as long as on.
+func (w *workbench) resist(kind errorfs.OpKind, on *atomic.Bool) {
 	w.Kill()
 	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if *on && op.Kind == kind && (strings.Contains(op.Path, "/t-") || strings.Contains(op.Path, deletedDir+"/")) {
+		if on.Load() && op.Kind == kind && (strings.Contains(op.Path, "/t-") || strings.Contains(op.Path, deletedDir+"/")) {
 			return syscall.EIO
 		}
 		return nil
@@ -43,16 +44,16 @@ func TestDeletionThatResists(t *testing.T) {
 	for name, kind := range map[string]errorfs.OpKind{"rename": errorfs.OpRename, "remove": errorfs.OpRemoveAll} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkbench(t)
-			resists := false
-			w.resist(kind, &resists)
+			resists := new(atomic.Bool)
+			w.resist(kind, resists)
 			w.topic("t", 2)
 			w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "old")).ErrorCode, nil)
-			resists = true
+			resists.Store(true)
 			w.deleteTopic("t")
 			w.want(w.tryTopic(2), kerr.KafkaStorageError)
 			w.restart()
 			w.want(w.tryTopic(2), kerr.KafkaStorageError)
-			resists = false
+			resists.Store(false)
 			w.topic("t", 2)
 			for p := range int32(2) {
 				w.want(w.produce(9, nil, p, oneRecord(-1, -1, -1, false, "new")).ErrorCode, nil)
@@ -73,10 +74,10 @@ func TestDeletionThatResists(t *testing.T) {
 // cleaning that can remove them.
 func TestDeletionIsTriedAgain(t *testing.T) {
 	w := newWorkbench(t)
-	resists := false
-	w.resist(errorfs.OpRemoveAll, &resists)
+	resists := new(atomic.Bool)
+	w.resist(errorfs.OpRemoveAll, resists)
 	w.topic("t", 1)
-	resists = true
+	resists.Store(true)
 	w.deleteTopic("t")
 	w.Clean()
 	left := func() []string {
@@ -89,7 +90,7 @@ func TestDeletionIsTriedAgain(t *testing.T) {
 	if len(left()) == 0 {
 		t.Fatal("the disk did not resist")
 	}
-	resists = false
+	resists.Store(false)
 	w.Clean()
 	if names := left(); len(names) > 0 {
 		t.Errorf("still there: %q", names)
