@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -104,27 +105,33 @@ func (k *backup) freeze() error {
 		k.info.Paused = time.Since(start)
 	}()
 	var damaged []string
-	var errs []error
+	var failed error // the first is enough: others are like it
 	k.b.topics.each(func(p *partition) {
 		name := p.topic.name + "-" + strconv.Itoa(int(p.index))
 		if p.log == nil {
 			damaged = append(damaged, name)
 			return
 		}
+		if failed != nil {
+			return
+		}
 		f, err := p.log.Freeze()
 		if err != nil {
-			errs = append(errs, err)
+			failed = err
 			return
 		}
 		k.frozen = append(k.frozen, f)
 		k.info.Ends[name] = f.End()
-		errs = append(errs, f.LinkTo(k.path(logsDir, name)))
+		failed = f.LinkTo(k.path(logsDir, name))
 	})
 	if len(damaged) > 0 {
 		return fmt.Errorf("partitions are damaged (%s): restore or delete them first", strings.Join(damaged, ", "))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w; a backup has to be in the file system of the data directory", err)
+	switch {
+	case errors.Is(failed, syscall.EXDEV):
+		return fmt.Errorf("it is in another file system than the data directory, and shares its bytes: make it there, then copy it (%w)", failed)
+	case failed != nil:
+		return failed
 	}
 	k.info.Partitions = len(k.frozen)
 	return k.b.meta.Checkpoint(k.path(metaDir))

@@ -3,9 +3,12 @@ package logbroker
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -340,5 +343,27 @@ func countInTransactions(b *Broker, partition int32, stop <-chan struct{}) error
 			return fmt.Errorf("end %d: %d", n, ended.ErrorCode)
 		}
 		pid, epoch, seq = ended.ProducerID, ended.ProducerEpoch, 0
+	}
+}
+
+// TestBackupToAnotherFileSystem is told once, with the mend, however many partitions
+// there are, and leaves nothing.
+func TestBackupToAnotherFileSystem(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpLink {
+			return &os.LinkError{Op: "link", Old: op.Path, New: "elsewhere", Err: syscall.EXDEV}
+		}
+		return nil
+	}))
+	w.open()
+	w.topic("t", 20)
+	_, err := w.Backup("elsewhere")
+	if err == nil || !strings.Contains(err.Error(), "another file system") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("it says %v", err)
+	}
+	if names, err := w.fs.List(""); err != nil || !slices.Equal(names, []string{"data"}) {
+		t.Errorf("there are %v, %v", names, err)
 	}
 }
