@@ -57,11 +57,7 @@ type groups struct {
 	persist sync.Mutex // rows are written by one at a time, the newest last
 	saves   groupSaves
 
-	commits struct {
-		sync.Mutex
-		queue   []offsetCommit // in order of arrival
-		running bool
-	}
+	commits workQueue[offsetCommit] // in order of arrival
 }
 
 // offsetCommit is a request whose offsets wait for the disk.
@@ -246,9 +242,7 @@ func (g *groups) enqueue(c offsetCommit) (start bool) {
 	q := &g.commits
 	q.Lock()
 	defer q.Unlock()
-	start = !q.running
-	q.queue, q.running = append(q.queue, c), true
-	return start
+	return q.add(c)
 }
 
 // afterCommits calls fn when the offsets that wait now are on disk.
@@ -257,7 +251,7 @@ func (g *groups) afterCommits(fn func()) {
 	q.Lock()
 	wait := q.running
 	if wait {
-		q.queue = append(q.queue, offsetCommit{done: func(error) { fn() }})
+		q.add(offsetCommit{done: func(error) { fn() }})
 	}
 	q.Unlock()
 	if !wait {
@@ -266,16 +260,7 @@ func (g *groups) afterCommits(fn func()) {
 }
 
 func (g *groups) commitLoop() {
-	q := &g.commits
-	for {
-		q.Lock()
-		work := q.queue
-		q.queue = nil
-		q.running = len(work) > 0
-		q.Unlock()
-		if len(work) == 0 {
-			return
-		}
+	for work := g.commits.take(); len(work) > 0; work = g.commits.take() {
 		err := g.writeOffsets(work)
 		for _, c := range work {
 			c.done(err)

@@ -1,9 +1,6 @@
 package logbroker
 
-import (
-	"slices"
-	"sync"
-)
+import "slices"
 
 // maxSavedAtOnce is about how many bytes of groups are written in one batch.
 const maxSavedAtOnce = 32 << 20
@@ -12,10 +9,8 @@ const maxSavedAtOnce = 32 << 20
 // changes while it waits for the disk is written together, each group once in its
 // newest form, however often it changed.
 type groupSaves struct {
-	sync.Mutex // guards what follows
-	queue      []groupSave
-	unsaved    map[string]int // how many of a group's saves are not on disk
-	running    bool
+	workQueue[groupSave]
+	unsaved map[string]int // how many of a group's saves are not on disk; under the queue's lock
 }
 
 // groupSave is a group that is to be written, or to have been, before anybody is
@@ -37,10 +32,8 @@ func (g *groups) release(id string, changed bool, answers []func()) {
 		}
 		return
 	}
-	q.queue = append(q.queue, groupSave{id, answers})
+	start := q.add(groupSave{id, answers})
 	q.unsaved[id]++
-	start := !q.running
-	q.running = true
 	q.Unlock()
 	if start {
 		g.b.spawn(g.saveLoop)
@@ -49,15 +42,7 @@ func (g *groups) release(id string, changed bool, answers []func()) {
 
 func (g *groups) saveLoop() {
 	q := &g.saves
-	for {
-		q.Lock()
-		work := q.queue
-		q.queue = nil
-		q.running = len(work) > 0
-		q.Unlock()
-		if len(work) == 0 {
-			return
-		}
+	for work := q.take(); len(work) > 0; work = q.take() {
 		if err := g.save(work); err != nil {
 			g.b.log.Error("groups cannot be stored", "groups", len(work), "error", err)
 			continue // the broker has failed: nobody is told what is not durable
