@@ -153,52 +153,6 @@ func (r *Reader) Next(rec *Record) (ok bool, err error) {
 	return true, nil
 }
 
-// Verify is Reset, and finds what Batch.Validate cannot: a codec that is
-// unknown, records that cannot be decompressed or decoded, more or fewer of them than
-// the batch says, or with offsets that do not follow each other. Next reads the
-// records then.
-func (r *Reader) Verify(b Batch) error {
-	if err := r.Reset(b); err != nil {
-		return err
-	}
-	rest := r.rest
-	for i := int64(0); i < int64(b.Count()); i++ {
-		size, n := varint(rest)
-		if n <= 0 || size < 1 || size > int64(len(rest)-n) {
-			return fmt.Errorf("%w: record %d of %d: %d bytes in %d", ErrCorrupt, i, b.Count(), size, len(rest))
-		}
-		p := rest[n+1 : n+int(size)]
-		rest = rest[n+int(size):]
-		_, n = varint(p) // the timestamp
-		if n <= 0 {
-			return fmt.Errorf("%w: record %d of %d: timestamp delta", ErrCorrupt, i, b.Count())
-		}
-		p = p[n:]
-		off, n := varint(p)
-		if n <= 0 || off != i {
-			return fmt.Errorf("%w: record %d has offset %d in its batch", ErrCorrupt, i, off)
-		}
-		p = p[n:]
-		for range 2 { // key and value
-			size, n := varint(p)
-			if n <= 0 || size > int64(len(p)-n) {
-				return fmt.Errorf("%w: record %d of %d: field of %d bytes in %d", ErrCorrupt, i, b.Count(), size, len(p))
-			}
-			p = p[n+int(max(size, 0)):]
-		}
-		if len(p) == 1 && p[0] == 0 {
-			continue
-		}
-		if err := Headers(p).each(func(_, _ []byte) {}); err != nil {
-			return fmt.Errorf("record %d of %d: %w", i, b.Count(), err)
-		}
-	}
-	if len(rest) > 0 {
-		return fmt.Errorf("%w: %d bytes behind %d records, which are all that the batch says it has", ErrCorrupt, len(rest), b.Count())
-	}
-	return nil
-}
-
 // varint reads a zigzag varint; n <= 0 says that there is none. One and two
 // bytes are what records mostly have.
 func varint(p []byte) (v int64, n int) {
