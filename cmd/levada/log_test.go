@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/levada/levada/internal/recordbatch"
 )
 
 // TestLogOfAServer looks at the data of a server while it runs and after a SIGKILL,
@@ -44,7 +46,7 @@ func TestLogOfAServer(t *testing.T) {
 	}
 
 	dump := mustLevada(t, "", "log", "dump", filepath.Join(dir, "logs", "orders-0"), filepath.Join(dir, "logs", "orders-1"), "--records")
-	for _, want := range []string{"a=one", "b=two", "c=three", "offsets 0-"} {
+	for _, want := range []string{"a=one", "b=two", "c=three", "orders-0/00000000000000000000.log@0 offsets 0-"} {
 		if !strings.Contains(dump, want) {
 			t.Errorf("the dump has no %q:\n%s", want, dump)
 		}
@@ -179,6 +181,41 @@ func TestLogOfWhatIsNoLog(t *testing.T) {
 		}
 		for _, path := range []string{data, partition, filepath.Join(partition, "00000000000000000000.log")} {
 			mustLevada(t, "", "log", verb, path)
+		}
+	}
+}
+
+// TestDumpShowsWhatABatchHolds: bytes that are no text, nulls, headers and the time
+// from which compaction may remove a tombstone.
+func TestDumpShowsWhatABatchHolds(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "orders-3")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var b recordbatch.Builder
+	b.Append(1000, []byte("k"), nil, recordbatch.EncodeHeaders(nil, []recordbatch.Header{{Key: "a", Value: []byte("1")}, {Key: "b"}}))
+	b.Append(1001, nil, []byte{0xff, 0}, nil)
+	batch := b.Batch()
+	batch.SetCRC()
+	var f recordbatch.Filter
+	kept, _, err := f.Append(nil, batch, 5000, func(*recordbatch.Record) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "00000000000000000000.log")
+	if err := os.WriteFile(path, kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := mustLevada(t, "", "log", "dump", path, "--records", "-o", "table")
+	for _, want := range []string{"orders-3/00000000000000000000.log@0 offsets 0-1 records 2", "delete horizon 5000", "0 1000 k=null headers a=1,b=null\n", `1 1001 null="\xff\x00"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	out := mustLevada(t, "", "log", "dump", path, "--records", "-o", "json")
+	for _, want := range []string{`"delete_horizon_ms":5000`, `"key":"k","value":null,"headers":[{"key":"a","value":"1"},{"key":"b","value":null}]`, `"key":null,"value":null,"value_base64":"/wA="`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
 }
