@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,6 +25,7 @@ type consumeFlags struct {
 	follow          bool
 	partitions      []int32
 	format, where   string
+	group           string
 	readUncommitted bool
 	note            func(text string) // tells the user
 }
@@ -32,11 +34,14 @@ func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
 	f := &consumeFlags{}
 	c := &cobra.Command{
 		Use: "consume TOPIC", Short: "Print the records of a topic, up to its end", Args: cobra.ExactArgs(1),
-		Example:           "  levada topic consume word-counts -f '%k %v\\n' --num 10\n  levada topic consume orders --offset @2026-01-02T15:04:05Z --where 'value.amount > 100'",
+		Example:           "  levada topic consume word-counts -f '%k %v\\n' --num 10\n  levada topic consume orders --offset @2026-01-02T15:04:05Z --where 'value.amount > 100'\n  levada topic consume orders --group billing --follow",
 		ValidArgsFunction: cl.completeTopics,
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("num") && f.num < 1 {
 				return inputError(fmt.Errorf("--num %d: use at least 1, or leave it out to read up to the end", f.num))
+			}
+			if err := f.checkGroup(c.Flags()); err != nil {
+				return err
 			}
 			if c.Flags().Changed("output") && a.output == "table" {
 				return inputError(errors.New("--output table: records are no table; use --format such as '%k %v\\n', or json"))
@@ -63,8 +68,25 @@ func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
 	c.Flags().Int32SliceVarP(&f.partitions, "partition", "p", nil, "partitions to read (default: all)")
 	c.Flags().StringVarP(&f.format, "format", "f", "", `what to print of a record: %k key %v value %t topic %p partition %o offset %d timestamp %h headers %% and \n \t (default: a JSON object per line)`)
 	c.Flags().StringVar(&f.where, "where", "", whereHelp)
+	c.Flags().StringVarP(&f.group, "group", "g", "", "read as a member of this group: from where it left off (--offset says where it is new), and commit what was printed")
 	c.Flags().BoolVar(&f.readUncommitted, "read-uncommitted", false, "also show records of open and aborted transactions")
+	_ = c.RegisterFlagCompletionFunc("group", cl.completeGroups)
 	return c
+}
+
+// checkGroup refuses what a group decides by itself.
+func (f *consumeFlags) checkGroup(flags *pflag.FlagSet) error {
+	switch {
+	case f.group == "" && flags.Changed("group"):
+		return inputError(errors.New("--group: the name is empty"))
+	case f.group == "":
+		return nil
+	case len(f.partitions) > 0:
+		return inputError(errors.New("--partition and --group: a group decides which of its members reads a partition; leave one of both out"))
+	case f.offset != "start" && f.offset != "end":
+		return inputError(fmt.Errorf("--offset %s: with --group it is start or end, for partitions where the group has no offset; to move one use: levada group seek %s --to %s", f.offset, f.group, f.offset))
+	}
+	return nil
 }
 
 // consume prints records from the offsets asked for up to the ends as they were
@@ -79,7 +101,14 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 	if err != nil {
 		return err
 	}
-	opts := []kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
+	r := &recordReader{topic: topic, flags: f, ends: ends, chosen: chosen, show: show, out: bufio.NewWriterSize(out, 64<<10)}
+	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
+	if f.group == "" {
+		opts = append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	} else {
+		r.group = &membership{group: f.group, topic: topic, from: from, positions: map[int32]int64{}}
+		opts = append(opts, r.group.options(f.offset)...)
+	}
 	if !f.readUncommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
@@ -88,45 +117,7 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 		return err
 	}
 	defer client.Close()
-	w := bufio.NewWriterSize(out, 64<<10)
-	var shown int64
-	for len(ends) > 0 || f.follow {
-		fetches := client.PollFetches(ctx)
-		if ctx.Err() != nil {
-			break // interrupted: what was read is printed
-		}
-		if err := fetches.Err(); err != nil {
-			return onTopic(topic, "read").explained(err, "")
-		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			r := it.Next()
-			end, bounded := ends[r.Partition]
-			if !f.follow && (!bounded || r.Offset >= end) {
-				continue
-			}
-			if r.Offset+1 >= end {
-				delete(ends, r.Partition)
-			}
-			if r.Attrs.IsControl() {
-				continue
-			}
-			if wanted, err := chosen.takes(r); err != nil {
-				return errors.Join(err, w.Flush())
-			} else if !wanted {
-				continue
-			}
-			if err := show(w, r); err != nil {
-				return err
-			}
-			if shown++; f.num > 0 && shown >= f.num {
-				return w.Flush()
-			}
-		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
-	}
-	return w.Flush()
+	return r.run(ctx, client)
 }
 
 // bounds finds where to begin and the ends at this moment of the partitions
@@ -169,6 +160,9 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 		}
 		at := begin(p)
 		from[p] = kgo.NewOffset().At(at)
+		if f.group != "" {
+			at = starts[topic][p].Offset // its members may have come anywhere
+		}
 		if at < end.Offset {
 			ends[p] = end.Offset
 		}
