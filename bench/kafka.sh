@@ -96,6 +96,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 log.retention.ms=-1
+log.segment.delete.delay.ms=0
 auto.create.topics.enable=false
 ${KAFKA_EXTRA:-}
 END

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -62,10 +63,7 @@ func Measure(ctx context.Context, c Case, rounds int, targets ...Target) ([]Cost
 	runs := make([][]Cost, len(targets))
 	for round := range rounds + 1 {
 		for n := range targets {
-			i := n
-			if round%2 == 1 {
-				i = len(targets) - 1 - n
-			}
+			i := turn(round, n, len(targets))
 			t := targets[i]
 			cost, err := measureOnce(ctx, c, t)
 			if err != nil {
@@ -86,27 +84,44 @@ func Measure(ctx context.Context, c Case, rounds int, targets ...Target) ([]Cost
 	return out, nil
 }
 
-// MeasureLatencies adds the latencies of a case to its costs.
-func MeasureLatencies(ctx context.Context, c Case, length time.Duration, costs []Cost, targets ...Target) error {
+// MeasureLatencies adds the latencies of a case to its costs: medians of rounds, in
+// turn as in Measure.
+func MeasureLatencies(ctx context.Context, c Case, rounds int, length time.Duration, costs []Cost, targets ...Target) error {
 	slowest := costs[0].Produce.RecordsPerSecond
 	for _, cost := range costs {
 		slowest = min(slowest, cost.Produce.RecordsPerSecond)
 	}
-	for i, t := range targets {
-		for _, at := range []struct {
-			part float64
-			to   *Latency
-		}{{0.1, &costs[i].Tenth}, {0.5, &costs[i].Half}} {
-			err := c.on(ctx, t, func(l Load) (err error) {
-				*at.to, err = MeasureLatency(ctx, l, min(slowest*at.part, maxRate), length)
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.Name, err)
+	for _, at := range []struct {
+		part float64
+		of   func(*Cost) *Latency
+	}{{0.1, func(c *Cost) *Latency { return &c.Tenth }}, {0.5, func(c *Cost) *Latency { return &c.Half }}} {
+		runs := make([][]Latency, len(targets))
+		for round := range rounds {
+			for n := range targets {
+				i := turn(round, n, len(targets))
+				err := c.on(ctx, targets[i], func(l Load) error {
+					took, err := MeasureLatency(ctx, l, min(slowest*at.part, maxRate), length)
+					runs[i] = append(runs[i], took)
+					return err
+				})
+				if err != nil {
+					return fmt.Errorf("%s: %w", targets[i].Name, err)
+				}
 			}
+		}
+		for i, r := range runs {
+			*at.of(&costs[i]) = middleLatency(r)
 		}
 	}
 	return nil
+}
+
+// turn is the target that is the n-th of a round.
+func turn(round, n, targets int) int {
+	if round%2 == 1 {
+		return targets - 1 - n
+	}
+	return n
 }
 
 func measureOnce(ctx context.Context, c Case, t Target) (cost Cost, err error) {
@@ -120,8 +135,10 @@ func measureOnce(ctx context.Context, c Case, t Target) (cost Cost, err error) {
 	return cost, err
 }
 
-// on calls fn with the load on a topic of the target.
+// on calls fn with the load on a topic of the target, when what ran before is on
+// disk: its pages would be written, and its files removed, at the cost of this one.
 func (c Case) on(ctx context.Context, t Target, fn func(Load) error) error {
+	syscall.Sync()
 	l := Load{
 		Brokers: t.Brokers, PID: t.PID, Topic: fmt.Sprintf("levada-bench-%d", time.Now().UnixNano()), Configs: map[string]string{},
 		Partitions: c.Partitions, RecordBytes: c.RecordBytes, BatchRecords: c.BatchRecords, Records: c.Records,
@@ -138,19 +155,41 @@ func (c Case) on(ctx context.Context, t Target, fn func(Load) error) error {
 
 // middle is the median of each figure.
 func middle(runs []Cost, of func(Cost) Result) Result {
-	median := func(figure func(Result) float64) float64 {
-		var all []float64
-		for _, r := range runs {
-			all = append(all, figure(of(r)))
-		}
-		slices.Sort(all)
-		return all[len(all)/2]
+	var all []Result
+	for _, r := range runs {
+		all = append(all, of(r))
 	}
-	r := of(runs[len(runs)-1])
-	r.RecordsPerSecond = median(func(r Result) float64 { return r.RecordsPerSecond })
-	r.RecordsPerBatch = median(func(r Result) float64 { return r.RecordsPerBatch })
-	r.BrokerCPUMicros = median(func(r Result) float64 { return r.BrokerCPUMicros })
-	r.ClientCPUMicros = median(func(r Result) float64 { return r.ClientCPUMicros })
-	r.BrokerRSSMiB = median(func(r Result) float64 { return r.BrokerRSSMiB })
+	r := all[len(all)-1]
+	for _, figure := range []func(*Result) *float64{
+		func(r *Result) *float64 { return &r.RecordsPerSecond },
+		func(r *Result) *float64 { return &r.RecordsPerBatch },
+		func(r *Result) *float64 { return &r.BrokerCPUMicros },
+		func(r *Result) *float64 { return &r.ClientCPUMicros },
+		func(r *Result) *float64 { return &r.BrokerRSSMiB },
+	} {
+		*figure(&r) = median(all, figure)
+	}
 	return r
+}
+
+func middleLatency(runs []Latency) Latency {
+	l := runs[len(runs)-1]
+	for _, figure := range []func(*Latency) *float64{
+		func(l *Latency) *float64 { return &l.P50 },
+		func(l *Latency) *float64 { return &l.P99 },
+		func(l *Latency) *float64 { return &l.P999 },
+		func(l *Latency) *float64 { return &l.Max },
+	} {
+		*figure(&l) = median(runs, figure)
+	}
+	return l
+}
+
+func median[T any](runs []T, figure func(*T) *float64) float64 {
+	var all []float64
+	for i := range runs {
+		all = append(all, *figure(&runs[i]))
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
 }

@@ -87,7 +87,7 @@ func (f *compareFlags) cases(ctx context.Context, durable bool, ours, other brok
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if f.length > 0 {
-			if err := brokerload.MeasureLatencies(ctx, load, f.length, costs, ours, other); err != nil {
+			if err := brokerload.MeasureLatencies(ctx, load, f.rounds, f.length, costs, ours, other); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
