@@ -101,14 +101,17 @@ func (r *compactRun) plan() bool {
 	l := r.log
 	l.appends.Lock()
 	segs := *l.segments.Load()
-	r.to = min(segs[len(segs)-1].base, l.saved, l.LastStable())
+	saved := l.saved
+	r.to = min(segs[len(segs)-1].base, saved, l.LastStable())
 	l.appends.Unlock()
 	segs = segs[:len(segs)-1]
 	r.from = -1
 	var dirty, total int64
 	for _, s := range segs {
 		newest, _ := s.newestTimestamp()
-		if s.base >= r.to || s.compactedTo.Load() < s.end.Load() && r.cfg.MinLag > 0 && newest > r.nowMs-r.cfg.MinLag.Milliseconds() {
+		// A checkpoint that ends inside a segment says where in its file to read
+		// on, so the file has to stay until there is a later one.
+		if s.base >= r.to || s.end.Load() > saved || s.compactedTo.Load() < s.end.Load() && r.cfg.MinLag > 0 && newest > r.nowMs-r.cfg.MinLag.Milliseconds() {
 			r.to = min(r.to, s.base)
 			break
 		}

@@ -1,0 +1,114 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// putKeyed appends a record of one key.
+func putKeyed(t testing.TB, l *Log, key, value string) {
+	t.Helper()
+	var b recordbatch.Builder
+	b.Append(l.cfg.Now().UnixMilli(), []byte(key), []byte(value), nil)
+	batch := b.Batch()
+	batch.SetCRC()
+	if _, err := l.Append(batch, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCheckpointInsideWhatIsCompacted: the checkpoint that a full disk left ends
+// inside a segment which has been sealed since. A compaction that is interrupted
+// at any write leaves a log that opens, with all its newest records.
+func TestCheckpointInsideWhatIsCompacted(t *testing.T) {
+	for n, done := 0, false; !done; n++ {
+		if n > 500 {
+			t.Fatal("the compaction does not end")
+		}
+		fs := crashableDir(t)
+		full, left := false, -1
+		cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			switch {
+			case full && op.Kind == errorfs.OpCreate && strings.Contains(op.Path, snapshotSuffix):
+				return syscall.ENOSPC
+			case left == 0 && op.Kind.ReadOrWrite() == errorfs.OpIsWrite:
+				return errDied
+			case left > 0 && op.Kind.ReadOrWrite() == errorfs.OpIsWrite:
+				left--
+			}
+			return nil
+		})))
+		cfg.SegmentBytes = 500
+		l := mustOpen(t, cfg)
+		for i := range 3 {
+			putKeyed(t, l, "a", fmt.Sprint(i))
+		}
+		c, err := l.BeginCheckpoint(1)
+		if err != nil || c == nil {
+			t.Fatal(c, err)
+		}
+		if err := errors.Join(c.Sync(), c.Finish()); err != nil {
+			t.Fatal(err)
+		}
+		full = true
+		for i := range 12 {
+			putKeyed(t, l, fmt.Sprint("b", i%4), fmt.Sprint(i))
+		}
+		full = false
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		left = n
+		_, err = l.Compact(NewCompactor(0), Compaction{})
+		if done = err == nil; !done && !errors.Is(err, errDied) {
+			t.Fatal(err)
+		}
+		end := l.End()
+		closeQuietly(l)
+		l = mustOpen(t, cfg2(cfg, fs.CrashClone(vfs.CrashCloneCfg{})))
+		seen := map[string]bool{}
+		for _, v := range readCompacted(t, l) {
+			seen[v.value] = true
+		}
+		for _, want := range []string{"2", "8", "9", "10", "11"} {
+			if !seen[want] {
+				t.Fatalf("write %d: %v is left, and %s is gone", n, seen, want)
+			}
+		}
+		if l.End() != end {
+			t.Fatalf("write %d: end %d, was %d", n, l.End(), end)
+		}
+		closeQuietly(l)
+	}
+}
+
+// readCompacted reads all data records of a log with gaps.
+func readCompacted(t testing.TB, l *Log) (out []offsetValue) {
+	t.Helper()
+	for next := l.Start(); next < l.End(); {
+		chunk, err := l.Read(next, l.End(), 1<<20, true, nil)
+		if err != nil {
+			t.Fatalf("Read(%d): %v", next, err)
+		}
+		if len(chunk) == 0 {
+			return out
+		}
+		out = append(out, splitValues(t, chunk)...)
+		for len(chunk) > 0 {
+			var b recordbatch.Batch
+			if b, chunk, err = recordbatch.Split(chunk); err != nil {
+				t.Fatal(err)
+			}
+			next = b.NextOffset()
+		}
+	}
+	return out
+}
