@@ -130,20 +130,26 @@ func (r *compactRun) plan() bool {
 	return float64(dirty) >= r.cfg.MinDirtyRatio*float64(total) || r.overdue()
 }
 
-// overdue tells whether the oldest record not seen is older than MaxLag.
+// overdue tells whether records not seen are older than MaxLag, by the first of
+// each segment: one whose producer's clock is ahead hides no other.
 func (r *compactRun) overdue() bool {
-	if r.cfg.MaxLag <= 0 {
-		return false
-	}
-	overdue := false
-	err := r.eachBatch(r.log.segmentOf(r.from), func(b recordbatch.Batch) error {
-		if b.NextOffset() <= r.from || b.Count() == 0 {
+	return r.cfg.MaxLag > 0 && slices.ContainsFunc(r.segments, func(s *segment) bool {
+		return s.end.Load() > r.from && r.begunBefore(s, r.nowMs-r.cfg.MaxLag.Milliseconds())
+	})
+}
+
+// begunBefore tells whether the first batch of a segment that was not seen and has
+// a time is so old. A segment that was deleted meanwhile is not.
+func (r *compactRun) begunBefore(s *segment, ms int64) bool {
+	old := false
+	err := r.eachBatch(s, func(b recordbatch.Batch) error {
+		if b.NextOffset() <= r.from || b.Count() == 0 || b.MaxTimestamp() < 0 {
 			return nil
 		}
-		overdue = b.MaxTimestamp() <= r.nowMs-r.cfg.MaxLag.Milliseconds()
+		old = b.MaxTimestamp() <= ms
 		return io.EOF
 	})
-	return overdue && errors.Is(err, io.EOF)
+	return old && errors.Is(err, io.EOF)
 }
 
 // learn takes what the log knows of transactions and producers.

@@ -1,0 +1,160 @@
+package commitlog
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// putAt appends a record of one key and time.
+func putAt(t testing.TB, l *Log, key string, ms int64) {
+	t.Helper()
+	var b recordbatch.Builder
+	b.Append(ms, []byte(key), []byte("v"), nil)
+	batch := b.Batch()
+	batch.SetCRC()
+	if _, err := l.Append(batch, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMaxLag: what was not compacted yet is, once it is older than MaxLag, however
+// little it is, and whatever the clocks of those who wrote before it.
+func TestMaxLag(t *testing.T) {
+	const hour = 3_600_000
+	for _, test := range []struct {
+		name string
+		ages []int64 // of the records that were not compacted, in ms
+		want bool
+	}{
+		{"young", []int64{hour - 1, 0}, false},
+		{"old", []int64{hour, 0}, true},
+		{"behind one from the future", []int64{-hour, hour, 0}, true},
+		{"all from the future", []int64{-hour, -1}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			now := time.UnixMilli(1_700_000_000_000)
+			cfg := testConfig(vfs.NewMem())
+			cfg.SegmentBytes, cfg.Now = 1, func() time.Time { return now }
+			l := mustOpen(t, cfg)
+			put := func(key string, ms int64) {
+				t.Helper()
+				putAt(t, l, key, ms)
+			}
+			compact := func() bool {
+				t.Helper()
+				if err := l.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				stats, err := l.Compact(NewCompactor(0), Compaction{MinDirtyRatio: 0.9, MaxLag: time.Hour})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return stats.To > 0
+			}
+			for i := range 50 {
+				put(strconv.Itoa(i), now.UnixMilli())
+			}
+			if !compact() {
+				t.Fatal("what is all new was not compacted")
+			}
+			put("active", now.UnixMilli())
+			for i, age := range test.ages {
+				put("new"+strconv.Itoa(i), now.UnixMilli()-age)
+			}
+			put("active", now.UnixMilli())
+			if got := compact(); got != test.want {
+				t.Errorf("compacted: %v, want %v", got, test.want)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestDeletionMeetsCompaction: segments are deleted at any call of the file system
+// of a compaction, also while it asks whether it is worth it.
+func TestDeletionMeetsCompaction(t *testing.T) {
+	for call, reached := 1, true; reached; call++ {
+		var l *Log
+		calls := 0
+		reached = false
+		cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			// While a file is opened, and inside of its locks, nothing is deleted.
+			if l == nil || op.Kind != errorfs.OpFileReadAt && !strings.HasSuffix(op.Path, compactSuffix) || !l.appends.TryLock() {
+				return nil
+			}
+			l.appends.Unlock()
+			if calls++; calls != call {
+				return nil
+			}
+			reached = true
+			if err := l.DeleteTo(4); err != nil {
+				t.Error(err)
+			}
+			return nil
+		})))
+		cfg.SegmentBytes = 150
+		opened := mustOpen(t, cfg)
+		for i := range 12 {
+			putAt(t, opened, strconv.Itoa(i%5), 1)
+		}
+		if err := opened.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		l = opened
+		if _, err := l.Compact(NewCompactor(0), Compaction{MinDirtyRatio: 2, MaxLag: time.Hour}); err != nil && !errors.Is(err, ErrClosed) {
+			t.Fatalf("call %d: %v", call, err)
+		}
+		left := map[int64]bool{}
+		for _, v := range readCompacted(t, l) {
+			left[v.offset] = true
+		}
+		for at := int64(7); at < 12; at++ {
+			if !left[at] {
+				t.Fatalf("call %d: %v are left", call, left)
+			}
+		}
+		if !reached && call < 5 {
+			t.Fatalf("%d calls", call-1)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDeletionMeetsTheQuestion: the segments from which a compaction begins are
+// deleted between its plan and the question whether they are old.
+func TestDeletionMeetsTheQuestion(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes = 1
+	l := mustOpen(t, cfg)
+	for i := range 4 {
+		putAt(t, l, strconv.Itoa(i), 1)
+	}
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	segs := *l.segments.Load()
+	for n := range 3 {
+		if err := l.DeleteTo(int64(n + 1)); err != nil {
+			t.Fatal(err)
+		}
+		run := compactRun{log: l, Compactor: NewCompactor(0), cfg: Compaction{MaxLag: time.Second}, nowMs: 10_000, segments: segs[:3]}
+		if got, want := run.overdue(), n < 2; got != want {
+			t.Errorf("%d of 3 deleted: overdue %v, want %v", n+1, got, want)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
