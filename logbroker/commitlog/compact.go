@@ -108,10 +108,9 @@ func (r *compactRun) plan() bool {
 	r.from = -1
 	var dirty, total int64
 	for _, s := range segs {
-		newest, _ := s.newestTimestamp()
 		// A checkpoint that ends inside a segment says where in its file to read
 		// on, so the file has to stay until there is a later one.
-		if s.base >= r.to || s.end.Load() > saved || s.compactedTo.Load() < s.end.Load() && r.cfg.MinLag > 0 && newest > r.nowMs-r.cfg.MinLag.Milliseconds() {
+		if s.base >= r.to || s.end.Load() > saved || s.compactedTo.Load() < s.end.Load() && r.cfg.MinLag > 0 && !s.isBefore(r.nowMs-r.cfg.MinLag.Milliseconds()+1) {
 			r.to = min(r.to, s.base)
 			break
 		}

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -156,5 +157,40 @@ func TestDeletionMeetsTheQuestion(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRecordsWithoutTime: records without a timestamp are as old as their segment,
+// for retention and for MinLag.
+func TestRecordsWithoutTime(t *testing.T) {
+	for _, ms := range []int64{-1, math.MinInt64} {
+		now := time.Now()
+		cfg := testConfig(vfs.NewMem())
+		cfg.SegmentBytes, cfg.Now = 1, func() time.Time { return now }
+		l := mustOpen(t, cfg)
+		for i := range 4 {
+			putAt(t, l, strconv.Itoa(i), ms)
+		}
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		do := func(what string, wantTo, wantStart int64) {
+			t.Helper()
+			stats, err := l.Compact(NewCompactor(0), Compaction{MinLag: time.Hour})
+			if err != nil || stats.To != wantTo {
+				t.Errorf("%d ms, %s: compacted to %d, want %d, %v", ms, what, stats.To, wantTo, err)
+			}
+			if _, err := l.Retain(Retention{Age: 2 * time.Hour, Bytes: -1}, func(int64) error { return nil }); err != nil || l.Start() != wantStart {
+				t.Errorf("%d ms, %s: start %d, want %d, %v", ms, what, l.Start(), wantStart, err)
+			}
+		}
+		do("at once", 0, 0)
+		now = now.Add(time.Hour + time.Minute)
+		do("an hour later", 3, 0)
+		now = now.Add(2 * time.Hour)
+		do("three hours later", 0, 4)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -82,8 +82,7 @@ func (l *Log) expired(keep Retention) (start int64, err error) {
 		if i+1 < len(segs) {
 			end = segs[i+1].base
 		}
-		newest, last := s.newestTimestamp()
-		old := keep.Age >= 0 && last >= 0 && newest < nowMs-keep.Age.Milliseconds()
+		old := keep.Age >= 0 && s.isBefore(nowMs-keep.Age.Milliseconds())
 		large := excess >= 0 && size > 0 && excess >= size
 		if end > stable || size == 0 && i+1 == len(segs) || !(old || large || size == 0) {
 			return start, nil
@@ -100,6 +99,20 @@ func (l *Log) expired(keep Retention) (start int64, err error) {
 		return segs[len(segs)-1].base, nil // something was appended meanwhile
 	}
 	return start, l.roll()
+}
+
+// isBefore tells whether all records of the segment are from before ms. Where they
+// have no time, which is a negative one, that of the last write counts, as in Kafka.
+func (s *segment) isBefore(ms int64) bool {
+	newest, _ := s.newestTimestamp()
+	if newest < 0 && s.size.Load() > 0 {
+		info, err := s.dir.fs.Stat(s.path())
+		if err != nil {
+			return false // deleted meanwhile, or to be asked again
+		}
+		newest = info.ModTime().UnixMilli()
+	}
+	return newest < ms
 }
 
 // Seal writes the seal of the oldest segment that has none, and tells whether
