@@ -65,6 +65,11 @@ func (l *Log) Compact(c *Compactor, cfg Compaction) (CompactStats, error) {
 		return CompactStats{}, nil
 	}
 	run.learn()
+	// An end of a transaction, or a newer batch of a producer, that a power loss
+	// takes must not have cost what came before it.
+	if err := l.Sync(); err != nil {
+		return CompactStats{}, err
+	}
 	if err := run.mapKeys(); err != nil {
 		return CompactStats{}, err
 	}

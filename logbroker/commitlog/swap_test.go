@@ -112,3 +112,52 @@ func readCompacted(t testing.TB, l *Log) (out []offsetValue) {
 	}
 	return out
 }
+
+// TestCompactionStandsOnWhatIsDurable: a transaction's end that is not synced counts
+// for a compaction. Whenever the power goes, either it is there after all, or what
+// the transaction replaces still is.
+func TestCompactionStandsOnWhatIsDurable(t *testing.T) {
+	lost := 0
+	for n, done := 0, false; !done; n++ {
+		fs, left := crashableDir(t), -1
+		cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			switch {
+			case left < 0 || op.Kind.ReadOrWrite() != errorfs.OpIsWrite:
+				return nil
+			case left == 0:
+				return errDied
+			}
+			left--
+			return nil
+		})))
+		cfg.SegmentBytes = 1
+		l := mustOpen(t, cfg)
+		putKeyed(t, l, "a", "old")
+		batch := makeKeyed("a")
+		batch.SetProducer(7, 0, 0, true)
+		batch.SetCRC()
+		if _, err := l.Append(batch, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := l.AppendMarker(7, 0, true, 1); err != nil {
+			t.Fatal(err)
+		}
+		left = n
+		_, err := l.Compact(NewCompactor(0), Compaction{})
+		if done = err == nil; !done && !errors.Is(err, errDied) {
+			t.Fatal(err)
+		}
+		closeQuietly(l)
+		l = mustOpen(t, cfg2(cfg, fs.CrashClone(vfs.CrashCloneCfg{})))
+		if len(l.OpenTransactions()) > 0 {
+			lost++
+			if got := readCompacted(t, l); len(got) != 2 || got[0].value != "old" {
+				t.Errorf("write %d: the transaction is open again, and %d records are left", n, len(got))
+			}
+		}
+		closeQuietly(l)
+	}
+	if lost == 0 {
+		t.Error("no power loss took the end")
+	}
+}
