@@ -194,3 +194,37 @@ func TestRecordsWithoutTime(t *testing.T) {
 		}
 	}
 }
+
+// TestTimesWhileCompacted: an offset is asked for by time, and while the first segment
+// that may have it is looked at, a compaction replaces the others.
+func TestTimesWhileCompacted(t *testing.T) {
+	var l *Log
+	compacted := false
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if l == nil || compacted || op.Kind != errorfs.OpFileReadAt || !strings.HasSuffix(op.Path, logSuffix) {
+			return nil
+		}
+		compacted = true
+		stats, err := l.Compact(NewCompactor(0), Compaction{})
+		if err != nil || stats.Records == 0 {
+			t.Errorf("%+v, %v", stats, err)
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 400
+	opened := mustOpen(t, cfg)
+	putAt(t, opened, "deleted", 100)
+	for i := 1; i < 20; i++ {
+		putAt(t, opened, strconv.Itoa(i*2/3), int64(40+i)) // every segment has two of a key
+	}
+	if err := errors.Join(opened.Sync(), opened.DeleteTo(1)); err != nil {
+		t.Fatal(err)
+	}
+	l = opened
+	if offset, ms, ok, err := l.OffsetForTime(51); err != nil || !ok || offset != 11 || ms != 51 || !compacted {
+		t.Errorf("offset %d at %d, %v, %v; compacted %v", offset, ms, ok, err, compacted)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

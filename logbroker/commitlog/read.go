@@ -305,6 +305,22 @@ func (d *damageList) list() []error {
 // OffsetForTime finds the first record, at or after Start, whose timestamp is
 // at least ms. ok is false if there is none.
 func (l *Log) OffsetForTime(ms int64) (offset, ts int64, ok bool, err error) {
+	return l.inSegments(func() (int64, int64, bool, error) { return l.offsetForTime(ms) })
+}
+
+// inSegments calls find again if a segment was deleted, or compaction put another in
+// its place, while it was looked at.
+func (l *Log) inSegments(find func() (int64, int64, bool, error)) (offset, ts int64, ok bool, err error) {
+	for {
+		segs := l.segments.Load()
+		offset, ts, ok, err = find()
+		if !errors.Is(err, ErrClosed) || l.closed.Load() || l.segments.Load() == segs {
+			return offset, ts, ok, err
+		}
+	}
+}
+
+func (l *Log) offsetForTime(ms int64) (offset, ts int64, ok bool, err error) {
 	for _, seg := range *l.segments.Load() {
 		if newest, last := seg.newestTimestamp(); last < 0 || newest < ms {
 			continue
@@ -325,6 +341,10 @@ func (l *Log) OffsetForTime(ms int64) (offset, ts int64, ok bool, err error) {
 // MaxTimestamp finds the first record with the largest timestamp. ok is false
 // if the log is empty.
 func (l *Log) MaxTimestamp() (offset, ts int64, ok bool, err error) {
+	return l.inSegments(l.maxTimestamp)
+}
+
+func (l *Log) maxTimestamp() (offset, ts int64, ok bool, err error) {
 	start := l.start.Load()
 	best := int64(noTimestamp)
 	for _, seg := range *l.segments.Load() {
@@ -340,7 +360,7 @@ func (l *Log) MaxTimestamp() (offset, ts int64, ok bool, err error) {
 	if best == noTimestamp {
 		return 0, 0, false, nil
 	}
-	return l.OffsetForTime(best)
+	return l.offsetForTime(best)
 }
 
 // newestFrom is the largest timestamp of the batches that reach past start.

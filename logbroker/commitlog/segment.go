@@ -252,7 +252,10 @@ func (s *segment) buildIndex() (*sparseIndex, error) {
 			return x, nil
 		}
 		if err == nil && !s.follows(b, expected) {
-			err = fmt.Errorf("offset %d", b.BaseOffset())
+			err = fmt.Errorf("%w: offset %d", recordbatch.ErrCorrupt, b.BaseOffset())
+		}
+		if err != nil && !errors.Is(err, recordbatch.ErrCorrupt) {
+			return nil, err // closed meanwhile, or the disk does not answer
 		}
 		if err != nil {
 			return nil, &DamageError{Path: s.path(), Position: position, Offset: expected, Reason: err}
