@@ -1,12 +1,10 @@
 package meta
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // maxOpenFailures is how often what the database does behind an Open may fail, one
@@ -45,7 +43,12 @@ func (o *opening) open(dir string, opts *pebble.Options) (*pebble.DB, error) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.over = true
-		return r.db, r.err
+		select {
+		case err := <-o.gaveUp: // something of it waits for good
+			return nil, err
+		default:
+			return r.db, r.err
+		}
 	case err := <-o.gaveUp:
 		return nil, err
 	}
@@ -66,84 +69,21 @@ func (o *opening) failed(err error) {
 // return itself.
 func (o *opening) giveUp(err error) {
 	o.mu.Lock()
-	over := o.over
-	o.mu.Unlock()
-	if over {
+	if o.over {
+		o.mu.Unlock()
 		return
 	}
 	select {
 	case o.gaveUp <- err:
 	default:
 	}
+	o.mu.Unlock()
 	select {}
 }
 
-// fence keeps the files of a database that has failed: Pebble would go on, and might
-// remove the log of what it takes for flushed, when the manifest that says so is not
-// on disk.
-type fence struct {
-	vfs.FS
-	store *Store
+// isOver tells whether the database is open.
+func (o *opening) isOver() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.over
 }
-
-var errFenced = errors.New("meta: the database has failed, and its files stay as they are")
-
-func (f *fence) err() error {
-	if f.store.failed.Load() != nil {
-		return errFenced
-	}
-	return nil
-}
-
-func (f *fence) Remove(name string) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.FS.Remove(name)
-}
-
-func (f *fence) RemoveAll(name string) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.FS.RemoveAll(name)
-}
-
-func (f *fence) Rename(oldname, newname string) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.FS.Rename(oldname, newname)
-}
-
-func (f *fence) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	return f.FS.ReuseForWrite(oldname, newname, c)
-}
-
-func (f *fence) OpenDir(name string) (vfs.File, error) {
-	dir, err := f.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
-	}
-	return &fencedDir{dir, f.store}, nil
-}
-
-// fencedDir is a directory. Pebble panics, in a goroutine of its own, where one
-// cannot be synced in which it names another manifest. So it is not told: the
-// database has failed then, and what it does from then on changes nothing.
-type fencedDir struct {
-	vfs.File
-	store *Store
-}
-
-func (d *fencedDir) Sync() error {
-	if err := d.File.Sync(); err != nil {
-		d.store.fail(fmt.Errorf("meta: sync of its directory: %w", err))
-	}
-	return nil
-}
-
-func (f *fence) Unwrap() vfs.FS { return f.FS }

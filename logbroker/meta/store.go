@@ -47,7 +47,7 @@ func Open(cfg Config) (_ *Store, err error) {
 	s := &Store{fs: cfg.FS, fatal: cfg.OnFatal, pending: map[pendingID]map[int64]Offset{}}
 	compactions := &compactions{}
 	opts := &pebble.Options{
-		FS:                 &fence{cfg.FS, s},
+		FS:                 newFence(cfg.FS, cfg.Dir, s),
 		Logger:             &logger{store: s, log: cfg.Logger},
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       4 << 20,
@@ -118,7 +118,7 @@ func (s *Store) Checkpoint(dir string) (err error) {
 			err = s.db.Checkpoint(dir, pebble.WithFlushedWAL())
 		}
 	}
-	if err != nil {
+	if err = errors.Join(err, s.failure()); err != nil {
 		return fmt.Errorf("meta: checkpoint in %s: %w", dir, err)
 	}
 	return nil
