@@ -30,10 +30,11 @@ type Contents struct {
 // names. It changes nothing and leaves no file. Every row that cannot be read is an
 // error of its own in what it returns.
 func Check(fs vfs.FS, dir string) (c Contents, err error) {
-	quiet := &logger{store: &Store{}, log: slog.New(slog.DiscardHandler)}
+	// Damage is returned by what finds it, and ends no Open.
+	quiet := &logger{store: &Store{opening: opening{over: true}}, log: slog.New(slog.DiscardHandler)}
 	db, err := pebble.Open(dir, &pebble.Options{FS: lookingFS{fs}, ReadOnly: true, Logger: quiet, FormatMajorVersion: pebble.FormatNewest})
 	switch {
-	case errors.Is(err, syscall.EAGAIN), err != nil && strings.Contains(err.Error(), "lock"):
+	case errors.Is(err, ErrInUse):
 		return c, fmt.Errorf("meta: %s: %w", dir, ErrInUse)
 	case err != nil:
 		return c, fmt.Errorf("meta: open %s: %w", dir, err)
@@ -60,7 +61,8 @@ func Check(fs vfs.FS, dir string) (c Contents, err error) {
 }
 
 // lookingFS makes no lock file where there is none: a database without one is open
-// nowhere, and whoever only looks at a backup leaves nothing in it.
+// nowhere, and whoever only looks at a backup leaves nothing in it. That another has
+// the lock is ErrInUse.
 type lookingFS struct{ vfs.FS }
 
 type noLock struct{}
@@ -71,7 +73,14 @@ func (f lookingFS) Lock(name string) (io.Closer, error) {
 	if _, err := f.Stat(name); errors.Is(err, os.ErrNotExist) {
 		return noLock{}, nil
 	}
-	return f.FS.Lock(name)
+	lock, err := f.FS.Lock(name)
+	if errors.Is(err, syscall.EROFS) {
+		return noLock{}, nil // no broker runs over it
+	}
+	if errors.Is(err, syscall.EAGAIN) || err != nil && strings.Contains(err.Error(), "lock held by") {
+		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	return lock, err
 }
 
 // maxFaults bounds how many rows are named.
