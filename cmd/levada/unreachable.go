@@ -17,6 +17,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// remoteAlert is the operation of the net.OpError that crypto/tls makes of an alert.
+const remoteAlert = "remote error"
+
 // checkBrokers refuses addresses that no broker can have.
 func checkBrokers(brokers []string) error {
 	for _, b := range brokers {
@@ -41,7 +44,8 @@ func (n *connection) unreachable(ctx context.Context, err error) error {
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var dns *net.DNSError
-	var alert tls.AlertError
+	var invalid x509.CertificateInvalidError
+	var alert *net.OpError
 	early := (*kgo.ErrFirstReadEOF)(nil)
 	switch {
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
@@ -54,7 +58,11 @@ func (n *connection) unreachable(ctx context.Context, err error) error {
 		return wrong("%v: name a file with the authority that signed it with -X tls.ca=FILE", err)
 	case errors.As(err, &name):
 		return wrong("%v: connect to a name that it has, or give one with -X tls.server_name=NAME", name)
-	case errors.As(err, &alert):
+	case errors.As(err, &invalid):
+		return environmentError(fmt.Errorf("broker at %s: %w: it needs another certificate, unless the clock here is wrong", at, err))
+	case errors.As(err, &alert) && alert.Op == remoteAlert && !strings.Contains(alert.Error(), "certificate"):
+		return wrong("%v: it refuses this form of TLS", err)
+	case errors.As(err, &alert) && alert.Op == remoteAlert:
 		return wrong("%v: show a certificate that it takes with -X tls.cert=FILE -X tls.key=FILE", err)
 	case errors.As(err, &early), errors.As(err, new(tls.RecordHeaderError)):
 		return n.closedAtOnce(ctx, wrong)

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -20,14 +21,20 @@ import (
 func TestAdviceFitsTheFault(t *testing.T) {
 	dir := t.TempDir()
 	plain := startServer(t, filepath.Join(dir, "plain"), "127.0.0.1:0").address
-	cert, key := certificate(t, dir)
+	cert, key := certificate(t, dir, time.Hour)
+	late := filepath.Join(dir, "late")
+	if err := os.Mkdir(late, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lateCert, lateKey := certificate(t, late, -time.Minute)
 	users := filepath.Join(dir, "users")
 	writeFile(t, users, "admin:adminpass\n")
-	secured := func(scheme string) string {
-		cmd := exec.Command(binary, "server", "--data", filepath.Join(dir, scheme), "--listen", scheme+"://127.0.0.1:0", "--users", users, "--tls-cert", cert, "--tls-key", key, "--output", "json")
-		return startCommand(t, cmd).address
+	secured := func(name, scheme, cert, key string, more ...string) string {
+		args := []string{"server", "--data", filepath.Join(dir, name), "--listen", scheme + "://127.0.0.1:0", "--users", users, "--tls-cert", cert, "--tls-key", key, "--output", "json"}
+		return startCommand(t, exec.Command(binary, append(args, more...)...)).address
 	}
-	sasl, encrypted := secured("sasl"), secured("tls")
+	sasl, encrypted := secured("sasl", "sasl", cert, key), secured("tls", "tls", cert, key)
+	expired, mutual := secured("expired", "tls", lateCert, lateKey), secured("mutual", "tls", cert, key, "--tls-client-ca", cert, "--tls-client-required")
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -38,6 +45,8 @@ func TestAdviceFitsTheFault(t *testing.T) {
 		"TLS missing":                  {[]string{"-b", encrypted}, exitInput, []string{"-X tls.enabled=true", "-X tls.ca=FILE"}},
 		"an authority nobody knows":    {[]string{"-b", encrypted, "-X", "tls.enabled=true"}, exitInput, []string{"-X tls.ca=FILE"}},
 		"a name that it does not have": {[]string{"-b", encrypted, "-X", "tls.ca=" + cert, "-X", "tls.server_name=elsewhere"}, exitInput, []string{"-X tls.server_name=NAME"}},
+		"a certificate of the past":    {[]string{"-b", expired, "-X", "tls.ca=" + lateCert}, exitEnvironment, []string{"expired", "another certificate"}},
+		"no certificate of its own":    {[]string{"-b", mutual, "-X", "tls.ca=" + cert}, exitInput, []string{"-X tls.cert=FILE -X tls.key=FILE"}},
 		"no credentials":               {[]string{"-b", sasl}, exitInput, []string{"-X user=NAME", "LEVADA_PASS", "SCRAM-SHA-256, SCRAM-SHA-512"}},
 		"a wrong password":             {[]string{"-b", sasl, "-X", "user=admin", "-X", "pass=wrong"}, exitInput, []string{"LEVADA_PASS"}},
 		"a mechanism not offered":      {[]string{"-b", sasl, "-X", "user=admin", "-X", "pass=b", "-X", "sasl.mechanism=PLAIN"}, exitInput, []string{"SCRAM-SHA-256, SCRAM-SHA-512", "-X sasl.mechanism="}},
@@ -64,15 +73,16 @@ func TestAdviceFitsTheFault(t *testing.T) {
 	}
 }
 
-// certificate makes one for 127.0.0.1, which is its own authority.
-func certificate(t *testing.T, dir string) (cert, key string) {
+// certificate makes one for 127.0.0.1, which is its own authority, valid for so long
+// from now on.
+func certificate(t *testing.T, dir string, valid time.Duration) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid), IsCA: true, BasicConstraintsValid: true,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
