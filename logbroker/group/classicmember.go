@@ -219,10 +219,12 @@ func (g *Consumer) placeOf(j Join, h Heartbeat, owned Partitions) (*ConsumerMemb
 
 // sharesProtocol tells whether all classic members know one of the protocols.
 func (g *Consumer) sharesProtocol(j Join) bool {
-	return slices.ContainsFunc(j.Protocols, func(p Protocol) bool {
-		return !slices.ContainsFunc(g.Members, func(m *ConsumerMember) bool {
-			return m.Classic != nil && m.ID != j.MemberID && !slices.ContainsFunc(m.Classic.Protocols, func(q Protocol) bool { return q.Name == p.Name })
-		})
+	return share(j.Protocols, func(yield func([]Protocol) bool) {
+		for _, m := range g.Members {
+			if m.Classic != nil && m.ID != j.MemberID && !yield(m.Classic.Protocols) {
+				return
+			}
+		}
 	})
 }
 

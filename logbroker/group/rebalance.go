@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"time"
 
@@ -60,19 +61,37 @@ func (g *Group) Join(now time.Time, j Join) []Answer {
 
 // compatible tells whether the member shares a protocol with all others.
 func (g *Group) compatible(j *Join) bool {
-	others := slices.DeleteFunc(slices.Clone(g.Members), func(m *Member) bool {
-		return m.ID == j.MemberID || j.InstanceID != "" && m.InstanceID == j.InstanceID
-	})
-	if len(others) == 0 {
+	other := func(m *Member) bool {
+		return m.ID != j.MemberID && (j.InstanceID == "" || m.InstanceID != j.InstanceID)
+	}
+	if !slices.ContainsFunc(g.Members, other) {
 		return true
 	}
-	return j.ProtocolType == g.ProtocolType && slices.ContainsFunc(j.Protocols, func(p Protocol) bool {
-		return !slices.ContainsFunc(others, func(m *Member) bool { return !knows(m, p.Name) })
+	return j.ProtocolType == g.ProtocolType && share(j.Protocols, func(yield func([]Protocol) bool) {
+		for _, m := range g.Members {
+			if other(m) && !yield(m.Protocols) {
+				return
+			}
+		}
 	})
 }
 
-func knows(m *Member, protocol string) bool {
-	return slices.ContainsFunc(m.Protocols, func(p Protocol) bool { return p.Name == protocol })
+// share tells whether one of the protocols is among those of all others.
+func share(protocols []Protocol, others iter.Seq[[]Protocol]) bool {
+	known := make(map[string]int, len(protocols)) // to how many others
+	for _, p := range protocols {
+		known[p.Name] = 0
+	}
+	n := 0
+	for theirs := range others {
+		for _, p := range theirs {
+			if k, ok := known[p.Name]; ok && k == n {
+				known[p.Name]++
+			}
+		}
+		n++
+	}
+	return slices.ContainsFunc(protocols, func(p Protocol) bool { return known[p.Name] == n })
 }
 
 func (g *Group) joinNew(now time.Time, j Join, fail func(error, string) []Answer) []Answer {
@@ -232,11 +251,21 @@ func (g *Group) complete(now time.Time) []Answer {
 // choose is the protocol that all know and most want; among equals the one
 // that the first member names first.
 func (g *Group) choose() string {
+	// How many know it of the members looked at: of all before, or it is known to
+	// some only.
+	known := map[string]int{}
+	for i, m := range g.Members {
+		for _, p := range m.Protocols {
+			if known[p.Name] == i {
+				known[p.Name]++
+			}
+		}
+	}
 	votes := map[string]int{}
 	var order []string
 	for _, m := range g.Members {
 		for _, p := range m.Protocols {
-			if !slices.ContainsFunc(g.Members, func(o *Member) bool { return !knows(o, p.Name) }) {
+			if known[p.Name] == len(g.Members) {
 				if votes[p.Name] == 0 {
 					order = append(order, p.Name)
 				}
