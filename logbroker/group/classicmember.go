@@ -164,12 +164,13 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 		return fail(kerr.InvalidSessionTimeout, j.MemberID)
 	case j.ProtocolType != consumerProtocol || len(j.Protocols) == 0 || !g.sharesProtocol(j):
 		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
-	case !g.hasRoomForClassic(&j):
-		return fail(kerr.UnknownServerError, j.MemberID)
 	}
 	names, owned, err := subscriptionOf(j.Protocols[0].Metadata, topics)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
+	case !g.hasRoomForClassic(&j, names):
+		return fail(kerr.UnknownServerError, j.MemberID)
 	}
 	if j.MemberID == "" && j.InstanceID == "" && j.MustKnowID {
 		return fail(kerr.MemberIDRequired, j.NewID)

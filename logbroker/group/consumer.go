@@ -267,6 +267,9 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 		if m.Epoch != LeaveForNowEpoch && m.Classic == nil {
 			return nil, refusef(kerr.UnreleasedInstanceID, "instance %q is owned by another member, which has not left", h.InstanceID)
 		}
+		if err := g.admits(m, h); err != nil {
+			return nil, err // the place stays as it is
+		}
 		if known != nil { // its own place is free: there is one member of an id
 			g.drop(known)
 			g.bump()
@@ -276,6 +279,9 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 	case m.ID != h.MemberID:
 		return nil, refusef(kerr.FencedInstanceID, "instance %q is another member now", h.InstanceID)
 	case h.Epoch == JoinEpoch && m.Epoch == LeaveForNowEpoch:
+		if err := g.admits(m, h); err != nil {
+			return nil, err
+		}
 		g.takePlace(m, h)
 		return m, nil
 	}
@@ -297,6 +303,9 @@ func (g *Consumer) add(h Heartbeat) (*ConsumerMember, error) {
 		return nil, refusef(kerr.GroupMaxSizeReached, "the group has %d members, more cannot join", len(g.Members))
 	}
 	m := &ConsumerMember{ID: cmp.Or(h.MemberID, h.NewID), InstanceID: h.InstanceID, State: settled}
+	if err := g.admits(m, h); err != nil {
+		return nil, err
+	}
 	g.Members = append(g.Members, m)
 	g.Emptied, g.changed = time.Time{}, true
 	return m, nil
@@ -314,22 +323,29 @@ func (m *ConsumerMember) checkEpoch(epoch int32, owned Partitions, given bool) e
 	return nil
 }
 
+// admits tells whether what a heartbeat says about its member can be taken over.
+func (g *Consumer) admits(m *ConsumerMember, h Heartbeat) error {
+	regex := m.pattern(h)
+	if _, err := CompilePattern(regex); err != nil {
+		return refusef(kerr.InvalidRegularExpression, "%q: %v", regex, err)
+	}
+	if !g.hasRoom(m, h) {
+		return refusef(kerr.UnknownServerError, "what the member subscribes to is too large for it or for the group")
+	}
+	return nil
+}
+
+// pattern is what the member subscribes to by a heartbeat.
+func (m *ConsumerMember) pattern(h Heartbeat) string {
+	if h.Regex != nil {
+		return *h.Regex
+	}
+	return m.Regex
+}
+
 // update takes over what a heartbeat says about its member.
 func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
-	regex := m.Regex
-	if h.Regex != nil {
-		regex = *h.Regex
-	}
-	_, err := CompilePattern(regex)
-	if err != nil {
-		err = refusef(kerr.InvalidRegularExpression, "%q: %v", regex, err)
-	} else if !g.hasRoom(m, h) {
-		err = refusef(kerr.UnknownServerError, "what the member subscribes to is too large for it or for the group")
-	}
-	if err != nil {
-		if m.Epoch == JoinEpoch && m.resolved == nil {
-			g.drop(m)
-		}
+	if err := g.admits(m, h); err != nil {
 		return err
 	}
 	old := *m
@@ -339,7 +355,7 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 	if h.RackID != nil {
 		m.RackID = *h.RackID
 	}
-	m.ClientID, m.Host, m.Principal, m.Regex = h.ClientID, h.Host, h.Principal, regex
+	m.ClientID, m.Host, m.Principal, m.Regex = h.ClientID, h.Host, h.Principal, m.pattern(h)
 	if h.Rebalance >= 0 {
 		m.Rebalance = min(h.Rebalance, maxRebalance)
 	}

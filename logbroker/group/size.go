@@ -120,7 +120,7 @@ func (g *Consumer) hasRoom(m *ConsumerMember, h Heartbeat) bool {
 
 // hasRoomForClassic is hasRoom for a member that speaks the classic protocol, whose
 // subscription is kept twice.
-func (g *Consumer) hasRoomForClassic(j *Join) bool {
+func (g *Consumer) hasRoomForClassic(j *Join, topics []string) bool {
 	old := 0
 	m := g.member(j.MemberID)
 	if s := g.static(j.InstanceID); s != nil {
@@ -129,5 +129,5 @@ func (g *Consumer) hasRoomForClassic(j *Join) bool {
 	if m != nil {
 		old = m.bytes()
 	}
-	return fits(old, j.bytes(), j.Room, g)
+	return fits(old, j.bytes()+textBytes(topics...), j.Room, g)
 }

@@ -1,0 +1,53 @@
+package group
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// A heartbeat that is refused for what it says changes nothing: who wanted the place
+// of a static member has not taken it, and a group stays empty since when it was.
+func TestRefusedHeartbeatChangesNothing(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	wrong := "("
+	for name, change := range map[string]func(*Heartbeat){
+		"pattern": func(h *Heartbeat) { h.Regex = &wrong },
+		"size":    func(h *Heartbeat) { h.Room = 1; h.Topics = []string{"a topic with a longer name than before"} },
+	} {
+		g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
+		beat := func(id, instance string, epoch int32, change func(*Heartbeat)) error {
+			h := Heartbeat{MemberID: id, InstanceID: instance, Epoch: epoch, Rebalance: time.Minute, Topics: []string{"t"}}
+			change(&h)
+			_, err := g.Heartbeat(now, h, &topicList{})
+			return err
+		}
+		as := func(*Heartbeat) {}
+		if err := errors.Join(beat("a", "i", JoinEpoch, as), beat("b", "", JoinEpoch, as), beat("a", "i", LeaveForNowEpoch, as)); err != nil {
+			t.Fatal(err)
+		}
+		g.Changed()
+		before, epoch := *g.static("i"), g.Epoch
+		for _, id := range []string{"a", "b", "c"} {
+			if err := beat(id, "i", JoinEpoch, change); !errors.Is(err, kerr.InvalidRegularExpression) && !errors.Is(err, kerr.UnknownServerError) {
+				t.Fatalf("%s: %s is told %v", name, id, err)
+			}
+			if g.Changed() || g.Epoch != epoch || len(g.Members) != 2 || !reflect.DeepEqual(*g.static("i"), before) {
+				t.Fatalf("%s: %s has changed the group: %+v", name, id, g.static("i"))
+			}
+		}
+		if err := beat("c", "i", JoinEpoch, as); err != nil {
+			t.Errorf("%s: the place is not free: %v", name, err)
+		}
+
+		g.Tick(now.Add(time.Hour))
+		g.Changed()
+		emptied := g.Emptied
+		if err := beat("d", "", JoinEpoch, change); err == nil || g.Changed() || emptied.IsZero() || !g.Emptied.Equal(emptied) {
+			t.Errorf("%s: emptied at %v, after a join that was refused with %v at %v", name, emptied, err, g.Emptied)
+		}
+	}
+}
