@@ -10,7 +10,7 @@ import (
 )
 
 // handleMetadata answers Metadata, versions 0 to 13: 4 may forbid the creation
-// of topics, 10 has topic ids, 12 asks by id.
+// of topics, 10 has topic ids, 12 asks by id. A topic that is named twice is told once.
 func (b *Broker) handleMetadata(r *request) {
 	req := r.msg.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
@@ -24,6 +24,12 @@ func (b *Broker) handleMetadata(r *request) {
 		r.respond(resp)
 		return
 	}
+	type key struct {
+		byID bool
+		name string
+		id   [16]byte
+	}
+	req.Topics = once(req.Topics, func(t *kmsg.MetadataRequestTopic) key { return key{t.Topic == nil, deref(t.Topic), t.TopicID} })
 	create := b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
 	answer := func() {
 		for _, t := range req.Topics {

@@ -21,6 +21,7 @@ func (b *Broker) fetchOffsets(r *request) {
 	req := r.msg.(*kmsg.OffsetFetchRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 	if req.Version >= 8 {
+		req.Groups = offsetsOnce(req.Groups)
 		for _, g := range req.Groups {
 			resp.Groups = append(resp.Groups, b.fetchGroup(req, g))
 		}
@@ -37,7 +38,7 @@ func (b *Broker) fetchOffsets(r *request) {
 	if req.Topics != nil && g.Topics == nil {
 		g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
 	}
-	got := b.fetchGroup(req, g)
+	got := b.fetchGroup(req, offsetsOnce([]kmsg.OffsetFetchRequestGroup{g})[0])
 	resp.ErrorCode = got.ErrorCode
 	for _, t := range got.Topics {
 		rt := kmsg.NewOffsetFetchResponseTopic()

@@ -15,7 +15,7 @@ func (b *Broker) handleDescribeGroups(r *request) {
 	req := r.msg.(*kmsg.DescribeGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	g := b.coordinator()
-	for _, id := range req.Groups {
+	for _, id := range once(req.Groups, itself) {
 		rg := kmsg.NewDescribeGroupsResponseGroup()
 		rg.Group, rg.State = id, string(group.Dead)
 		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)

@@ -14,7 +14,14 @@ import (
 func (b *Broker) handleDescribeConfigs(r *request) {
 	req := r.msg.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
-	for _, res := range req.Resources {
+	type resource struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	nth := wholly[resource]{}
+	for _, res := range once(req.Resources, func(res *kmsg.DescribeConfigsRequestResource) named[resource] {
+		return nth.key(resource{res.ResourceType, res.ResourceName}, res.ConfigNames == nil)
+	}) {
 		rr := kmsg.NewDescribeConfigsResponseResource()
 		rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
 		rr.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}

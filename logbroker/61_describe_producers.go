@@ -9,11 +9,20 @@ import (
 func (b *Broker) handleDescribeProducers(r *request) {
 	req := r.msg.(*kmsg.DescribeProducersRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
+	type place struct {
+		topic     string
+		partition int32
+	}
+	seen := map[place]bool{}
 	for _, t := range req.Topics {
 		rt := kmsg.NewDescribeProducersResponseTopic()
 		rt.Topic = t.Topic
 		topic := b.topics.byName(t.Topic)
 		for _, index := range t.Partitions {
+			if seen[place{t.Topic, index}] {
+				continue // all of its producers would be told again
+			}
+			seen[place{t.Topic, index}] = true
 			rp := kmsg.NewDescribeProducersResponseTopicPartition()
 			rp.Partition = index
 			p, err := b.topics.partition(topic, index)

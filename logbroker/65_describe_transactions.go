@@ -14,7 +14,7 @@ import (
 func (b *Broker) handleDescribeTransactions(r *request) {
 	req := r.msg.(*kmsg.DescribeTransactionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-	for _, id := range req.TransactionalIDs {
+	for _, id := range once(req.TransactionalIDs, itself) {
 		rs := kmsg.NewDescribeTransactionsResponseTransactionState()
 		rs.TransactionalID, rs.StartTimestamp, rs.ProducerID, rs.ProducerEpoch = id, -1, -1, -1
 		if e := b.txns.find(id); e == nil {

@@ -19,7 +19,7 @@ func (b *Broker) handleConsumerGroupDescribe(r *request) {
 	req := r.msg.(*kmsg.ConsumerGroupDescribeRequest)
 	resp := req.ResponseKind().(*kmsg.ConsumerGroupDescribeResponse)
 	g := b.coordinator()
-	for _, id := range req.Groups {
+	for _, id := range once(req.Groups, itself) {
 		rg := kmsg.NewConsumerGroupDescribeResponseGroup()
 		rg.Group = id
 		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)

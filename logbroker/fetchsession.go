@@ -179,42 +179,60 @@ func (f *fetch) begin() *kerr.Error {
 	return nil
 }
 
+// partsOf are the partitions that a request names. Of one that it names again the last
+// counts, as with Kafka: a fetch that waits for one partition very many times would
+// hold up whoever writes there.
 func partsOf(req *kmsg.FetchRequest) (out []*fetchPart) {
+	n := 0
+	for _, t := range req.Topics {
+		n += len(t.Partitions)
+	}
+	at := make(map[partKey]int, n)
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
 			p.UnknownTags = kmsg.Tags{} // which may be long, and would be kept
-			out = append(out, &fetchPart{name: t.Topic, id: t.TopicID, FetchRequestTopicPartition: p, high: -1, start: -1})
+			part := &fetchPart{name: t.Topic, id: t.TopicID, FetchRequestTopicPartition: p, high: -1, start: -1}
+			if i, again := at[part.key()]; again {
+				out[i] = part
+				continue
+			}
+			at[part.key()] = len(out)
+			out = append(out, part)
 		}
 	}
 	return out
 }
 
+// partKey is what a partition of a fetch is named by.
+type partKey struct {
+	name      string
+	id        [16]byte
+	partition int32
+}
+
+func (p *fetchPart) key() partKey { return partKey{p.name, p.id, p.Partition} }
+
 // change takes over what a request says is different. mu is held.
 func (s *fetchSession) change(req *kmsg.FetchRequest) {
-	type key struct {
-		name      string
-		id        [16]byte
-		partition int32
-	}
-	gone := map[key]bool{}
+	gone := map[partKey]bool{}
 	for _, t := range req.ForgottenTopics {
 		for _, n := range t.Partitions {
-			gone[key{t.Topic, t.TopicID, n}] = true
+			gone[partKey{t.Topic, t.TopicID, n}] = true
 		}
 	}
 	if len(gone) > 0 {
-		s.parts = slices.DeleteFunc(s.parts, func(p *fetchPart) bool { return gone[key{p.name, p.id, p.Partition}] })
+		s.parts = slices.DeleteFunc(s.parts, func(p *fetchPart) bool { return gone[p.key()] })
 	}
 	fresh := partsOf(req)
 	if len(fresh) == 0 {
 		return
 	}
-	have := make(map[key]*fetchPart, len(s.parts))
+	have := make(map[partKey]*fetchPart, len(s.parts))
 	for _, p := range s.parts {
-		have[key{p.name, p.id, p.Partition}] = p
+		have[p.key()] = p
 	}
 	for _, p := range fresh {
-		if old := have[key{p.name, p.id, p.Partition}]; old != nil {
+		if old := have[p.key()]; old != nil {
 			old.FetchRequestTopicPartition = p.FetchRequestTopicPartition
 		} else {
 			s.parts = append(s.parts, p)

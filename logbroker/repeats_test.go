@@ -1,0 +1,151 @@
+package logbroker
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// repeat returns n copies.
+func repeat[T any](n int, v T) (out []T) {
+	for range n {
+		out = append(out, v)
+	}
+	return out
+}
+
+// describeMany are requests that name one thing n times, of which there is much to tell.
+func describeMany(n int, id [16]byte) map[string]kmsg.Request {
+	out := map[string]kmsg.Request{}
+	add := func(name string, version int16, req kmsg.Request) {
+		req.SetVersion(version)
+		out[name] = req
+	}
+	byName, byID := kmsg.NewPtrMetadataRequest(), kmsg.NewPtrMetadataRequest()
+	topic := "t"
+	byName.Topics = repeat(n, kmsg.MetadataRequestTopic{Topic: &topic})
+	byID.Topics = repeat(n, kmsg.MetadataRequestTopic{TopicID: id})
+	add("metadata", 11, byName)
+	add("metadata by id", 12, byID)
+	groups := kmsg.NewPtrDescribeGroupsRequest()
+	groups.Groups = repeat(n, "g")
+	add("groups", 5, groups)
+	consumers := kmsg.NewPtrConsumerGroupDescribeRequest()
+	consumers.Groups = repeat(n, "c")
+	add("consumer groups", 1, consumers)
+	txns := kmsg.NewPtrDescribeTransactionsRequest()
+	txns.TransactionalIDs = repeat(n, "id")
+	add("transactions", 0, txns)
+	producers := kmsg.NewPtrDescribeProducersRequest()
+	producers.Topics = repeat(n/2, kmsg.DescribeProducersRequestTopic{Topic: "t", Partitions: []int32{0, 0}})
+	add("producers", 0, producers)
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	configs.Resources = repeat(n, kmsg.DescribeConfigsRequestResource{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t"})
+	add("configs", 4, configs)
+	all, some, old := kmsg.NewPtrOffsetFetchRequest(), kmsg.NewPtrOffsetFetchRequest(), kmsg.NewPtrOffsetFetchRequest()
+	all.Groups = repeat(n, kmsg.OffsetFetchRequestGroup{Group: "g", MemberEpoch: -1})
+	add("all offsets", 8, all)
+	some.Groups = repeat(n/2, kmsg.OffsetFetchRequestGroup{Group: "g", MemberEpoch: -1, Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: "t", Partitions: []int32{0, 0}}}})
+	add("offsets", 8, some)
+	old.Group, old.Topics = "g", repeat(n/2, kmsg.OffsetFetchRequestTopic{Topic: "t", Partitions: []int32{0, 0}})
+	add("offsets of one group", 7, old)
+	return out
+}
+
+// TestWhatIsNamedAgainIsToldOnce: an answer does not grow with how often a request
+// names one thing, of which there is much to tell.
+func TestWhatIsNamedAgainIsToldOnce(t *testing.T) {
+	const often = 1000
+	w := newWorkbench(t)
+	w.topic("t", 100)
+	id := "id"
+	pid, epoch := w.initID(id)
+	for n := range int32(100) {
+		w.want(w.produce(13, &id, n, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+	}
+	m := w.joinClassic("")
+	w.want(m.ErrorCode, nil)
+	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
+	w.want(w.heart("m", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }).ErrorCode, nil)
+	text := strings.Repeat("m", maxOffsetMetadata)
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Version, commit.Group, commit.Generation, commit.MemberID = 8, "g", m.Generation, m.MemberID
+	commit.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Offset: 1, Metadata: &text}}}}
+	w.want(ask[*kmsg.OffsetCommitResponse](w, commit).Topics[0].Partitions[0].ErrorCode, nil)
+
+	topic := w.topics.byName("t").id
+	once, many := describeMany(2, topic), describeMany(often, topic)
+	for what, req := range many {
+		one := ask[kmsg.Response](w, once[what]).AppendTo(nil)
+		var got []int16
+		resp := ask[kmsg.Response](w, req)
+		if codes(reflect.ValueOf(resp), &got); len(got) > 0 {
+			t.Errorf("%s: codes %v", what, got)
+		}
+		// What is left of each time it is named is a name.
+		if size, limit := len(resp.AppendTo(nil)), len(one)+often*16; size > limit {
+			t.Errorf("%s: %d bytes, and %d when it is named twice", what, size, len(one))
+		}
+	}
+	// Parts that are named are told where they are named.
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	configs.Version = 4
+	for _, name := range []string{"retention.ms", "segment.bytes"} {
+		configs.Resources = append(configs.Resources, kmsg.DescribeConfigsRequestResource{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t", ConfigNames: []string{name}})
+	}
+	if got := ask[*kmsg.DescribeConfigsResponse](w, configs).Resources; len(got) != 2 || got[0].Configs[0].Name == got[1].Configs[0].Name {
+		t.Errorf("configs of one topic, named one by one: %+v", got)
+	}
+}
+
+// TestAPartitionIsFetchedOnce: of one that a fetch names again and again the last
+// counts, and it is waited for once, with a session and without.
+func TestAPartitionIsFetchedOnce(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	for i := range 3 {
+		w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, fmt.Sprint(i))).ErrorCode, nil)
+	}
+	fetch := func(id, epoch int32, offset int64, names int) *kmsg.FetchRequest {
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.MaxBytes, req.MinBytes, req.MaxWaitMillis, req.SessionID, req.SessionEpoch = 12, 1<<20, 1, 1000, id, epoch
+		for i := range names {
+			p := kmsg.NewFetchRequestTopicPartition()
+			p.FetchOffset, p.PartitionMaxBytes = offset-int64(names-1-i), 1<<20
+			req.Topics = append(req.Topics, kmsg.FetchRequestTopic{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{p}})
+		}
+		return req
+	}
+	conn := NewConn("c", "/c")
+	var resp *kmsg.FetchResponse
+	send := func(req *kmsg.FetchRequest) {
+		t.Helper()
+		resp = nil
+		w.Handle(conn, req, func(r kmsg.Response) { resp = r.(*kmsg.FetchResponse) })
+		watchers := 0
+		if ws := w.topics.byName("t").parts()[0].watchers.Load(); ws != nil {
+			watchers = len(*ws)
+		}
+		if resp != nil || watchers != 1 {
+			t.Errorf("waits for %d partitions, want 1", watchers)
+		}
+		w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, "next")).ErrorCode, nil)
+		w.pass(0)
+		if resp == nil || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+			t.Fatalf("answered with %+v", resp)
+		}
+		w.want(resp.ErrorCode, nil)
+		if n := w.countBatches(resp.Topics[0].Partitions[0].RecordBatches); n != 1 {
+			t.Errorf("%d records, want that after the last offset named", n)
+		}
+	}
+	send(fetch(0, noSessionEpoch, 3, 3))
+	send(fetch(0, newSessionEpoch, 4, 3))
+	send(fetch(resp.SessionID, 1, 5, 3))
+	if kept := len(conn.sessions.list[0].parts); kept != 1 {
+		t.Errorf("the session has %d partitions", kept)
+	}
+}
