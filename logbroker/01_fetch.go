@@ -76,10 +76,7 @@ func (f *fetch) read() (enough bool) {
 			rt := kmsg.NewFetchResponseTopic()
 			rt.Topic, rt.TopicID = p.name, p.id
 			f.resp.Topics = append(f.resp.Topics, rt)
-			topic, unknown = f.b.offsetTopic(f.req.Version >= 13, p.name, p.id)
-			if topic != nil && !f.who.mayTopic(kmsg.ACLOperationRead, topic.name) {
-				topic, unknown = nil, kerr.TopicAuthorizationFailed.Code
-			}
+			topic, unknown = f.topic(p)
 		}
 		rp := kmsg.NewFetchResponseTopicPartition()
 		rp.Partition, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p.Partition, -1, -1, -1
@@ -95,6 +92,24 @@ func (f *fetch) read() (enough bool) {
 		last.Partitions = append(last.Partitions, rp)
 	}
 	return enough || total > 0 && total >= int(f.req.MinBytes) || len(f.parts) == 0
+}
+
+// topic is that of a partition, if the client may read it. Who may not read a topic of
+// a name is not told whether there is one.
+func (f *fetch) topic(p *fetchPart) (*topic, int16) {
+	byID := f.req.Version >= 13
+	t, unknown := f.b.offsetTopic(byID, p.name, p.id)
+	name := p.name
+	switch {
+	case t != nil:
+		name = t.name
+	case byID:
+		return nil, unknown
+	}
+	if !f.who.mayTopic(kmsg.ACLOperationRead, name) {
+		return nil, kerr.TopicAuthorizationFailed.Code
+	}
+	return t, unknown
 }
 
 // respond sends the answer, of a session only what is news.

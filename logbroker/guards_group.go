@@ -120,10 +120,6 @@ func guardOffsetFetch(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)
 		}
 	}
 	pass, held := split(req.Groups, func(g *kmsg.OffsetFetchRequestGroup) bool { return w.mayGroup(kmsg.ACLOperationDescribe, g.Group) })
-	all := map[string]bool{}
-	for _, g := range pass {
-		all[g.Group] = g.Topics == nil
-	}
 	req.Groups = pass
 	return nil, func(r kmsg.Response) {
 		resp := r.(*kmsg.OffsetFetchResponse)
@@ -133,7 +129,7 @@ func guardOffsetFetch(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)
 				name, unknown := w.b.topicName(req.Version >= 10, t.Topic, t.TopicID)
 				return unknown || see(name)
 			}
-			if all[g.Group] {
+			if req.Groups[i].Topics == nil { // all, of which the others are left out
 				g.Topics, _ = split(g.Topics, may)
 			}
 			for j := range g.Topics {

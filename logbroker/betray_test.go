@@ -1,0 +1,135 @@
+package logbroker
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/acl"
+)
+
+// rename replaces a text in all strings below v, in those of topics only if they are
+// asked for, and tells whether there is one.
+func rename(v reflect.Value, from, to string, topicsOnly, inTopic bool) (found bool) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).Name != "UnknownTags" && rename(v.Field(i), from, to, topicsOnly, inTopic || strings.Contains(v.Type().Field(i).Name, "Topic")) {
+				found = true
+			}
+		}
+	case reflect.Slice:
+		for i := 0; i < v.Len() && v.Type().Elem().Kind() != reflect.Uint8; i++ {
+			found = rename(v.Index(i), from, to, topicsOnly, inTopic) || found
+		}
+	case reflect.Pointer:
+		if v.IsNil() {
+			return false
+		}
+		if v.Elem().Kind() == reflect.String { // another of the same name may share it
+			fresh := reflect.New(v.Type().Elem())
+			fresh.Elem().Set(v.Elem())
+			v.Set(fresh)
+		}
+		return rename(v.Elem(), from, to, topicsOnly, inTopic)
+	case reflect.String:
+		if found = strings.Contains(v.String(), from) && (inTopic || !topicsOnly); found {
+			v.SetString(strings.ReplaceAll(v.String(), from, to))
+		}
+	}
+	return found
+}
+
+// TestNoNameIsBetrayed: whatever a client asks about a topic, a group or a
+// transactional id that it must not see, it is told the same whether there is one or
+// not. The second time it may everything but see topics.
+func TestNoNameIsBetrayed(t *testing.T) {
+	const there, nowhere = "secret", "absent"
+	w := newSecured(t)
+	w.topic(there, 1)
+	w.topic("t", 1)
+	id := there
+	pid, epoch := w.initID(id)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+	w.want(w.heart("m", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+		r.Group, r.SubscribedTopicNames = there, []string{there}
+	}).ErrorCode, nil)
+	for _, topicsOnly := range []bool{false, true} {
+		if topicsOnly {
+			for _, kind := range []acl.ResourceType{kmsg.ACLResourceTypeGroup, kmsg.ACLResourceTypeTransactionalId} {
+				w.allow(kind, "*", kmsg.ACLOperationAll, kmsg.ACLPermissionTypeAllow)
+			}
+		}
+		compared := map[string]bool{}
+		for key, h := range w.handlers {
+			for v := max(h.min, map[bool]int16{true: 3}[kmsg.Key(key) == kmsg.Produce]); v <= h.max; v++ {
+				for seed := range uint64(5) {
+					ask := func(name string) ([]byte, bool) {
+						req := kmsg.RequestForKey(key)
+						req.SetVersion(v)
+						filled(rand.New(rand.NewPCG(seed, uint64(key))), req)
+						if !rename(reflect.ValueOf(req).Elem(), "t", name, topicsOnly, false) {
+							return nil, false
+						}
+						resp := askAs[kmsg.Response](w, eve(), req)
+						rename(reflect.ValueOf(resp).Elem(), nowhere, there, false, false)
+						return resp.AppendTo(nil), true
+					}
+					got, any := ask(there)
+					want, _ := ask(nowhere)
+					if !bytes.Equal(got, want) {
+						t.Errorf("%s version %d: %q, and where there is none %q (topics only: %t)", kmsg.NameForKey(key), v, got, want, topicsOnly)
+					}
+					compared[kmsg.NameForKey(key)] = compared[kmsg.NameForKey(key)] || any
+				}
+			}
+		}
+		for _, key := range []kmsg.Key{kmsg.Fetch, kmsg.Produce, kmsg.Metadata, kmsg.OffsetFetch, kmsg.DescribeTopicPartitions, kmsg.ConsumerGroupHeartbeat} {
+			if !compared[key.Name()] {
+				t.Errorf("%s was not asked", key.Name())
+			}
+		}
+	}
+}
+
+// filled fills a request with names, such that it is answered.
+func filled(rng *rand.Rand, req kmsg.Request) {
+	name(rng, reflect.ValueOf(req).Elem(), [16]byte{1})
+	switch req := req.(type) {
+	case *kmsg.ProduceRequest:
+		req.Acks = -1
+	case *kmsg.FetchRequest:
+		req.SessionID, req.SessionEpoch, req.ForgottenTopics = 0, noSessionEpoch, nil
+	}
+}
+
+// TestOffsetsDoNotBetrayTopics: who may see a group and not the topics whose offsets it
+// has is not told their names, however it asks.
+func TestOffsetsDoNotBetrayTopics(t *testing.T) {
+	w := newSecured(t)
+	w.topic("t", 1)
+	w.topic("mine", 1)
+	w.want(w.commitAs("", -1, 0), nil)
+	w.allow(kmsg.ACLResourceTypeGroup, "g", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
+	w.allow(kmsg.ACLResourceTypeTopic, "mine", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
+	all := kmsg.OffsetFetchRequestGroup{Group: "g", MemberEpoch: -1}
+	some := all
+	some.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: "mine", Partitions: []int32{0}}}
+	for what, groups := range map[string][]kmsg.OffsetFetchRequestGroup{"all": {all}, "all, then one": {all, some}, "one, then all": {some, all}, "all twice": {all, all}} {
+		for v := int16(8); v <= 10; v++ {
+			req := kmsg.NewPtrOffsetFetchRequest()
+			req.Version, req.Groups = v, append([]kmsg.OffsetFetchRequestGroup{}, groups...)
+			for _, g := range askAs[*kmsg.OffsetFetchResponse](w, eve(), req).Groups {
+				for _, gt := range g.Topics {
+					if gt.Topic == "t" || gt.TopicID == w.topics.byName("t").id {
+						t.Errorf("%s, version %d: told %+v", what, v, gt)
+					}
+				}
+			}
+		}
+	}
+}
