@@ -6,7 +6,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/logbroker/acl"
@@ -131,5 +133,28 @@ func TestOffsetsDoNotBetrayTopics(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestRefusedCommitsAreNoSignOfLife: a commit to a group that a client must not read
+// does not keep a member there that has gone.
+func TestRefusedCommitsAreNoSignOfLife(t *testing.T) {
+	w := newSecured(t)
+	w.topic("t", 1)
+	w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationAll, kmsg.ACLPermissionTypeAllow)
+	m := w.joinClassic("")
+	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
+	for range 8 {
+		w.now = w.now.Add(10 * time.Second)
+		w.Tick(w.now)
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.MemberID, req.Generation = 8, "g", m.MemberID, m.Generation
+		req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Offset: 1}}}}
+		var resp *kmsg.OffsetCommitResponse
+		w.Handle(eve(), req, func(r kmsg.Response) { resp = r.(*kmsg.OffsetCommitResponse) })
+		w.want(resp.Topics[0].Partitions[0].ErrorCode, kerr.GroupAuthorizationFailed)
+	}
+	if code := w.heartClassic(m.MemberID, m.Generation); code == 0 {
+		t.Error("the member is still there")
 	}
 }

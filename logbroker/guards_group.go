@@ -72,29 +72,34 @@ func guardConsumerHeartbeat(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Res
 
 func guardOffsetCommit(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 	req := r.(*kmsg.OffsetCommitRequest)
-	code := kerr.TopicAuthorizationFailed.Code
+	if !w.mayGroup(kmsg.ACLOperationRead, req.Group) { // of whose members nothing is to be known
+		resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+		refuseCommits(resp, req.Topics, kerr.GroupAuthorizationFailed)
+		return resp, nil
+	}
 	pass, held := split(req.Topics, func(t *kmsg.OffsetCommitRequestTopic) bool {
 		return w.mayNamed(kmsg.ACLOperationRead, req.Version >= 10, t.Topic, t.TopicID)
 	})
-	if !w.mayGroup(kmsg.ACLOperationRead, req.Group) {
-		pass, held, code = nil, req.Topics, kerr.GroupAuthorizationFailed.Code
-	}
 	if len(held) == 0 {
 		return nil, nil
 	}
 	req.Topics = pass
 	return nil, func(r kmsg.Response) {
-		resp := r.(*kmsg.OffsetCommitResponse)
-		for _, t := range held {
-			rt := kmsg.NewOffsetCommitResponseTopic()
-			rt.Topic, rt.TopicID = t.Topic, t.TopicID
-			for _, p := range t.Partitions {
-				rp := kmsg.NewOffsetCommitResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			resp.Topics = append(resp.Topics, rt)
+		refuseCommits(r.(*kmsg.OffsetCommitResponse), held, kerr.TopicAuthorizationFailed)
+	}
+}
+
+// refuseCommits adds topics of which no offset is committed.
+func refuseCommits(resp *kmsg.OffsetCommitResponse, held []kmsg.OffsetCommitRequestTopic, err *kerr.Error) {
+	for _, t := range held {
+		rt := kmsg.NewOffsetCommitResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewOffsetCommitResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = p.Partition, err.Code
+			rt.Partitions = append(rt.Partitions, rp)
 		}
+		resp.Topics = append(resp.Topics, rt)
 	}
 }
 

@@ -84,33 +84,34 @@ func guardEndTxn(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 
 func guardTxnOffsets(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 	req := r.(*kmsg.TxnOffsetCommitRequest)
-	code := kerr.TopicAuthorizationFailed.Code
-	pass, held := split(req.Topics, func(t *kmsg.TxnOffsetCommitRequestTopic) bool {
-		return w.mayNamed(kmsg.ACLOperationRead, req.Version >= 6, t.Topic, t.TopicID)
-	})
-	switch {
-	case !w.mayTxn(kmsg.ACLOperationWrite, req.TransactionalID):
-		pass, held, code = nil, req.Topics, kerr.TransactionalIDAuthorizationFailed.Code
-	case !w.mayGroup(kmsg.ACLOperationRead, req.Group):
-		pass, held, code = nil, req.Topics, kerr.GroupAuthorizationFailed.Code
-	}
-	if len(held) == 0 {
-		return nil, nil
-	}
-	req.Topics = pass
-	return nil, func(r kmsg.Response) {
-		resp := r.(*kmsg.TxnOffsetCommitResponse)
+	refuse := func(resp *kmsg.TxnOffsetCommitResponse, held []kmsg.TxnOffsetCommitRequestTopic, err *kerr.Error) *kmsg.TxnOffsetCommitResponse {
 		for _, t := range held {
 			rt := kmsg.NewTxnOffsetCommitResponseTopic()
 			rt.Topic, rt.TopicID = t.Topic, t.TopicID
 			for _, p := range t.Partitions {
 				rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, code
+				rp.Partition, rp.ErrorCode = p.Partition, err.Code
 				rt.Partitions = append(rt.Partitions, rp)
 			}
 			resp.Topics = append(resp.Topics, rt)
 		}
+		return resp
 	}
+	none := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+	switch {
+	case !w.mayTxn(kmsg.ACLOperationWrite, req.TransactionalID):
+		return refuse(none, req.Topics, kerr.TransactionalIDAuthorizationFailed), nil
+	case !w.mayGroup(kmsg.ACLOperationRead, req.Group):
+		return refuse(none, req.Topics, kerr.GroupAuthorizationFailed), nil
+	}
+	pass, held := split(req.Topics, func(t *kmsg.TxnOffsetCommitRequestTopic) bool {
+		return w.mayNamed(kmsg.ACLOperationRead, req.Version >= 6, t.Topic, t.TopicID)
+	})
+	if len(held) == 0 {
+		return nil, nil
+	}
+	req.Topics = pass
+	return nil, func(r kmsg.Response) { refuse(r.(*kmsg.TxnOffsetCommitResponse), held, kerr.TopicAuthorizationFailed) }
 }
 
 func guardMarkers(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
