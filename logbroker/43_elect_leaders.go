@@ -9,21 +9,37 @@ import (
 // broker every partition has its leader already. Topics that are null are all,
 // and of them only those that need an election are told.
 func (b *Broker) handleElectLeaders(r *request) {
-	req := r.msg.(*kmsg.ElectLeadersRequest)
+	r.respond(elect(r.msg.(*kmsg.ElectLeadersRequest), func(topic string, index int32) int16 {
+		if _, err := b.topics.partition(b.topics.byName(topic), index); err != nil {
+			return errorCode(err)
+		}
+		return kerr.ElectionNotNeeded.Code
+	}))
+}
+
+// elect is the answer with the code of every partition.
+func elect(req *kmsg.ElectLeadersRequest, code func(topic string, index int32) int16) *kmsg.ElectLeadersResponse {
 	resp := req.ResponseKind().(*kmsg.ElectLeadersResponse)
 	for _, t := range req.Topics {
 		rt := kmsg.NewElectLeadersResponseTopic()
 		rt.Topic = t.Topic
-		topic := b.topics.byName(t.Topic)
 		for _, n := range t.Partitions {
 			rp := kmsg.NewElectLeadersResponseTopicPartition()
-			rp.Partition, rp.ErrorCode = n, kerr.ElectionNotNeeded.Code
-			if _, err := b.topics.partition(topic, n); err != nil {
-				rp.ErrorCode = errorCode(err)
-			}
+			rp.Partition, rp.ErrorCode = n, code(t.Topic, n)
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	r.respond(resp)
+	return resp
+}
+
+// guardElectLeaders refuses every partition, too: version 0 has no other place for an
+// error.
+func guardElectLeaders(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
+	if w.mayCluster(kmsg.ACLOperationAlter) {
+		return nil, nil
+	}
+	resp := elect(r.(*kmsg.ElectLeadersRequest), func(string, int32) int16 { return kerr.ClusterAuthorizationFailed.Code })
+	resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+	return resp, nil
 }

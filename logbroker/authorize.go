@@ -71,7 +71,7 @@ func guards() map[int16]guard {
 		int16(kmsg.ListConfigResources):        onCluster(kmsg.ACLOperationDescribeConfigs),
 		int16(kmsg.AlterReplicaLogDirs):        guardAlterDirs,
 		int16(kmsg.DescribeLogDirs):            onCluster(kmsg.ACLOperationDescribe),
-		int16(kmsg.ElectLeaders):               onCluster(kmsg.ACLOperationAlter),
+		int16(kmsg.ElectLeaders):               guardElectLeaders,
 		int16(kmsg.AlterPartitionAssignments):  onCluster(kmsg.ACLOperationAlter),
 		int16(kmsg.ListPartitionReassignments): onCluster(kmsg.ACLOperationDescribe),
 		int16(kmsg.DescribeQuorum):             onCluster(kmsg.ACLOperationDescribe),
