@@ -523,7 +523,8 @@ func TestOverTheLimit(t *testing.T) {
 	}
 }
 
-// TestOneHostCannotTakeAllConnections: beyond its share it gets none.
+// TestOneHostCannotTakeAllConnections: beyond its share it gets none, until one of its
+// own ends.
 func TestOneHostCannotTakeAllConnections(t *testing.T) {
 	_, addr, _ := serveSecured(t, Config{Limits: Limits{ConnectionsPerHost: 3}}, Listener{})
 	var conns []*wire
@@ -541,6 +542,10 @@ func TestOneHostCannotTakeAllConnections(t *testing.T) {
 	}
 	if err := conns[0].metadata(); err != nil {
 		t.Errorf("the others: %v", err)
+	}
+	_ = conns[1].Close()
+	if !eventually(10*time.Second, func() bool { return dialWire(t, addr).metadata() == nil }) {
+		t.Error("none is served after one has ended")
 	}
 }
 

@@ -113,6 +113,9 @@ func TestSlowClientsAreEnded(t *testing.T) {
 		"a stranger asks for versions": {
 			cfg: cfg(func(p *patience) { p.login = wait }), sasl: []string{"PLAIN"}, again: framed(versions),
 		},
+		"a stranger sends byte by byte": {
+			cfg: cfg(func(p *patience) { p.login = wait }), sasl: []string{"PLAIN"}, first: []byte{0, 1, 0, 0, 0, byte(kmsg.ApiVersions)}, again: []byte{0},
+		},
 		"does not read": {cfg: cfg(func(p *patience) { p.write = wait }), again: []byte(strings.Repeat(string(framed(metadata)), 50_000)), unread: true},
 	} {
 		t.Run(name, func(t *testing.T) {
