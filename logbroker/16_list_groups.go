@@ -1,7 +1,6 @@
 package logbroker
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,6 +20,7 @@ func (b *Broker) handleListGroups(r *request) {
 		b.log.Error("groups cannot be listed", "error", err)
 		resp.ErrorCode = kerr.UnknownServerError.Code
 	}
+	states, types := folded(req.StatesFilter), folded(req.TypesFilter)
 	for _, id := range ids {
 		rg := kmsg.NewListGroupsResponseGroup()
 		rg.Group, rg.GroupState, rg.GroupType = id, string(group.Empty), "classic"
@@ -34,14 +34,24 @@ func (b *Broker) handleListGroups(r *request) {
 			}
 		}
 		g.mu.Unlock()
-		if listed(req.StatesFilter, rg.GroupState) && listed(req.TypesFilter, rg.GroupType) {
+		if listed(states, strings.ToLower(rg.GroupState)) && listed(types, strings.ToLower(rg.GroupType)) {
 			resp.Groups = append(resp.Groups, rg)
 		}
 	}
 	r.respond(resp)
 }
 
+// folded is a filter as a set, in lower case. Filters come as lists, which may be as
+// long as what they are held against.
+func folded(filter []string) map[string]bool {
+	out := make(map[string]bool, len(filter))
+	for _, f := range filter {
+		out[strings.ToLower(f)] = true
+	}
+	return out
+}
+
 // listed tells whether a filter lets a value pass; no filter lets all pass.
-func listed(filter []string, value string) bool {
-	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+func listed[T comparable](filter map[T]bool, value T) bool {
+	return len(filter) == 0 || filter[value]
 }

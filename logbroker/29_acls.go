@@ -31,18 +31,24 @@ func (b *Broker) handleDescribeACLs(r *request) {
 		r.respond(resp)
 		return
 	}
+	type resource struct {
+		kind    acl.ResourceType
+		name    string
+		pattern acl.Pattern
+	}
+	places := map[resource]int{}
 	for _, rule := range b.security.rules.Load().Rules() {
 		if !f.Matches(rule) {
 			continue
 		}
-		i := slices.IndexFunc(resp.Resources, func(r kmsg.DescribeACLsResponseResource) bool {
-			return r.ResourceType == rule.Type && r.ResourceName == rule.Name && r.ResourcePatternType == rule.Pattern
-		})
-		if i < 0 {
+		at := resource{rule.Type, rule.Name, rule.Pattern}
+		i, ok := places[at]
+		if !ok {
 			res := kmsg.NewDescribeACLsResponseResource()
 			res.ResourceType, res.ResourceName, res.ResourcePatternType = rule.Type, rule.Name, rule.Pattern
 			resp.Resources = append(resp.Resources, res)
 			i = len(resp.Resources) - 1
+			places[at] = i
 		}
 		e := kmsg.NewDescribeACLsResponseResourceACL()
 		e.Principal, e.Host, e.Operation, e.PermissionType = rule.Principal, rule.Host, rule.Operation, rule.Permission

@@ -1,8 +1,6 @@
 package logbroker
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -17,11 +15,20 @@ func (b *Broker) handleDescribeLogDirs(r *request) {
 	if usage, err := b.cfg.FS.GetDiskUsage(b.cfg.Dir); err == nil {
 		dir.TotalBytes, dir.UsableBytes = int64(usage.TotalBytes), int64(usage.AvailBytes)
 	}
+	asked := map[string]map[int32]bool{}
+	for _, t := range req.Topics {
+		if asked[t.Topic] == nil {
+			asked[t.Topic] = map[int32]bool{}
+		}
+		for _, n := range t.Partitions {
+			asked[t.Topic][n] = true
+		}
+	}
 	for _, t := range b.topics.sorted() {
 		rt := kmsg.NewDescribeLogDirsResponseDirTopic()
 		rt.Topic = t.name
 		for _, p := range t.parts() {
-			if p.log == nil || !asked(req.Topics, t.name, p.index) {
+			if p.log == nil || req.Topics != nil && !asked[t.name][p.index] {
 				continue
 			}
 			rp := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
@@ -34,10 +41,4 @@ func (b *Broker) handleDescribeLogDirs(r *request) {
 	}
 	resp.Dirs = append(resp.Dirs, dir)
 	r.respond(resp)
-}
-
-func asked(topics []kmsg.DescribeLogDirsRequestTopic, name string, index int32) bool {
-	return topics == nil || slices.ContainsFunc(topics, func(t kmsg.DescribeLogDirsRequestTopic) bool {
-		return t.Topic == name && slices.Contains(t.Partitions, index)
-	})
 }

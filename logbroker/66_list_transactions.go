@@ -38,13 +38,13 @@ func (b *Broker) handleListTransactions(r *request) {
 			resp.UnknownStateFilters = append(resp.UnknownStateFilters, name)
 		}
 	}
+	states, producers := setOf(req.StateFilters), setOf(req.ProducerIDFilters)
 	now := b.now()
 	for _, e := range b.txns.all() {
 		s := e.look()
 		switch {
 		case !pattern.MatchString(e.id),
-			len(req.StateFilters) > 0 && !slices.Contains(req.StateFilters, s.Phase.String()),
-			len(req.ProducerIDFilters) > 0 && !slices.Contains(req.ProducerIDFilters, s.Producer.ID),
+			!listed(states, s.Phase.String()), !listed(producers, s.Producer.ID),
 			req.Version >= 1 && req.DurationFilterMillis >= 0 && (s.Started.IsZero() || now.Sub(s.Started).Milliseconds() <= req.DurationFilterMillis):
 			continue
 		}
@@ -53,6 +53,14 @@ func (b *Broker) handleListTransactions(r *request) {
 		resp.TransactionStates = append(resp.TransactionStates, rs)
 	}
 	r.respond(resp)
+}
+
+func setOf[T comparable](list []T) map[T]bool {
+	out := make(map[T]bool, len(list))
+	for _, e := range list {
+		out[e] = true
+	}
+	return out
 }
 
 // all lists the transactional ids in order.

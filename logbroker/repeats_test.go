@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -98,6 +99,45 @@ func TestWhatIsNamedAgainIsToldOnce(t *testing.T) {
 	}
 	if got := ask[*kmsg.DescribeConfigsResponse](w, configs).Resources; len(got) != 2 || got[0].Configs[0].Name == got[1].Configs[0].Name {
 		t.Errorf("configs of one topic, named one by one: %+v", got)
+	}
+}
+
+// TestLongFilters: a filter may be as long as a request, and what it is held against as
+// much as a broker has; neither is gone through for each of the other.
+func TestLongFilters(t *testing.T) {
+	const many = 40_000
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "id-0"
+	w.initID(id)
+	w.want(w.joinClassic("").ErrorCode, nil)
+	g := w.coordinator()
+	g.mu.Lock()
+	for i := range many {
+		g.byID[fmt.Sprint("full-", i)] = &groupEntry{classic: g.byID["g"].classic}
+	}
+	g.mu.Unlock()
+	w.txns.mu.Lock()
+	for i := 1; i < many; i++ {
+		e := &txnEntry{id: fmt.Sprint("id-", i), state: w.txns.byID[id].state}
+		w.txns.byID[e.id] = e
+	}
+	w.txns.mu.Unlock()
+	groups := kmsg.NewPtrListGroupsRequest()
+	groups.Version, groups.StatesFilter = 5, repeat(maxElements-1, "dead")
+	txns, byPID := kmsg.NewPtrListTransactionsRequest(), kmsg.NewPtrListTransactionsRequest()
+	txns.StateFilters, byPID.ProducerIDFilters = repeat(maxElements, "Dead"), repeat(maxElements, int64(-5))
+	start := time.Now()
+	if n := len(ask[*kmsg.ListGroupsResponse](w, groups).Groups); n > 0 {
+		t.Errorf("%d groups are dead", n)
+	}
+	for _, req := range []*kmsg.ListTransactionsRequest{txns, byPID} {
+		if n := len(ask[*kmsg.ListTransactionsResponse](w, req).TransactionStates); n > 0 {
+			t.Errorf("%d transactions are listed", n)
+		}
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("three lists took %v", took)
 	}
 }
 
