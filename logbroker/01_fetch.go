@@ -16,6 +16,10 @@ import (
 // turn: a client that asks for less still gets one batch (KIP-74).
 const minBatchBytes = 1
 
+// maxCopied is about how much of one answer is copied. It stays in memory until the
+// client has read it, which may be slow.
+const maxCopied = 4 << 20
+
 // handleFetch answers Fetch, versions 4 to 18: 7 has sessions (see fetchSession),
 // 12 leader epochs to notice a truncation, 13 topic ids. A fetch that finds too
 // little waits for its partitions to advance.
@@ -178,12 +182,16 @@ func (f *fetch) records(rp *kmsg.FetchResponseTopicPartition, log *commitlog.Log
 		}
 		return len(batches), endOf(batches), err
 	}
-	if r, ok := log.Locate(offset, end, maxBytes, minSent); ok {
+	least := minSent
+	if len(f.buf) >= maxCopied {
+		least = 1
+	}
+	if r, ok := log.Locate(offset, end, maxBytes, least); ok {
 		f.found[len(f.found)-1] = r
 		return r.Size(), r.End(), nil
 	}
 	if f.buf == nil {
-		f.buf = f.b.frames.get(min(f.maxBytes, len(f.parts)*minSent)) // more is sent from files
+		f.buf = f.b.frames.get(min(f.maxBytes, len(f.parts)*minSent, maxCopied)) // more is sent from files
 	}
 	before := len(f.buf)
 	buf, err := log.Read(offset, end, maxBytes, first, f.buf)
@@ -206,6 +214,7 @@ func endOf(batches []byte) (end int64) {
 
 // park waits until a partition advances far enough, or the time is over.
 func (f *fetch) park() {
+	f.drop()
 	f.mu.Lock()
 	for _, p := range f.parts {
 		topic, _ := f.b.offsetTopic(f.req.Version >= 13, p.name, p.id)
@@ -216,6 +225,14 @@ func (f *fetch) park() {
 	f.alarm = f.b.timers.at(f.b.now().Add(milliseconds(f.req.MaxWaitMillis)), func(time.Time) { f.try(true) })
 	f.mu.Unlock() // whoever answers reads the alarm
 	f.try(false)  // something may have come before the watch
+}
+
+// drop lets go of what was read: it is too little to be sent, and is read again.
+func (f *fetch) drop() {
+	if f.buf != nil {
+		f.b.frames.put(f.buf)
+		f.buf, f.resp = nil, nil
+	}
 }
 
 func (f *fetch) advanced() { f.try(false) }
@@ -249,6 +266,7 @@ func (f *fetch) try(over bool) {
 		}
 		if !f.again {
 			f.busy = false
+			f.drop()
 			f.mu.Unlock()
 			return
 		}

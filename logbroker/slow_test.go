@@ -218,3 +218,47 @@ func TestSlowReaders(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchesHoldLittle: a fetch that waits holds no records, and one that is answered
+// copies few of them, however many partitions it names: the rest is sent from files.
+func TestFetchesHoldLittle(t *testing.T) {
+	const partitions, fetches = 300, 20
+	w := newWorkbench(t)
+	w.topic("t", partitions)
+	fetch := func(minBytes int32, answer func(*fetchAnswer)) {
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.MaxBytes, req.MinBytes, req.MaxWaitMillis, req.SessionEpoch = 11, 50<<20, minBytes, 1<<30, noSessionEpoch
+		ft := kmsg.NewFetchRequestTopic()
+		ft.Topic = "t"
+		for n := range int32(partitions) {
+			p := kmsg.NewFetchRequestTopicPartition()
+			p.Partition, p.PartitionMaxBytes = n, 1<<20
+			ft.Partitions = append(ft.Partitions, p)
+		}
+		req.Topics = append(req.Topics, ft)
+		w.Handle(eve(), req, func(r kmsg.Response) { answer(r.(*fetchAnswer)) })
+	}
+	w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+	before := memory()
+	for range fetches {
+		fetch(1<<30, func(*fetchAnswer) {})
+	}
+	const each = 256 << 10 // most of it the partitions that are named
+	if used := memory() - before; used > fetches*each {
+		t.Errorf("%d fetches that wait hold %d bytes each, want %d at most", fetches, used/fetches, each)
+	}
+	w.pass(25 * 24 * time.Hour) // their time is over
+	value := strings.Repeat("x", minSent-1000)
+	for n := range int32(partitions) {
+		w.want(w.produce(11, nil, n, oneRecord(-1, -1, -1, false, value)).ErrorCode, nil)
+	}
+	fetch(1, func(f *fetchAnswer) {
+		copied, all := 0, fetchedBytes(f)
+		for _, p := range f.Topics[0].Partitions {
+			copied += len(p.RecordBatches)
+		}
+		if all < partitions*len(value) || copied > maxCopied+minSent {
+			t.Errorf("of %d bytes %d are copied, want %d at most", all, copied, maxCopied+minSent)
+		}
+	})
+}
