@@ -158,3 +158,28 @@ func TestRefusedCommitsAreNoSignOfLife(t *testing.T) {
 		t.Error("the member is still there")
 	}
 }
+
+// TestRulesApplyToFetchesThatWait: what is written after a client has lost its right is
+// not told to a fetch that it sent before.
+func TestRulesApplyToFetchesThatWait(t *testing.T) {
+	w := newSecured(t)
+	w.topic("t", 1)
+	w.grant(onTopic(opRead)...)
+	req := kmsg.NewPtrFetchRequest()
+	req.Version, req.MaxBytes, req.MinBytes, req.MaxWaitMillis, req.SessionEpoch = 11, 1<<20, 1, 60_000, noSessionEpoch
+	req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{{PartitionMaxBytes: 1 << 20, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1}}}}
+	var resp *fetchAnswer
+	w.Handle(eve(), req, func(r kmsg.Response) { resp = r.(*fetchAnswer) })
+	if resp != nil {
+		t.Fatalf("answered with %+v", resp.FetchResponse)
+	}
+	w.grant()
+	w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+	w.pass(0)
+	if resp == nil {
+		t.Fatal("still waits")
+	}
+	if w.want(resp.Topics[0].Partitions[0].ErrorCode, kerr.TopicAuthorizationFailed); fetchedBytes(resp) > 0 {
+		t.Errorf("told %d bytes", fetchedBytes(resp))
+	}
+}

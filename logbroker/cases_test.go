@@ -486,6 +486,9 @@ func TestNamesInTheLog(t *testing.T) {
 	if _, err := w.receive(); err == nil {
 		t.Fatal("answered")
 	}
+	if !strings.Contains(log.String(), "client_id=") {
+		t.Errorf("the log does not name the client:\n%s", log.String())
+	}
 	for line := range strings.Lines(log.String()) {
 		if strings.HasPrefix(line, "level=ERROR") || strings.Contains(line, "\x1b") {
 			t.Errorf("the log has the line %q", line)

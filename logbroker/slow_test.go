@@ -261,4 +261,10 @@ func TestFetchesHoldLittle(t *testing.T) {
 			t.Errorf("of %d bytes %d are copied, want %d at most", all, copied, maxCopied+minSent)
 		}
 	})
+	w.Broker.cfg.Limits.FetchBytes = 100_000 // less than the client asks for
+	fetch(1, func(f *fetchAnswer) {
+		if n := fetchedBytes(f); n == 0 || n > 100_000 {
+			t.Errorf("%d bytes, want 100,000 at most", n)
+		}
+	})
 }

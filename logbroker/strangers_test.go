@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,5 +156,28 @@ func TestLongNamesOfClientsAreCut(t *testing.T) {
 	}
 	if len(c.ClientID) != maxClientID || p.usage.client != c.ClientID {
 		t.Errorf("a name of %d bytes is kept with %d", len(long), len(c.ClientID))
+	}
+}
+
+// TestStrangersCannotFillTheLog: however many connections end because of what was sent,
+// one line a second says so.
+func TestStrangersCannotFillTheLog(t *testing.T) {
+	var ahead atomic.Int64
+	begin := time.Now()
+	_, addr, log := serveSecured(t, Config{Now: func() time.Time { return begin.Add(time.Duration(ahead.Load())) }}, Listener{})
+	for second := range 3 {
+		ahead.Store(int64(second) * int64(time.Second))
+		for range 20 {
+			w := dialWire(t, addr)
+			if _, err := w.Write([]byte{0, 0, 0, 1}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.receive(); err == nil {
+				t.Fatal("answered")
+			}
+		}
+		if n := strings.Count(log.String(), `level=WARN msg="connection ended"`); n != second+1 {
+			t.Errorf("%d lines in %d seconds:\n%s", n, second+1, log.String())
+		}
 	}
 }
