@@ -160,6 +160,9 @@ func (w who) operations(asked bool, kind acl.ResourceType, name string) int32 {
 		return -1 << 31
 	}
 	bits := int32(0)
+	if !w.may(kmsg.ACLOperationDescribe, kind, name) {
+		return bits // as with Kafka, who may not see it is not told
+	}
 	for _, op := range acl.Operations(kind) {
 		if w.may(op, kind, name) {
 			bits |= 1 << op

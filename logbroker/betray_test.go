@@ -183,3 +183,56 @@ func TestRulesApplyToFetchesThatWait(t *testing.T) {
 		t.Errorf("told %d bytes", fetchedBytes(resp))
 	}
 }
+
+// TestIdsAreNoSecret: a topic that is given by its id is refused as with Kafka, and its
+// name is told to who may see it only.
+func TestIdsAreNoSecret(t *testing.T) {
+	w := newSecured(t)
+	w.topic("t", 1)
+	id := w.topics.byName("t").id
+	metadata := func() kmsg.MetadataResponseTopic {
+		req := kmsg.NewPtrMetadataRequest()
+		req.Version, req.Topics = 12, []kmsg.MetadataRequestTopic{{TopicID: id}}
+		return askAs[*kmsg.MetadataResponse](w, eve(), req).Topics[0]
+	}
+	remove := func() kmsg.DeleteTopicsResponseTopic {
+		req := kmsg.NewPtrDeleteTopicsRequest()
+		req.Version, req.Topics = 6, []kmsg.DeleteTopicsRequestTopic{{TopicID: id}}
+		return askAs[*kmsg.DeleteTopicsResponse](w, eve(), req).Topics[0]
+	}
+	seen, dropped := metadata(), remove()
+	w.want(seen.ErrorCode, kerr.TopicAuthorizationFailed)
+	w.want(dropped.ErrorCode, kerr.TopicAuthorizationFailed)
+	if seen.Topic != nil || dropped.Topic != nil || seen.TopicID != id || dropped.TopicID != id {
+		t.Errorf("told %+v and %+v", seen, dropped)
+	}
+	w.grant(onTopic(opDescribe)...)
+	w.want(metadata().ErrorCode, nil)
+	if dropped = remove(); deref(dropped.Topic) != "t" || dropped.ErrorCode != kerr.TopicAuthorizationFailed.Code {
+		t.Errorf("told %+v", dropped)
+	}
+}
+
+// TestOperationsAreToldToWhoMaySee: what a client may do to the cluster it is told if it
+// may see it.
+func TestOperationsAreToldToWhoMaySee(t *testing.T) {
+	w := newSecured(t)
+	for _, test := range []struct {
+		rights []right
+		want   int32
+	}{
+		{ofCluster(opCreate), 0},
+		{ofCluster(opAlter), 1<<opAlter | 1<<opDescribe},
+		{anyOf(ofCluster(opCreate), ofCluster(opDescribe)), 1<<opCreate | 1<<opDescribe},
+	} {
+		w.grant(test.rights...)
+		cluster, metadata := kmsg.NewPtrDescribeClusterRequest(), kmsg.NewPtrMetadataRequest()
+		cluster.IncludeClusterAuthorizedOperations = true
+		metadata.Version, metadata.IncludeClusterAuthorizedOperations = 8, true
+		one := askAs[*kmsg.DescribeClusterResponse](w, eve(), cluster).ClusterAuthorizedOperations
+		other := askAs[*kmsg.MetadataResponse](w, eve(), metadata).AuthorizedOperations
+		if one != test.want || other != test.want {
+			t.Errorf("with %v told %b and %b, want %b", test.rights, one, other, test.want)
+		}
+	}
+}

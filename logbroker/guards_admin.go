@@ -39,9 +39,9 @@ func guardCreateTopics(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response
 // not see it.
 func guardDeleteTopics(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 	req := r.(*kmsg.DeleteTopicsRequest)
-	refuse := func(resp *kmsg.DeleteTopicsResponse, name *string, id [16]byte, code int16) {
+	refuse := func(resp *kmsg.DeleteTopicsResponse, name *string, id [16]byte) {
 		rt := kmsg.NewDeleteTopicsResponseTopic()
-		rt.Topic, rt.TopicID, rt.ErrorCode = name, id, code
+		rt.Topic, rt.TopicID, rt.ErrorCode = name, id, kerr.TopicAuthorizationFailed.Code
 		resp.Topics = append(resp.Topics, rt)
 	}
 	names, heldNames := split(req.TopicNames, func(name *string) bool { return w.mayTopic(kmsg.ACLOperationDelete, *name) })
@@ -55,18 +55,14 @@ func guardDeleteTopics(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response
 	return nil, func(r kmsg.Response) {
 		resp := r.(*kmsg.DeleteTopicsResponse)
 		for _, name := range heldNames {
-			refuse(resp, &name, [16]byte{}, kerr.TopicAuthorizationFailed.Code)
+			refuse(resp, &name, [16]byte{})
 		}
 		for _, t := range heldTopics {
-			name, code := t.Topic, kerr.TopicAuthorizationFailed.Code
-			if name == nil {
-				if found := w.b.topics.byID(t.TopicID); found != nil && w.mayTopic(kmsg.ACLOperationDescribe, found.name) {
-					name = &found.name
-				} else {
-					code = kerr.UnknownTopicID.Code
-				}
+			name := t.Topic
+			if found := w.b.topics.byID(t.TopicID); name == nil && found != nil && w.mayTopic(kmsg.ACLOperationDescribe, found.name) {
+				name = &found.name
 			}
-			refuse(resp, name, t.TopicID, code)
+			refuse(resp, name, t.TopicID)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func guardListOffsets(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)
 }
 
 // guardMetadata hides topics that the client must not see: those it names are
-// refused alike whether they exist or not.
+// refused alike whether they exist or not. Ids are no secret, as with Kafka.
 func guardMetadata(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 	req := r.(*kmsg.MetadataRequest)
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
@@ -90,9 +90,7 @@ func guardMetadata(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 		for _, t := range held {
 			rt := kmsg.NewMetadataResponseTopic()
 			rt.Topic, rt.TopicID, rt.AuthorizedOperations = t.Topic, t.TopicID, -1<<31
-			if rt.ErrorCode = kerr.TopicAuthorizationFailed.Code; t.Topic == nil {
-				rt.ErrorCode = kerr.UnknownTopicID.Code
-			}
+			rt.ErrorCode = kerr.TopicAuthorizationFailed.Code
 			resp.Topics = append(resp.Topics, rt)
 		}
 	}
