@@ -31,6 +31,7 @@ type asked struct {
 // run fetches until the client is closed.
 func (b *brokerFetch) run() {
 	failures := 0
+	cut := false // the last request was interrupted
 	for {
 		req, parts, ctx, cancel := b.request()
 		if len(parts) == 0 {
@@ -49,8 +50,12 @@ func (b *brokerFetch) run() {
 			return
 		}
 		if err != nil {
-			b.failed(parts, interrupted)
-			if interrupted {
+			// An interruption ends the connection, and the request behind it, if it
+			// came before that was known: neither is a fault of the broker.
+			expected := interrupted || cut
+			cut = interrupted
+			b.failed(parts, expected)
+			if expected {
 				continue
 			}
 			failures++
@@ -60,7 +65,7 @@ func (b *brokerFetch) run() {
 			}
 			continue
 		}
-		failures = 0
+		failures, cut = 0, false
 		if wait := b.answered(resp.(*kmsg.FetchResponse), parts); wait > 0 && !b.f.c.pause(wait) {
 			return
 		}
@@ -120,19 +125,19 @@ func (b *brokerFetch) request() (*kmsg.FetchRequest, map[logclient.TopicPartitio
 	return req, parts, ctx, cancel
 }
 
-// failed returns partitions whose request had no answer. The broker may have
-// gone: its partitions may have a new leader.
-func (b *brokerFetch) failed(parts map[logclient.TopicPartition]asked, interrupted bool) {
+// failed returns partitions whose request had no answer. Unless that was expected
+// the broker may have gone: its partitions may have a new leader.
+func (b *brokerFetch) failed(parts map[logclient.TopicPartition]asked, expected bool) {
 	f := b.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for tp, a := range parts {
 		a.part.inFlight = false
-		if !interrupted {
+		if !expected {
 			f.c.forget(tp)
 		}
 	}
-	if !interrupted {
+	if !expected {
 		poke(f.locator)
 	}
 }
