@@ -80,7 +80,7 @@ func (a *app) runPipeline(c *cobra.Command, file string, f *runFlags) error {
 			show.update(p, time.Since(began))
 		},
 	})
-	show.end()
+	show.end(err == nil && f.untilEnd)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func way(plan *pipelines.Plan, brokers string) string {
 }
 
 // progress keeps one line on a terminal up to date; elsewhere it writes a line
-// a second, and the last.
+// a second, and the last unless the totals follow.
 type progress struct {
 	w     io.Writer
 	shown bool // false: the output is for a program
@@ -157,9 +157,14 @@ func (p *progress) update(s run.Progress, took time.Duration) {
 	}
 }
 
-func (p *progress) end() {
+// end leaves the last line, or, if the totals follow, which say the same, takes it
+// away.
+func (p *progress) end(totals bool) {
 	switch {
 	case !p.shown || p.line == "":
+	case p.live && totals:
+		fmt.Fprint(p.w, "\r\x1b[K")
+	case totals:
 	case p.live:
 		fmt.Fprintln(p.w)
 	default:
