@@ -236,7 +236,7 @@ func (a *app) aclDeleteCommand(cl *cluster) *cobra.Command {
 				}
 			}
 			if len(gone) == 0 {
-				return inputError(fmt.Errorf("there is no such rule (see: levada acl list)"))
+				return inputError(fmt.Errorf("there is no such rule (see: %s acl list)", program))
 			}
 			return a.printRules(c, gone)
 		},

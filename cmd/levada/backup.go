@@ -145,7 +145,7 @@ func (a *app) restore(c *cobra.Command, backup, data string) error {
 	if a.output == "json" {
 		return nil // what was verified has been printed
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s files, %d bytes, all checked; start it with: levada server --data %s\n", data, strconv.Itoa(files), bytes, data)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s files, %d bytes, all checked; start it with: %s server --data %s\n", data, strconv.Itoa(files), bytes, program, data)
 	return err
 }
 

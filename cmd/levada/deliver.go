@@ -98,7 +98,7 @@ func produceLines(ctx context.Context, client *kgo.Client, in io.Reader, record 
 // faultOf says what is wrong with a record that was not written.
 func faultOf(r *kgo.Record, err error) error {
 	if err != nil && strings.HasPrefix(err.Error(), "invalid record partitioning choice") { // the client has no error of its own for it
-		return inputError(fmt.Errorf("topic %q has no partition %d (see: levada topic describe %s)", r.Topic, r.Partition, r.Topic))
+		return inputError(fmt.Errorf("topic %q has no partition %d (see: %s topic describe %s)", r.Topic, r.Partition, program, r.Topic))
 	}
 	return onTopic(r.Topic, "write").explained(err, "")
 }

@@ -53,6 +53,7 @@ type outcome struct {
 func levada(t *testing.T, stdin string, args ...string) outcome {
 	t.Helper()
 	cmd := exec.Command(binary, args...)
+	cmd.Args[0] = "levada" // as where it is in the PATH
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

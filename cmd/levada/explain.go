@@ -46,15 +46,15 @@ func (s subject) explained(err error, message string) error {
 	case slices.Contains(refusals, known):
 		text = fmt.Sprintf("%s: %s: the right to %s is missing; an administrator gives it with: levada acl create --allow User:NAME --operation %s %s", s.thing, known.Message, s.right, s.right, s.on)
 	case known == kerr.UnknownTopicOrPartition && strings.HasPrefix(s.thing, "topic "):
-		text = s.thing + " does not exist (see: levada topic list)"
+		text = s.thing + " does not exist (see: " + program + " topic list)"
 	case known == kerr.GroupIDNotFound:
-		text = s.thing + " does not exist (see: levada group list)"
+		text = s.thing + " does not exist (see: " + program + " group list)"
 	case known == kerr.ResourceNotFound && strings.HasPrefix(s.thing, "user "):
-		text = s.thing + " does not exist (see: levada user list)"
+		text = s.thing + " does not exist (see: " + program + " user list)"
 	case known == kerr.NonEmptyGroup:
-		text = fmt.Sprintf("%s: %s: it has members: stop them first (levada group describe shows them)", s.thing, known.Message)
+		text = fmt.Sprintf("%s: %s: it has members: stop them first (%s group describe shows them)", s.thing, known.Message, program)
 	case known == kerr.TopicAlreadyExists:
-		text = fmt.Sprintf("%s: %s: it exists already (levada topic describe shows it, alter-config and add-partitions change it)", s.thing, known.Message)
+		text = fmt.Sprintf("%s: %s: it exists already (%s topic describe shows it, alter-config and add-partitions change it)", s.thing, known.Message, program)
 	case known == kerr.InvalidRecord && message == "":
 		text = fmt.Sprintf("%s: %s: the broker does not take this record; where cleanup.policy is compact each needs a key (-k, -K, or %%k of -f)", s.thing, known.Message)
 	case message != "":

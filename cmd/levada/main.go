@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,13 @@ func execute(args []string) int {
 	return exitCode(err)
 }
 
+// program is what was typed to call this program, such as bin/levada: the commands
+// that hints name can be typed as they are.
+var program = cmp.Or(os.Args[0], "levada")
+
+// typed is a command, as cobra names it, with the program as it was typed.
+func typed(command string) string { return program + strings.TrimPrefix(command, "levada") }
+
 // app is what the commands share: the global flags.
 type app struct {
 	output  string
@@ -64,7 +72,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "form of what is printed: table or json (default: table; for commands about a cluster json where standard output is no terminal)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return inputError(fmt.Errorf("%s (see: %s --help)", parsing.ReplaceAllString(err.Error(), "it is no number"), c.CommandPath()))
+		return inputError(fmt.Errorf("%s (see: %s --help)", parsing.ReplaceAllString(err.Error(), "it is no number"), typed(c.CommandPath())))
 	})
 	root.AddCommand(
 		a.serverCommand(), a.runCommand(), a.checkCommand(), a.pluginCommand(),
@@ -107,7 +115,7 @@ func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return inputError(fmt.Errorf("%s (usage: %s)", misfit(c, args, err), c.UseLine()))
+				return inputError(fmt.Errorf("%s (usage: %s)", misfit(c, args, err), typed(c.UseLine())))
 			}
 			return nil
 		}
@@ -116,7 +124,7 @@ func wrapArgs(c *cobra.Command) {
 		c.Args = cobra.ArbitraryArgs // RunE says what is wrong with them
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return inputError(fmt.Errorf("%s has no command %q (see: %s --help)", c.CommandPath(), args[0], c.CommandPath()))
+				return inputError(fmt.Errorf("%s has no command %q (see: %s --help)", c.CommandPath(), args[0], typed(c.CommandPath())))
 			}
 			return c.Help()
 		}

@@ -83,7 +83,7 @@ func (p profiles) chosen(name string) (settings, error) {
 	}
 	s, ok := p.Profiles[name]
 	if !ok {
-		return nil, fmt.Errorf("profile %q does not exist (see: levada profile list)", name)
+		return nil, fmt.Errorf("profile %q does not exist (see: %s profile list)", name, program)
 	}
 	return s, nil
 }
@@ -172,7 +172,7 @@ func (a *app) printProfiles(c *cobra.Command, p profiles) error {
 		Values  map[string]string `json:"settings"`
 	}
 	rows := []row{}
-	t := table{header: []string{"PROFILE", "CURRENT", "BROKERS", "USER"}, empty: "no profiles; make one with: levada profile set NAME -X brokers=HOST:PORT"}
+	t := table{header: []string{"PROFILE", "CURRENT", "BROKERS", "USER"}, empty: "no profiles; make one with: " + program + " profile set NAME -X brokers=HOST:PORT"}
 	for _, name := range slices.Sorted(maps.Keys(p.Profiles)) {
 		values := maps.Clone(p.Profiles[name])
 		for _, secret := range []string{"pass", "token"} {

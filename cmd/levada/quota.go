@@ -137,7 +137,7 @@ func checkRemovals(ctx context.Context, admin *kadm.Client, entry kadm.AlterClie
 	}
 	for _, o := range entry.Ops {
 		if who := named(entry.Entity); o.Remove && !have[who+" "+o.Key] {
-			return inputError(fmt.Errorf("%s has no limit %s to remove (see: levada quota list)", who, o.Key))
+			return inputError(fmt.Errorf("%s has no limit %s to remove (see: %s quota list)", who, o.Key, program))
 		}
 	}
 	return nil

@@ -215,14 +215,14 @@ func (a *app) finished(c *cobra.Command, plan *pipelines.Plan, log *launch.Log, 
 			return err
 		}
 	}
-	look := fmt.Sprintf("levada server --data %s     (then: levada topic list)", filepath.Join(f.data, "log"))
+	look := fmt.Sprintf("%s server --data %s     (then: %[1]s topic list)", program, filepath.Join(f.data, "log"))
 	where := ""
 	if f.brokers != "" {
 		where = " -b " + f.brokers
-		look = "levada topic list" + where
+		look = program + " topic list" + where
 	}
-	fmt.Fprintf(c.OutOrStdout(), "\nTry next:\n  levada run %s --until-end --top 5%s     (again: nothing is counted twice)\n  levada check %s\n  %s\n",
-		c.Flags().Arg(0), where, c.Flags().Arg(0), look)
+	fmt.Fprintf(c.OutOrStdout(), "\nTry next:\n  %s run %s --until-end --top 5%s     (again: nothing is counted twice)\n  %[1]s check %[2]s\n  %[4]s\n",
+		program, c.Flags().Arg(0), where, look)
 	return nil
 }
 

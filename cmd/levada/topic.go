@@ -100,7 +100,7 @@ func (a *app) topicListCommand(cl *cluster) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := table{header: []string{"TOPIC", "PARTITIONS", "REPLICAS"}, empty: "no topics; create one with: levada topic create NAME"}
+			t := table{header: []string{"TOPIC", "PARTITIONS", "REPLICAS"}, empty: "no topics; create one with: " + program + " topic create NAME"}
 			type row struct {
 				Topic      string `json:"topic"`
 				ID         string `json:"id"`

@@ -104,7 +104,7 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 		Example: "  levada txn producers orders\n  levada txn abort orders --partition 0 --producer 4711",
 		RunE: func(c *cobra.Command, args []string) error {
 			if producer < 0 {
-				return inputError(fmt.Errorf("whose transaction? Name it with --producer ID (see: levada txn producers %s)", args[0]))
+				return inputError(fmt.Errorf("whose transaction? Name it with --producer ID (see: %s txn producers %s)", program, args[0]))
 			}
 			admin, err := cl.admin(c.Context())
 			if err != nil {
@@ -116,7 +116,7 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			if _, ok := found[args[0]].Partitions[partition]; !ok {
-				return inputError(fmt.Errorf("topic %q has no partition %d (see: levada topic describe %s)", args[0], partition, args[0]))
+				return inputError(fmt.Errorf("topic %q has no partition %d (see: %s topic describe %s)", args[0], partition, program, args[0]))
 			}
 			for _, p := range found.SortedProducers() {
 				if p.Partition != partition || p.ProducerID != producer || p.CurrentTxnStartOffset < 0 {
@@ -135,7 +135,7 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 				}
 				return a.print(c.OutOrStdout(), map[string]any{"aborted": producer}, table{header: []string{"PRODUCER", "DONE"}, rows: [][]string{{strconv.FormatInt(producer, 10), "aborted"}}})
 			}
-			return inputError(fmt.Errorf("producer %d has no open transaction in %s-%d; see: levada txn producers %s", producer, args[0], partition, args[0]))
+			return inputError(fmt.Errorf("producer %d has no open transaction in %s-%d; see: %s txn producers %s", producer, args[0], partition, program, args[0]))
 		},
 	}
 	c.Flags().Int32Var(&partition, "partition", 0, "the partition")

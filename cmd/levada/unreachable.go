@@ -71,7 +71,7 @@ func (n *connection) unreachable(ctx context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return environmentError(fmt.Errorf("no broker answers at %s within --timeout: %w; check the address (-b or -X brokers) and what lies between", at, err))
 	}
-	return environmentError(fmt.Errorf("no broker can be reached at %s: %w; check the address (-b or -X brokers), or start one with: levada server --data DIR", at, err))
+	return environmentError(fmt.Errorf("no broker can be reached at %s: %w; check the address (-b or -X brokers), or start one with: %s server --data DIR", at, err, program))
 }
 
 // closedAtOnce is why a broker closes a connection without a word: TLS where there is
