@@ -49,7 +49,7 @@ func profileTo(file string) (stop func(), err error) {
 	}
 	out, err := os.Create(file)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, inputError(unreadable("--cpuprofile", file, err))
 	}
 	if err := pprof.StartCPUProfile(out); err != nil {
 		return nil, errors.Join(err, out.Close())

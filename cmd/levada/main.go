@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -72,7 +73,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "", "form of what is printed: table or json (default: table; for commands about a cluster json where standard output is no terminal)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return inputError(fmt.Errorf("%s (see: %s --help)", parsing.ReplaceAllString(err.Error(), "it is no number"), typed(c.CommandPath())))
+		return inputError(fmt.Errorf("%w (see: %s --help)", flagFault(err), typed(c.CommandPath())))
 	})
 	root.AddCommand(
 		a.serverCommand(), a.runCommand(), a.checkCommand(), a.pluginCommand(),
@@ -95,8 +96,28 @@ func forPrograms(c *cobra.Command) bool {
 	return c.PersistentFlags().Lookup("brokers") != nil || c.Name() == "profile"
 }
 
-// parsing is how Go says that something is no number.
-var parsing = regexp.MustCompile(`strconv\.\w+: parsing "[^"]*": [a-z ]+`)
+// flagTakes is what a flag of a type takes.
+var flagTakes = map[string]string{
+	"bool": "true or false", "duration": "a number with a unit, such as 500ms, 30s or 5m", "float64": "a number",
+	"int": "a whole number", "int16": "a whole number", "int32": "a whole number", "int64": "a whole number", "uint64": "a whole number, 0 or more",
+	"int32Slice": "whole numbers with commas between them", "stringSlice": "names with commas between them",
+}
+
+// flagFault says what is wrong with a flag: with its value, not how Go says it.
+func flagFault(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	takes, ok := flagTakes[bad.GetFlag().Value.Type()]
+	switch {
+	case !ok:
+		return fmt.Errorf("--%s %q: %w", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
+	case errors.Is(err, strconv.ErrRange):
+		takes += " that is not as large"
+	}
+	return fmt.Errorf("--%s %q: use %s", bad.GetFlag().Name, bad.GetValue(), takes)
+}
 
 // misfit says which argument is missing or one too many.
 func misfit(c *cobra.Command, args []string, err error) string {

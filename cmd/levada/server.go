@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -70,9 +71,12 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 		faults = append(faults, errors.New("--max-connections and --max-connections-per-host: use at least 1"))
 	}
 	logger := a.logger(true)
+	if f.partitions < 1 {
+		faults = append(faults, fmt.Errorf("--default-partitions %d: use at least 1", f.partitions))
+	}
 	endpoints, err := f.security.endpoints(f.listen, f.advertise, logger)
 	security, err2 := f.security.security()
-	if err := errors.Join(append(faults, err, err2)...); err != nil {
+	if err := errors.Join(append(faults, f.security.faults(), err, err2)...); err != nil {
 		return inputError(err)
 	}
 	floor := make([]byte, heapFloor)
@@ -117,11 +121,26 @@ func listen(endpoints []endpoint) ([]net.Listener, error) {
 		ln, err := net.Listen("tcp", e.address)
 		if err != nil {
 			closeAll(out)
-			return nil, environmentError(fmt.Errorf("listen on %s: %w; is another server running? choose another with --listen", e.address, err))
+			return nil, environmentError(unheard(e.address, err))
 		}
 		out = append(out, ln)
 	}
 	return out, nil
+}
+
+// unheard says why an address cannot be listened on.
+func unheard(address string, err error) error {
+	var name *net.DNSError
+	var at *net.OpError
+	switch {
+	case errors.As(err, &name):
+		return fmt.Errorf("listen on %s: the name %q has no address: name one of this machine with --listen", address, name.Name)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s: %w; is another server running? choose another with --listen", address, syscall.EADDRINUSE)
+	case errors.As(err, &at):
+		err = at.Err
+	}
+	return fmt.Errorf("listen on %s: %w; choose another with --listen", address, err)
 }
 
 func closeAll(listeners []net.Listener) {
@@ -143,12 +162,12 @@ func splitAdvertised(s string) (host string, port int32, err error) {
 		return "", 0, nil
 	}
 	host, p, err := net.SplitHostPort(s)
-	if err != nil {
+	if err != nil || host == "" {
 		return "", 0, fmt.Errorf("advertised address %q: write HOST:PORT", s)
 	}
 	n, err := strconv.ParseUint(p, 10, 16)
 	if err != nil || n == 0 {
-		return "", 0, fmt.Errorf("advertised address %q: %q is no port", s, p)
+		return "", 0, fmt.Errorf("advertised address %q: %q is no port: use a number from 1 to 65535", s, p)
 	}
 	return host, int32(n), nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,13 +68,15 @@ const maxUsersFile = 10 << 20
 func readUsers(name string) (map[string]logbroker.Password, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("--users: %w", err)
+		return nil, unreadable("--users", name, err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("--users: %w", err)
+	case info.IsDir():
+		return nil, fmt.Errorf("--users %q is a directory: name a file", name)
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("--users: others can read %s, which has passwords: chmod 600 %s", name, name)
 	case info.Size() > maxUsersFile:
@@ -117,31 +120,33 @@ var schemes = map[string]struct{ tls, sasl bool }{
 func (f *securityFlags) endpoints(listen []string, advertise string, logger *slog.Logger) ([]endpoint, error) {
 	var out []endpoint
 	principal, err := tlsfiles.PrincipalRules(f.principalRules)
-	faults := []error{err}
+	var faults []error
+	if err != nil {
+		faults = append(faults, fmt.Errorf("--principal-rules: %w", err))
+	}
 	for i, text := range listen {
 		e, told, err := parseListen(text)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
+		flag := fmt.Sprintf("--listen %q: ", text)
 		if told == "" && i == 0 {
-			told = advertise
+			told, flag = advertise, "--advertise: "
 		}
 		if e.with.AdvertisedHost, e.with.AdvertisedPort, err = splitAdvertised(told); err != nil {
-			faults = append(faults, err)
+			faults = append(faults, fmt.Errorf("%s%w", flag, err))
 		}
 		if schemes[e.scheme].sasl {
-			if len(f.mechanisms) == 0 {
-				faults = append(faults, fmt.Errorf("--sasl is empty, and --listen %q wants clients to authenticate: name a mechanism of %s", text, strings.Join(sasl.Mechanisms, ", ")))
-			}
+			faults = append(faults, f.saslFault(text, schemes[e.scheme].tls))
 			e.with.SASL, e.with.PlainUnencrypted = f.mechanisms, f.plainUnencrypted
 		}
 		if schemes[e.scheme].tls {
 			f.tls.Logger = logger
 			if f.tls.Cert == "" || f.tls.Key == "" {
 				faults = append(faults, fmt.Errorf("--listen %q: TLS needs --tls-cert and --tls-key", text))
-			} else if e.with.TLS, err = tlsfiles.Server(f.tls); err != nil {
-				faults = append(faults, err)
+			} else if e.with.TLS, err = tlsfiles.Server(f.tls); err != nil && f.tlsFaults() == nil {
+				faults = append(faults, f.tlsFault(err))
 			}
 			e.with.Principal = principal
 		}
@@ -164,8 +169,12 @@ func parseListen(text string) (e endpoint, told string, err error) {
 	if _, ok := schemes[e.scheme]; !ok {
 		return e, told, fmt.Errorf("--listen %q: %q is none of plain, tls, sasl and sasl+tls", text, e.scheme)
 	}
-	if _, _, err := net.SplitHostPort(e.address); err != nil {
+	_, port, err := net.SplitHostPort(e.address)
+	if err != nil {
 		return e, told, fmt.Errorf("--listen %q: write [SCHEME://]HOST:PORT[=ADVERTISED_HOST:PORT]", text)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return e, told, fmt.Errorf("--listen %q: %q is no port: use a number from 0 (any that is free) to 65535", text, port)
 	}
 	return e, told, nil
 }

@@ -106,7 +106,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"topic", "list", "--no-such-flag"}, 2, []string{"--no-such-flag", "levada topic list --help"}},
 		{[]string{"topic", "create"}, 2, []string{"TOPIC… is missing", "usage: levada topic create TOPIC"}},
 		{[]string{"topic", "list", "t"}, 2, []string{`"t" is one too many`}},
-		{[]string{"topic", "consume", "t", "-p", "x"}, 2, []string{`"x" for "-p, --partition" flag: it is no number`}},
+		{[]string{"topic", "consume", "t", "-p", "x"}, 2, []string{`--partition "x": use whole numbers`}},
 		{[]string{"topic", "consume", "t", "-n", "0"}, 2, []string{"--num 0: use at least 1"}},
 		{[]string{"topic", "consume", "t", "-n", "-2"}, 2, []string{"--num -2: use at least 1"}},
 		{[]string{"topic", "consume", "t", "-o", "table"}, 2, []string{"--output table", "--format"}},

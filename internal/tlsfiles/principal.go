@@ -1,8 +1,10 @@
 package tlsfiles
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -59,7 +61,12 @@ func parseRule(text string) (mapping, error) {
 	}
 	pattern, err := regexp.Compile(`\A(?:` + parts[0] + `)\z`)
 	if err != nil {
-		return mapping{}, fmt.Errorf("principal rule %q: %w", text, err)
+		why := err.Error()
+		var bad *syntax.Error
+		if errors.As(err, &bad) {
+			why = bad.Code.String() // without the anchors around it
+		}
+		return mapping{}, fmt.Errorf("principal rule %q: the pattern %q is none: %s", text, parts[0], why)
 	}
 	r := mapping{pattern: pattern, replace: braceGroups(parts[1])}
 	switch parts[2] {

@@ -58,6 +58,17 @@ type Tokens struct {
 	busy  chan struct{} // closed when the reading under way is over; nil without one
 }
 
+// Check says what is wrong with the configuration, without reading the keys.
+func (c TokenConfig) Check() error {
+	switch {
+	case c.Keys == "":
+		return errors.New("no keys to check them with: name a file or a URL with a JWK set")
+	case c.Issuer == "" || c.Audience == "":
+		return errors.New("name the issuer and the audience that tokens must have")
+	}
+	return checkKeys(c.Keys)
+}
+
 // NewTokens checks the configuration and reads the keys.
 func NewTokens(cfg TokenConfig) (*Tokens, error) {
 	if cfg.Now == nil {
@@ -66,13 +77,7 @@ func NewTokens(cfg TokenConfig) (*Tokens, error) {
 	if cfg.UserClaim == "" {
 		cfg.UserClaim = "sub"
 	}
-	switch {
-	case cfg.Keys == "":
-		return nil, errors.New("tokens: no keys to check them with: name a file or a URL with a JWK set")
-	case cfg.Issuer == "" || cfg.Audience == "":
-		return nil, errors.New("tokens: name the issuer and the audience that tokens must have")
-	}
-	if err := checkKeys(cfg.Keys); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
 	t := &Tokens{cfg: cfg, client: &http.Client{
