@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ const (
 	sysClean   = "clean"   // 1 after Close, 0 while open
 	sysEpoch   = "epoch"   // number of starts
 	sysCluster = "cluster" // the cluster id
+	sysSalts   = "salts"   // a secret, of which the salts of users are made
 	sysNextPID = "pid"     // the first producer id that was never given out
 )
 
@@ -125,7 +127,7 @@ func (b *Broker) recover() error {
 func (b *Broker) beginRun() (start, error) {
 	st := start{boot: b.cfg.BootID(), suspectDisk: b.dir.isSuspect()}
 	values := map[string][]byte{}
-	for _, name := range []string{sysBoot, sysClean, sysEpoch, sysCluster} {
+	for _, name := range []string{sysBoot, sysClean, sysEpoch, sysCluster, sysSalts} {
 		v, err := b.meta.System(name)
 		if err != nil {
 			return st, err
@@ -149,7 +151,14 @@ func (b *Broker) beginRun() (start, error) {
 			b.cfg.ClusterID = encodeID(id)
 		}
 	}
+	if b.security.secret = values[sysSalts]; len(b.security.secret) == 0 {
+		b.security.secret = make([]byte, 32)
+		if _, err := rand.Read(b.security.secret); err != nil {
+			return st, fmt.Errorf("random bytes: %w", err)
+		}
+	}
 	batch := b.meta.NewBatch()
+	batch.PutSystem(sysSalts, b.security.secret)
 	batch.PutSystem(sysClean, []byte{0})
 	batch.PutSystem(sysEpoch, []byte(strconv.Itoa(int(b.epoch))))
 	batch.PutSystem(sysCluster, []byte(b.cfg.ClusterID))

@@ -60,6 +60,7 @@ type security struct {
 	rulesVersion atomic.Uint64 // changes with the rules
 	quotas       *quota.Table
 	sasl         *sasl.Server
+	secret       []byte // stays with the data directory
 
 	edit  sync.Mutex                 // held by whoever changes rules, users or quotas
 	mu    sync.RWMutex               // guards what follows
@@ -120,11 +121,7 @@ func (s *security) setRules(rules []acl.Rule) {
 
 // openSASL makes the server's side of authentication.
 func (b *Broker) openSASL() error {
-	secret := make([]byte, 32)
-	if _, err := rand.Read(secret); err != nil {
-		return fmt.Errorf("random bytes: %w", err)
-	}
-	b.security.sasl = &sasl.Server{Secret: secret, Credentials: b.security.credential, Nonce: randomText}
+	b.security.sasl = &sasl.Server{Secret: b.security.secret, Credentials: b.security.credential, Nonce: randomText}
 	cfg := b.cfg.Security.Tokens
 	if cfg.Keys == "" {
 		return nil
@@ -142,17 +139,15 @@ func randomText() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(raw[:]), err
 }
 
-// giveUsers makes the credentials of users from their passwords.
+// giveUsers makes the credentials of users from their passwords. The salts are the
+// same after a restart: clients may keep what they made of a password and its salt.
 func (b *Broker) giveUsers(users map[string]Password) error {
 	for _, name := range slices.Sorted(maps.Keys(users)) {
 		if name == "" || users[name] == "" {
 			return fmt.Errorf("user %q: a user has a name and a password", name)
 		}
 		for _, mechanism := range []string{sasl.SCRAM256, sasl.SCRAM512} {
-			salt := make([]byte, sasl.DefaultSaltBytes) // not that of the other, as with users that do not exist
-			if _, err := rand.Read(salt); err != nil {
-				return fmt.Errorf("random bytes: %w", err)
-			}
+			salt := sasl.Salt(mechanism, b.security.secret, name, sasl.DefaultSaltBytes)
 			c, err := sasl.FromPassword(mechanism, []byte(users[name]), salt, sasl.DefaultIterations)
 			if err != nil {
 				return fmt.Errorf("user %q: %w", name, err)

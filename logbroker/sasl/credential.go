@@ -79,6 +79,17 @@ func (c Credential) matches(mechanism string, password []byte) bool {
 	return err == nil && subtle.ConstantTimeCompare(other.StoredKey, c.StoredKey) == 1
 }
 
+// Salt makes the salt of a user from a secret: always the same, and another for each
+// mechanism. Those of users that do not exist are made so, too.
+func Salt(mechanism string, secret []byte, user string, size int) []byte {
+	h := hashOf(mechanism)
+	salt := sum(h, secret, "salt "+user)
+	for len(salt) < size {
+		salt = append(salt, sum(h, secret, string(salt))...)
+	}
+	return salt[:size]
+}
+
 // fake makes a credential for a user that does not exist, always the same, so
 // that nobody learns who does. No password fits. Of a user that has only another
 // mechanism it looks like that one's, as if both had been set at once.
@@ -92,12 +103,8 @@ func (s *Server) fake(mechanism, user string) Credential {
 		iterations, size = c.Iterations, len(c.Salt)
 	}
 	h := hashOf(mechanism)
-	salt := sum(h, s.Secret, "salt "+user)
-	for len(salt) < size {
-		salt = append(salt, sum(h, s.Secret, string(salt))...)
-	}
 	return Credential{
-		Salt: salt[:size], StoredKey: sum(h, s.Secret, "stored "+user), ServerKey: sum(h, s.Secret, "server "+user),
+		Salt: Salt(mechanism, s.Secret, user, size), StoredKey: sum(h, s.Secret, "stored "+user), ServerKey: sum(h, s.Secret, "server "+user),
 		Iterations: iterations,
 	}
 }

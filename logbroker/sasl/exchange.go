@@ -40,8 +40,8 @@ type Exchange interface {
 type Server struct {
 	// Credentials finds what is known of a user under a SCRAM mechanism.
 	Credentials func(mechanism, user string) (Credential, bool)
-	// Secret is random and stays the same while the server runs: it makes up the
-	// salts of users that do not exist.
+	// Secret is random and stays the same, over restarts too: it makes up the salts
+	// of users that do not exist.
 	Secret []byte
 	// Nonce returns random printable text.
 	Nonce func() (string, error)
