@@ -31,6 +31,8 @@ type start struct {
 	powerLoss bool
 	// suspectDisk: a sync failed in the last run.
 	suspectDisk bool
+	// created: the directories of the topic that is being opened are of an earlier run.
+	created bool
 }
 
 // Open opens the data directory, recovers what the last run left, and returns

@@ -1,6 +1,9 @@
 package logbroker
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -121,5 +124,68 @@ func TestDirectoriesOfNoTopic(t *testing.T) {
 	w.topic("t", 1)
 	if names, err := w.fs.List(stray); err != nil || len(names) != 1 {
 		t.Errorf("in %s: %q, %v", stray, names, err)
+	}
+}
+
+// TestEmptiedDirectory: a partition whose files somebody removed while the broker was
+// down does not give its offsets out anew, if it can be known that it had files. After
+// a SIGKILL it may be one whose topic was just being made: then it is told.
+func TestEmptiedDirectory(t *testing.T) {
+	stop := func(w *workbench) {
+		if err := w.Close(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]struct {
+		end     func(*workbench)
+		records int
+		trimmed int64
+		want    *kerr.Error
+		told    string
+	}{
+		"orderly end":              {stop, 2, 0, kerr.KafkaStorageError, "no segment is there; restore the file from a copy, or delete the topic"},
+		"orderly end, no records":  {stop, 0, 0, kerr.KafkaStorageError, "no segment is there"},
+		"killed, with a log start": {func(w *workbench) { w.Kill() }, 2, 1, kerr.KafkaStorageError, "no segment is there"},
+		"killed":                   {func(w *workbench) { w.Kill() }, 2, 0, nil, "stop the broker and restore the directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkbench(t)
+			w.Kill()
+			var log bytes.Buffer
+			w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			w.open()
+			w.topic("t", 2)
+			for range test.records {
+				w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+			}
+			if test.trimmed > 0 {
+				if _, err := w.deleteRecords("t", 0, test.trimmed); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir := w.topics.dir("t", 0)
+			test.end(w)
+			if log.Len() > 0 && strings.Contains(log.String(), "level=WARN") {
+				t.Fatalf("told before:\n%s", log.String())
+			}
+			names, err := w.fs.List(dir)
+			for _, file := range names {
+				err = errors.Join(err, w.fs.Remove(w.fs.PathJoin(dir, file)))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.open()
+			w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, test.want)
+			w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+			for _, want := range []string{test.told, dir, "topic=t partition=0"} {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("no %q in\n%s", want, log.String())
+				}
+			}
+			if strings.Contains(log.String(), "partition=1 ") {
+				t.Errorf("told of the other partition:\n%s", log.String())
+			}
+		})
 	}
 }

@@ -170,6 +170,7 @@ func (s *topicSet) open(st start) error {
 				return err
 			}
 		}
+		st.created = row.Created
 		s.publish(s.openTopic(row, starts, st), nil)
 	}
 	return nil
@@ -216,6 +217,7 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 		Suspect:            st.unclean,
 		SuspectDisk:        st.suspectDisk,
 		Cleanly:            !st.unclean,
+		Existing:           st.created,
 		Planted:            s.b.cfg.planted,
 	}
 	return cfg

@@ -43,7 +43,7 @@ type DamageError struct {
 
 // Error implements error.
 func (e *DamageError) Error() string {
-	return fmt.Sprintf("commitlog: %s is damaged at byte %d (offset %d): %v; restore the file from a copy, or move the directory away to start empty",
+	return fmt.Sprintf("commitlog: %s is damaged at byte %d (offset %d): %v; restore the file from a copy, or delete the topic and make it anew",
 		e.Path, e.Position, e.Offset, e.Reason)
 }
 

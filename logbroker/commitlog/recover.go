@@ -100,8 +100,8 @@ func (r *recovery) survey() error {
 	}
 	r.mark = readMark(r.dir)
 	if len(bases) == 0 {
-		if r.mark > r.cfg.LogStart {
-			return r.missing(r.cfg.LogStart, "no segment is there")
+		if err := r.empty(); err != nil {
+			return err
 		}
 		bases = []int64{r.cfg.LogStart}
 		r.created = true
@@ -110,6 +110,20 @@ func (r *recovery) survey() error {
 	}
 	for _, base := range bases {
 		r.segments = append(r.segments, newSegment(r.dir, base, r.cfg.IndexIntervalBytes))
+	}
+	return nil
+}
+
+// empty judges that there is no segment. After an orderly end, or where the log was
+// read up to its start, one was there; a kill may have come before the first was made.
+func (r *recovery) empty() error {
+	existed := r.cfg.Existing && (r.cfg.trusted() || r.cfg.LogStart > 0)
+	if existed || r.mark > r.cfg.LogStart {
+		return r.missing(r.cfg.LogStart, "no segment is there")
+	}
+	if r.cfg.Existing {
+		r.log.Warn("the directory of a partition is empty, and a new log begins in it at offset 0: a topic whose creation was interrupted looks so, "+
+			"and one whose files were removed; if it had records, stop the broker and restore the directory from a copy", "dir", r.dir.path)
 	}
 	return nil
 }
