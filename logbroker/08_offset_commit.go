@@ -82,11 +82,11 @@ func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, offsets []topicOf
 	case e == nil:
 		return nil
 	}
+	if req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {
+		return kerr.UnsupportedVersion // whatever its epoch, as in Kafka
+	}
 	if err := e.check(req.MemberID, deref(req.InstanceID), req.Generation, false, offsets); err != nil {
 		return err
-	}
-	if req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {
-		return kerr.UnsupportedVersion
 	}
 	e.seen(now, req.MemberID)
 	return nil

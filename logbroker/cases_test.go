@@ -401,6 +401,37 @@ func TestStaleMembersOfEveryKind(t *testing.T) {
 	}
 }
 
+// TestCommitsOfOldVersions: a member of the consumer protocol cannot commit with versions
+// that know no member epochs. It is told that, whatever its epoch, but not who is no member;
+// as by Kafka 4.3.1.
+func TestCommitsOfOldVersions(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	epoch := w.heart("m", 0, nil).MemberEpoch
+	for _, c := range []struct {
+		version int16
+		member  string
+		epoch   int32
+		want    *kerr.Error
+	}{
+		{8, "m", epoch, kerr.UnsupportedVersion},
+		{8, "m", epoch - 1, kerr.UnsupportedVersion},
+		{8, "m", epoch + 5, kerr.UnsupportedVersion},
+		{8, "m", -1, kerr.UnsupportedVersion},
+		{2, "m", 0, kerr.UnsupportedVersion},
+		{8, "n", epoch, kerr.UnknownMemberID},
+		{8, "", -1, kerr.UnknownMemberID},
+		{9, "m", epoch, nil},
+		{9, "m", epoch + 5, kerr.StaleMemberEpoch},
+		{9, "m", -1, kerr.StaleMemberEpoch},
+	} {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.MemberID, req.Generation = c.version, "g", c.member, c.epoch
+		req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{LeaderEpoch: -1}}}}
+		w.want(ask[*kmsg.OffsetCommitResponse](w, req).Topics[0].Partitions[0].ErrorCode, c.want)
+	}
+}
+
 // TestOneProducerOnTwoConnections: its sequence is one, wherever it comes from.
 func TestOneProducerOnTwoConnections(t *testing.T) {
 	b, _ := dial(t, Config{})
