@@ -8,14 +8,21 @@ import (
 )
 
 // handleIncrementalAlterConfigs answers IncrementalAlterConfigs, versions 0 and
-// 1 (KIP-339): single configs are set, deleted, or changed as lists.
+// 1 (KIP-339): single configs are set, deleted, or changed as lists. A resource that
+// is named twice is not changed.
 func (b *Broker) handleIncrementalAlterConfigs(r *request) {
 	req := r.msg.(*kmsg.IncrementalAlterConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+	twice := resourcesTwice(req)
 	b.spawn(func() {
 		for _, res := range req.Resources {
 			rr := kmsg.NewIncrementalAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
+			if twice[configResource{res.ResourceType, res.ResourceName}] {
+				rr.ErrorCode, rr.ErrorMessage = alterError(fmt.Errorf("%w: the resource is named twice", kerr.InvalidRequest))
+				resp.Resources = append(resp.Resources, rr)
+				continue
+			}
 			err := b.alterResource(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
 				err := namedTwice(res.Configs, func(c kmsg.IncrementalAlterConfigsRequestResourceConfig) string { return c.Name })
 				if err != nil {
@@ -33,6 +40,22 @@ func (b *Broker) handleIncrementalAlterConfigs(r *request) {
 		}
 		r.respond(resp)
 	})
+}
+
+// configResource names what has configs.
+type configResource struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+// resourcesTwice has the resources that a request names more than once.
+func resourcesTwice(req *kmsg.IncrementalAlterConfigsRequest) map[configResource]bool {
+	twice := map[configResource]bool{}
+	for _, res := range req.Resources {
+		r := configResource{res.ResourceType, res.ResourceName}
+		_, twice[r] = twice[r]
+	}
+	return twice
 }
 
 func applyOp(configs map[string]string, c kmsg.IncrementalAlterConfigsRequestResourceConfig) error {

@@ -111,6 +111,49 @@ func TestConfigValuesAsKafka(t *testing.T) {
 	w.want(w.create(true, ct)[0], kerr.InvalidConfig)
 }
 
+// TestResourceNamedTwice: what is to become of it nobody knows, whatever it is; the
+// others of the request are changed.
+func TestResourceNamedTwice(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.topic("u", 1)
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Version = 1
+	for _, r := range []struct {
+		kind         kmsg.ConfigResourceType
+		name, config string
+	}{
+		{kmsg.ConfigResourceTypeTopic, "t", "retention.ms"},
+		{kmsg.ConfigResourceTypeTopic, "u", "retention.ms"},
+		{kmsg.ConfigResourceTypeTopic, "t", "segment.ms"},
+		{kmsg.ConfigResourceTypeTopic, "nowhere", "retention.ms"},
+		{kmsg.ConfigResourceTypeTopic, "nowhere", "retention.ms"},
+		{kmsg.ConfigResourceTypeGroupConfig, "t", "consumer.session.timeout.ms"},
+		{kmsg.ConfigResourceTypeBroker, "", "x"},
+		{kmsg.ConfigResourceTypeBroker, "", "x"},
+	} {
+		value := "50000"
+		res := kmsg.NewIncrementalAlterConfigsRequestResource()
+		res.ResourceType, res.ResourceName = r.kind, r.name
+		res.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: r.config, Value: &value}}
+		req.Resources = append(req.Resources, res)
+	}
+	twice := kerr.InvalidRequest
+	resources := ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources
+	for i, want := range []*kerr.Error{twice, nil, twice, twice, twice, nil, twice, twice} {
+		w.want(resources[i].ErrorCode, want)
+		if want != nil && !strings.Contains(deref(resources[i].ErrorMessage), "twice") {
+			t.Errorf("%d is told %q", i, deref(resources[i].ErrorMessage))
+		}
+	}
+	if got := w.config("retention.ms"); got != "604800000" {
+		t.Errorf("retention.ms is %s", got)
+	}
+	if got := w.topics.byName("u").policy.Load().retention.Age.Milliseconds(); got != 50000 {
+		t.Errorf("retention.ms of the other topic is %d", got)
+	}
+}
+
 // TestConfigNamedTwice: which of the two is meant nobody knows, of a topic that is
 // not there either.
 func TestConfigNamedTwice(t *testing.T) {
