@@ -95,7 +95,7 @@ func (f *fetch) read() (enough bool) {
 		last := &f.resp.Topics[len(f.resp.Topics)-1]
 		last.Partitions = append(last.Partitions, rp)
 	}
-	return enough || total > 0 && total >= int(f.req.MinBytes) || len(f.parts) == 0
+	return enough || total >= int(f.req.MinBytes) || len(f.parts) == 0
 }
 
 // topic is that of a partition, if the client may read it. Who may not read a topic of

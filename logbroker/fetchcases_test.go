@@ -57,6 +57,28 @@ func TestFetchWakesWithTheEnd(t *testing.T) {
 	}
 }
 
+// TestFetchOfNoBytesDoesNotWait: who wants no bytes is answered at once, where there
+// are none, however long it would wait; as by Kafka.
+func TestFetchOfNoBytesDoesNotWait(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	for least, want := range map[int32]int{-1: 1, 0: 1, 1: 0} {
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = 12, 60_000, least, 1<<20, -1
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.PartitionMaxBytes = 1 << 20
+		req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{p}}}
+		answers := 0
+		w.Handle(NewConn("test", "/test"), req, func(kmsg.Response) { answers++ })
+		if answers != want {
+			t.Errorf("at least %d bytes: %d answers at once, want %d", least, answers, want)
+		}
+		if w.pass(time.Minute); answers != 1 {
+			t.Errorf("at least %d bytes: %d answers in all", least, answers)
+		}
+	}
+}
+
 // TestFetchFromAnywhere: a reader that begins at any offset, between the records of
 // transactions that overlap and before, behind or at their markers, and reads in
 // pieces of any size, sees of the committed records all that follow, and no other.
