@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,7 +56,16 @@ func either(value string, check func(string) bool) func(string) bool {
 	return func(s string) bool { return s == value || check(s) }
 }
 
-func anyText(string) bool { return true }
+// throttledReplicas takes *, or a list of PARTITION:BROKER; words may be empty.
+func throttledReplicas(s string) bool {
+	words := slices.DeleteFunc(listWords(s), func(word string) bool { return word == "" })
+	if len(words) == 1 && words[0] == "*" {
+		return true
+	}
+	return !slices.ContainsFunc(words, func(word string) bool { return !throttledReplica.MatchString(word) })
+}
+
+var throttledReplica = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 
 func ratio(s string) bool {
 	f, err := strconv.ParseFloat(s, 64)
@@ -79,9 +89,9 @@ var topicConfigs = []topicConfig{
 	{"flush.messages", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},
 	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64)},
 	{"index.interval.bytes", kmsg.ConfigTypeInt, "4096", between(0, math.MaxInt32)},
-	{"follower.replication.throttled.replicas", kmsg.ConfigTypeList, "", anyText},
+	{"follower.replication.throttled.replicas", kmsg.ConfigTypeList, "", throttledReplicas},
 	{internalSegmentBytes, kmsg.ConfigTypeInt, "", between(math.MinInt32, math.MaxInt32)},
-	{"leader.replication.throttled.replicas", kmsg.ConfigTypeList, "", anyText},
+	{"leader.replication.throttled.replicas", kmsg.ConfigTypeList, "", throttledReplicas},
 	{"local.retention.bytes", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
 	{"local.retention.ms", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
 	{"max.compaction.lag.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},

@@ -111,6 +111,25 @@ func TestConfigValuesAsKafka(t *testing.T) {
 	w.want(w.create(true, ct)[0], kerr.InvalidConfig)
 }
 
+// TestThrottledReplicas: which replicas are throttled is checked as Kafka 4.3.1 does it.
+func TestThrottledReplicas(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	for _, side := range []string{"leader", "follower"} {
+		name := side + ".replication.throttled.replicas="
+		for _, value := range []string{"*", " *", "", " ", "1:2", " 1:2", "1:2,3:4", "1:2, 3:4", "1:2,", ",1:2", ",", "1:2,,3:4", "00:1", "99999999999:1"} {
+			if code := w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, name+value); code != 0 {
+				t.Errorf("%s%q is refused: %v", name, value, kerr.ErrorForCode(code))
+			}
+		}
+		for _, value := range []string{"1", "a:b", "*,1:2", "1:2,*", "-1:2", "+1:2", "1:2:3", "1 : 2", "none", "none,1:2"} {
+			if code := w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, name+value); code != kerr.InvalidConfig.Code {
+				t.Errorf("%s%q is answered with %v", name, value, kerr.ErrorForCode(code))
+			}
+		}
+	}
+}
+
 // TestResourceNamedTwice: what is to become of it nobody knows, whatever it is; the
 // others of the request are changed.
 func TestResourceNamedTwice(t *testing.T) {
