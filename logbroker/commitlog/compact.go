@@ -185,6 +185,7 @@ func (r *compactRun) isAborted(b recordbatch.Batch) bool {
 }
 
 func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) error {
+	defer r.log.rest(s)
 	w := newWalker(s, 0, s.size.Load())
 	expected := s.base
 	for {

@@ -228,3 +228,47 @@ func TestTimesWhileCompacted(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestCompactionLeavesFewFilesOpen: neither what a compaction reads nor what it writes
+// stays open, but for what others read too.
+func TestCompactionLeavesFewFilesOpen(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes = 400
+	l := mustOpen(t, cfg)
+	for round, removes := range []bool{true, false} {
+		for i := range 150 {
+			key := strconv.Itoa(1000*round + i)
+			if removes {
+				key = strconv.Itoa(i * 2 / 3)
+			}
+			putAt(t, l, key, 1)
+		}
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || removes && stats.Records == 0 {
+			t.Fatalf("%+v, %v", stats, err)
+		}
+		for more := true; more; {
+			var err error
+			if more, err = l.Seal(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files, indexes := 0, 0
+		for _, s := range *l.segments.Load() {
+			if s.file != nil {
+				files++
+			}
+			if s.index != nil {
+				indexes++
+			}
+		}
+		if n := len(*l.segments.Load()); n < 20 || files > maxAwake+1 || indexes > maxAwake+1 {
+			t.Errorf("round %d: %d segments, %d files open, %d indexes in memory; want at most %d", round, n, files, indexes, maxAwake+1)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

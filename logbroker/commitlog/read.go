@@ -268,9 +268,23 @@ func (l *Log) wake(seg *segment) {
 	if len(a.list) > maxAwake {
 		oldest := a.list[0]
 		a.list = slices.Delete(a.list, 0, 1)
-		if err := oldest.park(); err != nil {
-			l.log.Warn("segment did not close", "segment", oldest.path(), "error", err)
-		}
+		l.park(oldest)
+	}
+}
+
+func (l *Log) park(seg *segment) {
+	if err := seg.park(); err != nil {
+		l.log.Warn("segment did not close", "segment", seg.path(), "error", err)
+	}
+}
+
+// rest parks a sealed segment that was read, but not for a reader, unless one has
+// woken it.
+func (l *Log) rest(seg *segment) {
+	l.awake.mu.Lock()
+	defer l.awake.mu.Unlock()
+	if !slices.Contains(l.awake.list, seg) {
+		l.park(seg)
 	}
 }
 

@@ -134,6 +134,7 @@ func (l *Log) Seal() (more bool, err error) {
 
 func (l *Log) sealSegment(s *segment) error {
 	sum, err := fileSum(s, s.size.Load())
+	l.rest(s)
 	if errors.Is(err, ErrClosed) {
 		return nil // deleted or compacted meanwhile
 	}

@@ -170,6 +170,7 @@ func (l *Log) swapIn(group []*segment, n *newFile, sl seal) error {
 		return l.fail(err)
 	}
 	l.cfg.Cache.written(s, sl.sizeBytes, true)
+	defer l.rest(s) // its index can be read from its file then
 	return l.finishSwap()
 }
 
