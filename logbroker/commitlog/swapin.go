@@ -160,12 +160,16 @@ func (l *Log) swapIn(group []*segment, n *newFile, sl seal) error {
 	next := slices.Concat(segs[:at], []*segment{s}, segs[at+len(group):])
 	l.segments.Store(&next)
 	for _, old := range group {
-		l.hints.drop(old)
-		l.awake.drop(old)
 		err = errors.Join(err, old.close())
 	}
 	err = errors.Join(err, l.dir.carryOut(decision))
 	s.files.Unlock()
+	// Not before: who wakes a segment may wait, with the lock of those awake, to
+	// park this one.
+	for _, old := range group {
+		l.hints.drop(old)
+		l.awake.drop(old)
+	}
 	if err != nil {
 		return l.fail(err)
 	}
