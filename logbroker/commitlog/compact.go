@@ -96,9 +96,22 @@ type compactRun struct {
 	from, to int64      // what was not compacted before, and is looked at now
 
 	aborted map[int64][]AbortedTxn // by producer id
-	last    map[int64]int64        // last offset of each producer's last batch
+	last    map[int64]lastBatch    // of each producer
 	seen    map[int64]bool         // producers with data since their last marker
 	stats   CompactStats
+}
+
+// lastBatch is the last offset of a producer's last batch, -1 if it has none under
+// its epoch.
+type lastBatch struct {
+	offset int64
+	epoch  int16
+}
+
+// carries tells whether a batch carries the sequence of its producer or, where it
+// has none, the epoch.
+func (p lastBatch) carries(b recordbatch.Batch) bool {
+	return b.LastOffset() == p.offset || p.offset < 0 && b.IsControl() && b.ProducerEpoch() == p.epoch
 }
 
 // plan finds what can be compacted and tells whether it is worth it.
@@ -159,18 +172,19 @@ func (r *compactRun) begunBefore(s *segment, ms int64) bool {
 // learn takes what the log knows of transactions and producers.
 func (r *compactRun) learn() {
 	l := r.log
-	r.aborted, r.last = map[int64][]AbortedTxn{}, map[int64]int64{}
+	r.aborted, r.last = map[int64][]AbortedTxn{}, map[int64]lastBatch{}
 	for _, t := range l.Aborted(0, r.to) {
 		r.aborted[t.ProducerID] = append(r.aborted[t.ProducerID], t)
 	}
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for id, p := range l.state.producers {
-		r.last[id] = -1
+		last := lastBatch{-1, p.epoch}
 		if p.known > 0 {
 			m := p.batches[p.known-1]
-			r.last[id] = m.baseOffset + int64(m.lastDelta)
+			last.offset = m.baseOffset + int64(m.lastDelta)
 		}
+		r.last[id] = last
 	}
 }
 
@@ -307,9 +321,7 @@ func (r *compactRun) filterBatch(dst []byte, b recordbatch.Batch) (out []byte, e
 	horizon, set := b.DeleteHorizon()
 	set = set && b.Count() > 0
 	last, known := r.last[b.ProducerID()]
-	// The last batch of a producer carries its sequence, and where it has
-	// none its last marker the epoch.
-	lastOfProducer := known && (b.LastOffset() == last || last < 0 && b.IsControl())
+	lastOfProducer := known && last.carries(b)
 	discard, empty := false, false
 	if b.IsControl() {
 		empty = !r.seen[b.ProducerID()] // no data of its transaction is left

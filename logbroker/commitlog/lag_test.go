@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -267,6 +268,54 @@ func TestCompactionLeavesFewFilesOpen(t *testing.T) {
 		if n := len(*l.segments.Load()); n < 20 || files > maxAwake+1 || indexes > maxAwake+1 {
 			t.Errorf("round %d: %d segments, %d files open, %d indexes in memory; want at most %d", round, n, files, indexes, maxAwake+1)
 		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMarkersOfAnIdleProducerGo: where each marker bumps the epoch of its producer
+// only the last is needed to know it again, also while the producer is idle.
+func TestMarkersOfAnIdleProducerGo(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes, cfg.Now = 1, func() time.Time { return now }
+	l := mustOpen(t, cfg)
+	for epoch := range int16(5) {
+		batch := makeKeyed("key")
+		batch.SetProducer(7, epoch, 0, true)
+		batch.SetCRC()
+		if _, err := l.Append(batch, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := l.AppendMarker(7, epoch+1, false, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		putAt(t, l, strconv.Itoa(i), 1)
+		putAt(t, l, strconv.Itoa(i), 1)
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Compact(NewCompactor(0), Compaction{DeleteRetention: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Hour)
+	}
+	var epochs []int16
+	for next := int64(0); next < l.End(); {
+		chunk, err := l.Read(next, l.End(), 1, true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := recordbatch.Batch(chunk)
+		if next = b.NextOffset(); b.IsControl() {
+			epochs = append(epochs, b.ProducerEpoch())
+		}
+	}
+	if !slices.Equal(epochs, []int16{5}) || len(l.Aborted(0, l.End())) != 1 {
+		t.Errorf("markers of epochs %d are left, aborted %v", epochs, l.Aborted(0, l.End()))
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
