@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -182,5 +183,49 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
+	}
+}
+
+// BenchmarkCompactionOfAborted: each transaction of one producer was aborted; what
+// a transaction costs must not grow with their number.
+func BenchmarkCompactionOfAborted(b *testing.B) {
+	for _, txns := range []int{2000, 20_000} {
+		b.Run(fmt.Sprint(txns), func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				now := int64(0)
+				cfg := testConfig(vfs.NewMem())
+				cfg.SegmentBytes, cfg.Now = 1<<20, func() time.Time { return time.UnixMilli(now) }
+				l := mustOpen(b, cfg)
+				for i := range txns {
+					batch := makeBatch(source{id: 1, sequence: int32(i), transactional: true}, 1, "v")
+					if _, err := l.Append(batch, nil); err != nil {
+						b.Fatal(err)
+					}
+					if _, _, err := l.AppendMarker(1, 0, false, 1); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StartTimer()
+				for i := range 3 { // the data goes, the markers get their time, and go
+					l.SetSegmentLimits(1, 0)
+					putAt(b, l, fmt.Sprint(i), 1)
+					putAt(b, l, fmt.Sprint(i), 1)
+					l.SetSegmentLimits(1<<20, 0)
+					if err := l.Sync(); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := l.Compact(NewCompactor(0), Compaction{}); err != nil {
+						b.Fatal(err)
+					}
+					now++
+				}
+				if n := len(l.Aborted(0, l.End())); n > 1 {
+					b.Fatalf("%d aborted transactions are left", n)
+				}
+				closeQuietly(l)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*txns), "ns/txn")
+		})
 	}
 }

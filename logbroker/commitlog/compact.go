@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/levada/levada/internal/recordbatch"
@@ -60,7 +61,7 @@ func (l *Log) Compact(c *Compactor, cfg Compaction) (CompactStats, error) {
 	if err := l.settleSwap(); err != nil {
 		return CompactStats{}, err
 	}
-	run := compactRun{log: l, Compactor: c, cfg: cfg, nowMs: l.cfg.Now().UnixMilli(), seen: map[int64]bool{}}
+	run := compactRun{log: l, Compactor: c, cfg: cfg, nowMs: l.cfg.Now().UnixMilli(), seen: map[int64]bool{}, ended: map[int64]bool{}}
 	if !run.plan() {
 		return CompactStats{}, nil
 	}
@@ -98,6 +99,7 @@ type compactRun struct {
 	aborted map[int64][]AbortedTxn // by producer id
 	last    map[int64]lastBatch    // of each producer
 	seen    map[int64]bool         // producers with data since their last marker
+	ended   map[int64]bool         // offsets of the markers that go
 	stats   CompactStats
 }
 
@@ -193,9 +195,10 @@ func (r *compactRun) isAborted(b recordbatch.Batch) bool {
 	if !b.IsTransactional() || b.IsControl() {
 		return false
 	}
-	return slices.ContainsFunc(r.aborted[b.ProducerID()], func(t AbortedTxn) bool {
-		return b.BaseOffset() >= t.FirstOffset && b.BaseOffset() <= t.LastOffset
-	})
+	// Those of one producer come one after another.
+	txns := r.aborted[b.ProducerID()]
+	i := sort.Search(len(txns), func(i int) bool { return txns[i].LastOffset >= b.BaseOffset() })
+	return i < len(txns) && txns[i].FirstOffset <= b.BaseOffset()
 }
 
 func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) error {
@@ -328,7 +331,7 @@ func (r *compactRun) filterBatch(dst []byte, b recordbatch.Batch) (out []byte, e
 		delete(r.seen, b.ProducerID())
 		discard = empty && set && horizon <= r.nowMs && !lastOfProducer
 		if discard {
-			r.forgetAborted(b)
+			r.ended[b.LastOffset()] = true
 		}
 	} else {
 		if b.IsTransactional() {
@@ -357,10 +360,14 @@ func (r *compactRun) filterBatch(dst []byte, b recordbatch.Batch) (out []byte, e
 	return out, nil
 }
 
-// forgetAborted drops the transaction whose marker goes: nothing is left of it.
-func (r *compactRun) forgetAborted(marker recordbatch.Batch) {
+// forgetAborted drops the transactions whose markers go: nothing is left of them.
+func (r *compactRun) forgetAborted() {
+	if len(r.ended) == 0 {
+		return
+	}
 	l := r.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.state.aborted.drop(marker.ProducerID(), marker.LastOffset())
+	l.state.aborted.drop(r.ended)
+	clear(r.ended)
 }

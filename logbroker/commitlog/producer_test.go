@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"testing"
 
@@ -220,6 +221,10 @@ func TestAbortedAgainstModel(t *testing.T) {
 						delete(model, k)
 					}
 				}
+			}
+			if markers := rapid.MapOf(rapid.Int64Range(0, 260), rapid.Just(true)).Draw(t, "markers"); rapid.Bool().Draw(t, "drop") {
+				index.drop(markers)
+				maps.DeleteFunc(model, func(_ int64, v AbortedTxn) bool { return markers[v.LastOffset] })
 			}
 			from := rapid.Int64Range(0, 220).Draw(t, "from")
 			to := from + rapid.Int64Range(0, 50).Draw(t, "span")

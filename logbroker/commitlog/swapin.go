@@ -41,6 +41,7 @@ func (r *compactRun) rewrite(group []*segment) (err error) {
 			err = r.copySegment(n, s)
 		}
 	}
+	r.forgetAborted()
 	if err == nil {
 		err = n.flush(r.Compactor)
 	}

@@ -109,9 +109,9 @@ func (a *abortedIndex) overlapping(from, to int64) []AbortedTxn {
 	return out
 }
 
-// drop forgets the transaction of a producer that ends with its marker at last.
-func (a *abortedIndex) drop(producerID, last int64) {
-	a.txns = slices.DeleteFunc(a.txns, func(t AbortedTxn) bool { return t.ProducerID == producerID && t.LastOffset == last })
+// drop forgets the transactions whose markers are at these offsets.
+func (a *abortedIndex) drop(markers map[int64]bool) {
+	a.txns = slices.DeleteFunc(a.txns, func(t AbortedTxn) bool { return markers[t.LastOffset] })
 	a.reach = a.reach[:len(a.txns)]
 	a.measure(0)
 }
