@@ -93,12 +93,9 @@ func (l *Log) saveCheckpoint() error {
 	if err != nil {
 		return err
 	}
-	if err := l.dir.writeFile(snapshotName(c.end), snapshot, true); err != nil {
-		return err
-	}
-	// replaceFile syncs the directory after the rename; the snapshot's name
-	// must not be lost while the checkpoint's stays.
-	if err := l.dir.sync(); err != nil {
+	// The checkpoint that is in place may have the same end, and name this one. The
+	// name is durable before that of the new checkpoint is.
+	if err := l.dir.replaceFile(snapshotName(c.end), snapshot); err != nil {
 		return err
 	}
 	if err := l.dir.replaceFile(checkpointFile, c.encode()); err != nil {

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -159,5 +160,50 @@ func TestCompactionStandsOnWhatIsDurable(t *testing.T) {
 	}
 	if lost == 0 {
 		t.Error("no power loss took the end")
+	}
+}
+
+// TestSnapshotIsReplacedWhole: a compaction of a log to which nothing was appended since
+// its checkpoint writes one of the same end. Whenever the power goes, what only the
+// snapshot knows is still known: a producer whose records were deleted.
+func TestSnapshotIsReplacedWhole(t *testing.T) {
+	for n, done := 0, false; !done; n++ {
+		fs, left := crashableDir(t), -1
+		cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			switch {
+			case left < 0 || op.Kind.ReadOrWrite() != errorfs.OpIsWrite:
+				return nil
+			case left == 0:
+				return errDied
+			}
+			left--
+			return nil
+		})))
+		cfg.SegmentBytes = 1
+		l := mustOpen(t, cfg)
+		mustAppend(t, l, source{id: 7}, "deleted")
+		for range 4 {
+			putKeyed(t, l, "a", "v")
+		}
+		if err := errors.Join(l.Sync(), l.DeleteTo(1), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+		cfg.LogStart, cfg.Cleanly = 1, true
+		l = mustOpen(t, cfg)
+		left = n
+		_, err := l.Compact(NewCompactor(0), Compaction{})
+		if done = err == nil; !done && !errors.Is(err, errDied) {
+			t.Fatal(err)
+		}
+		closeQuietly(l)
+		cfg.Cleanly = false
+		for seed := range uint64(10) {
+			left := vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 1))}
+			l = mustOpen(t, cfg2(cfg, fs.CrashClone(left)))
+			if got := l.Producers(); len(got) != 1 || got[0].ProducerID != 7 {
+				t.Errorf("write %d: producers %+v", n, got)
+			}
+			closeQuietly(l)
+		}
 	}
 }
