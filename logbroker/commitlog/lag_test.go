@@ -82,6 +82,40 @@ func TestMaxLag(t *testing.T) {
 	}
 }
 
+// TestMinLagIsOfWhatIsNew: what was compacted already holds nothing up, however young
+// it is.
+func TestMinLagIsOfWhatIsNew(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes, cfg.Now = 1, func() time.Time { return now }
+	l := mustOpen(t, cfg)
+	for _, step := range []struct {
+		age    time.Duration
+		minLag time.Duration
+		want   int64
+	}{
+		{0, 0, 2},
+		{0, time.Hour, 0},
+		{time.Hour, time.Hour, 0}, // behind one that is young and new
+		{time.Hour, 0, 11},
+		{time.Hour, time.Hour, 14}, // what is young is not new
+	} {
+		for range 3 {
+			putAt(t, l, strconv.FormatInt(l.End(), 10), now.Add(-step.age).UnixMilli())
+		}
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		stats, err := l.Compact(NewCompactor(0), Compaction{MinLag: step.minLag})
+		if err != nil || stats.To != step.want {
+			t.Errorf("%+v: compacted to %d, %v", step, stats.To, err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDeletionMeetsCompaction: segments are deleted at any call of the file system
 // of a compaction, also while it asks whether it is worth it.
 func TestDeletionMeetsCompaction(t *testing.T) {
@@ -231,7 +265,7 @@ func TestTimesWhileCompacted(t *testing.T) {
 }
 
 // TestCompactionLeavesFewFilesOpen: neither what a compaction reads nor what it writes
-// stays open, but for what others read too.
+// stays open, but for what others read too, nor is anything left of its own files.
 func TestCompactionLeavesFewFilesOpen(t *testing.T) {
 	cfg := testConfig(vfs.NewMem())
 	cfg.SegmentBytes = 400
@@ -267,6 +301,15 @@ func TestCompactionLeavesFewFilesOpen(t *testing.T) {
 		}
 		if n := len(*l.segments.Load()); n < 20 || files > maxAwake+1 || indexes > maxAwake+1 {
 			t.Errorf("round %d: %d segments, %d files open, %d indexes in memory; want at most %d", round, n, files, indexes, maxAwake+1)
+		}
+	}
+	names, err := cfg.FS.List(testDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, compactSuffix) || strings.HasSuffix(name, cutSuffix) || name == swapFile {
+			t.Errorf("%s is left", name)
 		}
 	}
 	if err := l.Close(); err != nil {
