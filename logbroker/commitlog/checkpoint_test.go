@@ -85,3 +85,28 @@ func TestCheckpointThatCameTooLate(t *testing.T) {
 		t.Fatalf("what is left of it: %v", err)
 	}
 }
+
+// TestCheckpointSaysWhatWasDurable: where the mark and the snapshot are lost, a batch
+// that cannot be read below the end of the checkpoint is damage, not a torn tail.
+func TestCheckpointSaysWhatWasDurable(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	l := mustOpen(t, cfg)
+	for range 3 {
+		mustAppend(t, l, source{}, "value")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	join := func(name string) string { return cfg.FS.PathJoin(testDir, name) }
+	f, err := cfg.FS.OpenReadWrite(join(firstLog), writeCategory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte{1}, l.SizeBytes()-1)
+	if err := errors.Join(err, f.Close(), cfg.FS.Remove(join(markFile)), cfg.FS.Remove(join(snapshotName(3)))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(cfg); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("opened: %v", err)
+	}
+}
