@@ -114,8 +114,15 @@ func (a *app) restore(c *cobra.Command, backup, data string) error {
 	if names, err := os.ReadDir(data); err == nil && len(names) > 0 {
 		return inputError(fmt.Errorf("%s is not empty: name another directory, or move what is there away", data))
 	}
+	data, err := filepath.Abs(data) // the directory that it names may be the one we are in
+	if err != nil {
+		return inputError(err)
+	}
+	if inside, err := isInside(data, backup); err != nil || inside {
+		return inputError(errors.Join(fmt.Errorf("%s lies in the backup %s, which stays as it is: name a directory outside", data, backup), err))
+	}
 	// What is not whole has another name, under which no server looks for it.
-	part := filepath.Clean(data) + ".restoring"
+	part := data + ".restoring"
 	if err := os.RemoveAll(part); err != nil {
 		return environmentError(err)
 	}

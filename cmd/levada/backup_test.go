@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,6 +51,15 @@ func TestBackupAndRestore(t *testing.T) {
 		if r := levada(t, "", "restore", backup, again); r.code != exitInput || !strings.Contains(r.stderr, "is not empty") {
 			t.Errorf("restore over data: exit %d\n%s", r.code, r.stderr)
 		}
+	}
+	before := filesUnder(t, live)
+	for _, inside := range []string{filepath.Join(live, "again"), filepath.Join(live, "deleted")} {
+		if r := levada(t, "", "restore", live, inside); r.code != exitInput || !strings.Contains(r.stderr, "lies in the backup") {
+			t.Errorf("a restore to %s: exit %d\n%s", inside, r.code, r.stderr)
+		}
+	}
+	if after := filesUnder(t, live); !slices.Equal(before, after) {
+		t.Errorf("a refused restore left %q in the backup, where %q was", after, before)
 	}
 	damage(t, filepath.Join(live, "logs", "*", "*.log"))
 	damage(t, filepath.Join(stopped, "meta", "*.log"))
