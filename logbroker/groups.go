@@ -245,13 +245,14 @@ func (g *groups) enqueue(c offsetCommit) (start bool) {
 	return q.add(c)
 }
 
-// afterCommits calls fn when the offsets that wait now are on disk.
+// afterCommits calls fn when the offsets that wait now are on disk. If they do, it runs
+// beside the commits that come: it may read many offsets.
 func (g *groups) afterCommits(fn func()) {
 	q := &g.commits
 	q.Lock()
 	wait := q.running
 	if wait {
-		q.add(offsetCommit{done: func(error) { fn() }})
+		q.add(offsetCommit{done: func(error) { g.b.spawn(fn) }})
 	}
 	q.Unlock()
 	if !wait {

@@ -221,3 +221,38 @@ func TestFetchComesAfterCommits(t *testing.T) {
 		t.Errorf("offset %d after the last commit, of 2", got)
 	}
 }
+
+// TestFetchesHoldNoCommitUp: a fetch of offsets that waited for commits, and takes its
+// time then, keeps no other commit from its answer.
+func TestFetchesHoldNoCommitUp(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Synchronous = false
+	w.open()
+	if _, err := w.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	commit := func() chan kmsg.Response {
+		answer := make(chan kmsg.Response, 1)
+		w.Handle(NewConn("test", "/test"), committedIn("t"), func(r kmsg.Response) { answer <- r })
+		return answer
+	}
+	w.topics.offsets.Lock() // nothing is written
+	first := commit()
+	fetch := kmsg.NewPtrOffsetFetchRequest()
+	fetch.Version, fetch.Group = 5, "g"
+	goOn, fetched := make(chan struct{}), make(chan struct{})
+	w.Handle(NewConn("test", "/test"), fetch, func(kmsg.Response) {
+		<-goOn
+		close(fetched)
+	})
+	w.topics.offsets.Unlock()
+	<-first
+	select {
+	case <-commit():
+	case <-time.After(10 * time.Second):
+		t.Error("a commit waits for a fetch")
+	}
+	close(goOn)
+	<-fetched
+}
