@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -48,8 +49,11 @@ func (a *app) backup(c *cobra.Command, data, dir string) error {
 	if inside, err := isInside(dir, data); err != nil || inside {
 		return inputError(errors.Join(fmt.Errorf("%s lies in the data directory %s, whose server would take it for its own: name a directory outside", dir, data), err))
 	}
-	answer, runs, err := askControl(data, controlRequest{Backup: dir})
-	if err != nil {
+	answer, runs, err := askControl(c.Context(), data, controlRequest{Backup: dir})
+	switch {
+	case errors.Is(err, errInterrupted):
+		return err
+	case err != nil:
 		return environmentError(err)
 	}
 	made := answer.Backup
@@ -126,13 +130,19 @@ func (a *app) restore(c *cobra.Command, backup, data string) error {
 	if err := os.RemoveAll(part); err != nil {
 		return environmentError(err)
 	}
-	files, bytes, err := copyTree(backup, part)
+	files, bytes, err := copyTree(c.Context(), backup, part)
+	if errors.Is(err, errInterrupted) {
+		return errors.Join(err, os.RemoveAll(part))
+	}
 	if err != nil {
 		return environmentError(errors.Join(fmt.Errorf("copy %s: %w", backup, err), os.RemoveAll(part)))
 	}
 	err = logbroker.CheckBackup(vfs.Default, part)
 	if err == nil {
 		err = a.verifyLogs(c, []string{part})
+	}
+	if errors.Is(err, errInterrupted) {
+		return errors.Join(err, os.RemoveAll(part))
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("the backup is damaged and %s was not made: %w", data, err), os.RemoveAll(part))
@@ -156,8 +166,8 @@ func (a *app) restore(c *cobra.Command, backup, data string) error {
 	return err
 }
 
-// copyTree copies a directory, durably.
-func copyTree(from, to string) (files int, bytes int64, err error) {
+// copyTree copies a directory, durably, unless a signal ends it.
+func copyTree(ctx context.Context, from, to string) (files int, bytes int64, err error) {
 	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -173,7 +183,7 @@ func copyTree(from, to string) (files int, bytes int64, err error) {
 		case !d.Type().IsRegular():
 			return nil // a socket
 		}
-		n, err := copyFile(path, target)
+		n, err := copyFile(ctx, path, target)
 		files, bytes = files+1, bytes+n
 		return err
 	})
@@ -189,7 +199,10 @@ func copyTree(from, to string) (files int, bytes int64, err error) {
 	})
 }
 
-func copyFile(from, to string) (n int64, err error) {
+// copyStep is how much is copied between two looks at whether a signal has come.
+const copyStep = 64 << 20
+
+func copyFile(ctx context.Context, from, to string) (n int64, err error) {
 	source, err := os.Open(from)
 	if err != nil {
 		return 0, err
@@ -199,8 +212,15 @@ func copyFile(from, to string) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err = io.Copy(target, source)
-	if err == nil {
+	for err == nil {
+		var step int64
+		step, err = io.CopyN(target, source, copyStep)
+		n += step
+		if ctx.Err() != nil {
+			err = errInterrupted
+		}
+	}
+	if errors.Is(err, io.EOF) {
 		err = target.Sync()
 	}
 	return n, errors.Join(err, target.Close())

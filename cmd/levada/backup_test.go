@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestBackupAndRestore copies the data of a server that runs and of one that was
@@ -95,4 +101,44 @@ func damage(t *testing.T, pattern string) {
 		return
 	}
 	t.Fatalf("no file %s that is not empty", pattern)
+}
+
+// TestSignalsEndABackup: who asks a server that does not answer for a backup, copies
+// a large one or looks at it, is let go by one signal.
+func TestSignalsEndABackup(t *testing.T) {
+	data := t.TempDir()
+	writeFile(t, filepath.Join(data, "format"), "levada broker data, version 1\n")
+	ln, err := net.Listen("unix", filepath.Join(data, controlFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	cmd := exec.Command(binary, "backup", filepath.Join(t.TempDir(), "copy"), "--data", data)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	asked, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asked.Close()
+	if _, err := bufio.NewReader(asked).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	hangs := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	defer hangs.Stop()
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("%v\n%s", err, stderr.String())
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := copyTree(ctx, data, filepath.Join(t.TempDir(), "to")); !errors.Is(err, errInterrupted) {
+		t.Errorf("the copy says %v", err)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,17 +96,20 @@ func answerControl(c net.Conn, broker *logbroker.Broker) {
 }
 
 // askControl sends a request to the server that runs over a data directory. ok is
-// false if none does.
-func askControl(dir string, req controlRequest) (answer controlAnswer, ok bool, err error) {
+// false if none does. A signal ends the wait; the server goes on with what it does.
+func askControl(ctx context.Context, dir string, req controlRequest) (answer controlAnswer, ok bool, err error) {
 	c, err := net.DialTimeout("unix", filepath.Join(dir, controlFile), controlTimeout)
 	if err != nil {
 		return answer, false, nil
 	}
 	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // who waits is told why
 	if err := json.NewEncoder(c).Encode(req); err != nil {
 		return answer, true, err
 	}
-	if err := json.NewDecoder(c).Decode(&answer); err != nil {
+	if err := json.NewDecoder(c).Decode(&answer); ctx.Err() != nil {
+		return answer, true, errInterrupted
+	} else if err != nil {
 		return answer, true, fmt.Errorf("the server of %s ended before its answer: %w", dir, err)
 	}
 	if answer.Error != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -43,6 +44,9 @@ func (a *app) dumpLogs(c *cobra.Command, paths []string, records bool) error {
 					damaged++
 				}
 			}}.Inspect()
+			if errors.Is(err, errInterrupted) {
+				return err
+			}
 			if err != nil {
 				return environmentError(err)
 			}
@@ -121,6 +125,9 @@ func shownBytes(text *string, other []byte) string {
 }
 
 func (d dumper) batch(path string, position int64, b recordbatch.Batch) error {
+	if err := interrupted(d.c.Context()); err != nil {
+		return err
+	}
 	if d.only != "" && filepath.Clean(path) != d.only {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/levada/levada/internal/datadir"
+	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 )
@@ -68,7 +70,10 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 		}
 		var found []verifiedRow
 		for _, dir := range dirs {
-			row, err := verifyPartition(dir, lastEpoch(named))
+			row, err := verifyPartition(c.Context(), dir, lastEpoch(named))
+			if errors.Is(err, errInterrupted) {
+				return err
+			}
 			if err != nil {
 				return environmentError(err)
 			}
@@ -160,9 +165,10 @@ func lastEpoch(named *meta.Contents) int32 {
 	return int32(epoch)
 }
 
-func verifyPartition(dir string, maxEpoch int32) (verifiedRow, error) {
+func verifyPartition(ctx context.Context, dir string, maxEpoch int32) (verifiedRow, error) {
 	row := verifiedRow{Partition: dir, Damage: []string{}, Rebuilt: []string{}}
-	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, MaxEpoch: maxEpoch, Fault: func(f commitlog.Fault) {
+	goOn := func(string, int64, recordbatch.Batch) error { return interrupted(ctx) }
+	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, MaxEpoch: maxEpoch, Batch: goOn, Fault: func(f commitlog.Fault) {
 		if f.Derived {
 			row.Rebuilt = append(row.Rebuilt, f.String())
 		} else {
@@ -242,4 +248,12 @@ func isDataDir(path string) bool {
 		}
 	}
 	return n >= 2
+}
+
+// interrupted is errInterrupted when a signal has come.
+func interrupted(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return nil
 }

@@ -113,7 +113,7 @@ func TestLogVerifyWantsWhatTheDatabaseNames(t *testing.T) {
 	} {
 		for _, from := range []string{"data", "backup"} {
 			in := filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+"-"+from)
-			if _, _, err := copyTree(filepath.Join(dir, from), in); err != nil {
+			if _, _, err := copyTree(t.Context(), filepath.Join(dir, from), in); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.change(in); err != nil {
