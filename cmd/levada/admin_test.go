@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -233,5 +235,27 @@ func TestSettingsOfTheEnvironment(t *testing.T) {
 		if _, _, err := bad.options(); err == nil {
 			t.Errorf("%v is taken", bad)
 		}
+	}
+}
+
+// TestSeekOfABrokerThatIsGone: that a broker ends in the middle of a command is no
+// wrong input, and the exit code says so.
+func TestSeekOfABrokerThatIsGone(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "t", "-b", s.address)
+	cl := &cluster{brokers: s.address, timeout: time.Second}
+	admin, err := cl.admin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	moves, err := planSeek(t.Context(), admin, "g", []string{"t"}, seekTarget{kind: "end"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.signal(syscall.SIGKILL) // it says that it was killed
+	err = commitSeek(t.Context(), admin, "g", moves)
+	if err == nil || exitCode(err) != exitEnvironment || !strings.Contains(err.Error(), `group "g"`) {
+		t.Errorf("exit %d: %v", exitCode(err), err)
 	}
 }

@@ -33,7 +33,7 @@ func (a *app) groupDeleteCommand(cl *cluster) *cobra.Command {
 			deleted := []string{}
 			for _, r := range done.Sorted() {
 				if r.Err != nil {
-					faults = append(faults, inputError(onGroup(r.Group, "delete").explained(r.Err, "")))
+					faults = append(faults, onGroup(r.Group, "delete").explained(r.Err, ""))
 					continue
 				}
 				deleted = append(deleted, r.Group)
@@ -190,7 +190,7 @@ func commitSeek(ctx context.Context, admin *kadm.Client, group string, moves []m
 		if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.IllegalGeneration) {
 			err = kerr.NonEmptyGroup // which is what the coordinator means by it
 		}
-		return inputError(onGroup(group, "read").explained(err, ""))
+		return onGroup(group, "read").explained(err, "")
 	}
 	return nil
 }
