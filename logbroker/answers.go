@@ -10,9 +10,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxFetches is how many fetches of one connection are served before the answers
-// have been sent: they may hold many records. Apache Kafka serves one.
-const maxFetches = 4
+const (
+	// maxFetches is how many fetches of one connection are served before the answers
+	// have been sent: they may hold many records. The same goes for all other requests
+	// but those in small. Apache Kafka serves one request.
+	maxFetches = 4
+	// smallFrame is the largest request that is served as a small one.
+	smallFrame = 64 << 10
+)
+
+// small are the requests that are answered with little, however much there is: what
+// clients send while a fetch waits, or other members do.
+var small = map[kmsg.Key]bool{
+	kmsg.Produce: true, kmsg.OffsetCommit: true, kmsg.Heartbeat: true, kmsg.ConsumerGroupHeartbeat: true, kmsg.LeaveGroup: true, kmsg.FindCoordinator: true,
+	kmsg.InitProducerID: true, kmsg.AddPartitionsToTxn: true, kmsg.AddOffsetsToTxn: true, kmsg.TxnOffsetCommit: true, kmsg.EndTxn: true,
+	kmsg.ApiVersions: true, kmsg.SASLHandshake: true, kmsg.SASLAuthenticate: true,
+}
 
 // pending is an answer that is due in its turn; ready holds it. One with raw is
 // bytes without a header.
@@ -22,7 +35,7 @@ type pending struct {
 	flexible    bool
 	raw         []byte
 	isRaw       bool
-	isFetch     bool // takes a place of fetches until it is written
+	isLarge     bool // takes a place of fetches until it is written
 	usage       usage
 	ready       chan kmsg.Response // capacity 1: an answer never waits for the writer
 }
@@ -69,9 +82,9 @@ func (a *answers) give(p *pending, more bool) error {
 	}
 }
 
-// begin waits until another fetch may be served.
+// begin waits until another fetch, or what may be answered with as much, may be served.
 func (a *answers) begin(p *pending) error {
-	if !p.isFetch {
+	if !p.isLarge {
 		return nil
 	}
 	select {
@@ -136,7 +149,7 @@ func (a *answers) write(p *pending, resp kmsg.Response) error {
 	}
 	frame, err := a.writeFrame(p, resp)
 	a.b.frames.put(frame)
-	if p.isFetch {
+	if p.isLarge {
 		<-a.fetches
 	}
 	return err

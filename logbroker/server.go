@@ -245,7 +245,7 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	if err != nil {
 		return err
 	}
-	p.isFetch = req.Key() == int16(kmsg.Fetch)
+	p.isLarge = !small[kmsg.Key(req.Key())] || len(frame) > smallFrame
 	if err := answers.begin(p); err != nil {
 		return err
 	}
