@@ -129,6 +129,10 @@ func (c *cleaner) note(p *partition, what string, err error) {
 	case errors.Is(err, commitlog.ErrCorrupt):
 		c.damaged[p] = true
 		c.b.log.Error("a log is damaged and is not compacted", "topic", p.topic.name, "partition", p.index, "error", err)
+	case errors.Is(err, commitlog.ErrPanic):
+		c.damaged[p] = true
+		c.b.log.Error("a log is not compacted until the next start, because of a fault in the broker; it is read and written as before: please report this",
+			"topic", p.topic.name, "partition", p.index, "error", err)
 	case errors.Is(err, syscall.ENOSPC):
 		c.b.log.Warn(what+" waits for room on the disk", "topic", p.topic.name, "partition", p.index, "error", err)
 	default:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"time"
@@ -55,8 +56,8 @@ var ErrCompactorMemory = errors.New("commitlog: the keys of one batch do not fit
 // Compact keeps of each key the newest record, in the sealed segments below
 // what is decided. Offsets do not change; readers go on meanwhile. A crash at
 // any moment leaves the old segments or the new ones. Errors: ErrFailed,
-// ErrClosed, ErrCompactorMemory, a *DamageError, or that of the file system,
-// after which the log is as it was.
+// ErrClosed, ErrCompactorMemory, ErrPanic, a *DamageError, or that of the file
+// system, after which the log is as it was.
 func (l *Log) Compact(c *Compactor, cfg Compaction) (CompactStats, error) {
 	if err := l.settleSwap(); err != nil {
 		return CompactStats{}, err
@@ -201,8 +202,19 @@ func (r *compactRun) isAborted(b recordbatch.Batch) bool {
 	return i < len(txns) && txns[i].FirstOffset <= b.BaseOffset()
 }
 
-func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) error {
+// eachBatch calls fn with the batches of a segment. A panic on the way, which some
+// record that nobody thought of may cause, is ErrPanic: no lock is held that is not
+// released, and nothing has changed but the memory of compaction, which is made anew,
+// and a file that is not in its place. Where segments are put in their places a panic
+// ends the process: half of that must not go on.
+func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) (err error) {
 	defer r.log.rest(s)
+	defer func() {
+		if fault := recover(); fault != nil {
+			*r.Compactor = Compactor{memory: r.memory, Stop: r.Stop}
+			err = fmt.Errorf("%w: %s: %v\n%s", ErrPanic, s.path(), fault, debug.Stack())
+		}
+	}()
 	w := newWalker(s, 0, s.size.Load())
 	expected := s.base
 	for {

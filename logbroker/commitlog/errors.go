@@ -28,6 +28,9 @@ var (
 	// ErrFailed is wrapped by every error after a sync failed. The log accepts
 	// nothing any more: only a new Open with SuspectDisk tells what is on disk.
 	ErrFailed = errors.New("commitlog: a sync failed")
+	// ErrPanic: compaction met a fault of the program. The log is as it was, and the
+	// same will happen again.
+	ErrPanic = errors.New("commitlog: compaction panicked")
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("commitlog: closed")
 )
