@@ -62,9 +62,16 @@ func TestTheHeaderIsThatOfTheBeginning(t *testing.T) {
 		header, said string
 		ok           bool
 	}{
-		{"n,,", "n,,", true}, {"y,,", "y,,", true}, {"n,a=ann,", "n,a=ann,", true},
-		{"n,,", "y,,", false}, {"y,,", "n,,", false}, {"n,,", "p=tls-unique,,", false}, {"n,,", "n,a=ann,", false},
-		{"n,a=admin,", "n,a=admin,", false}, {"n,a=admin,", "n,,", false}, {"p=tls-unique,,", "p=tls-unique,,", false},
+		{"n,,", "n,,", true},
+		{"y,,", "y,,", true},
+		{"n,a=ann,", "n,a=ann,", true},
+		{"n,,", "y,,", false},
+		{"y,,", "n,,", false},
+		{"n,,", "p=tls-unique,,", false},
+		{"n,,", "n,a=ann,", false},
+		{"n,a=admin,", "n,a=admin,", false},
+		{"n,a=admin,", "n,,", false},
+		{"p=tls-unique,,", "p=tls-unique,,", false},
 	} {
 		if err := proven(t, test.header, test.said); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrRefused) {
 			t.Errorf("%q, said to be %q: %v", test.header, test.said, err)
