@@ -3,6 +3,7 @@ package logbroker
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strconv"
@@ -61,7 +62,7 @@ func (s *topicSet) init(b *Broker) {
 	if limit := b.cfg.Limits.CacheBytes; limit >= 0 {
 		s.cache = commitlog.NewPageCache(limit)
 	}
-	s.now.Store(&topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, version: 1})
+	s.now.Store(&topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, unified: map[string]string{}, version: 1})
 }
 
 func (s *topicSet) byName(name string) *topic { return s.now.Load().byName[name] }
@@ -125,25 +126,35 @@ func (s *topicSet) byMetaID(id meta.Partition) *partition {
 	return p
 }
 
-// publish replaces the maps with add in them and drop not. edit is held, or
-// nobody else knows the set yet.
-func (s *topicSet) publish(add, drop *topic) {
+func (m *topicMaps) put(t *topic) {
+	m.byName[t.name], m.byID[t.id] = t, t
+	if name, mixed := unifiedName(t.name); mixed {
+		m.unified[name] = t.name
+	}
+	m.count += len(t.parts())
+}
+
+// publish replaces the maps by such with topics more. They are cloned, which takes
+// much less time than putting every topic into new ones: many topics are made one
+// after another. edit is held, or nobody else knows the set yet.
+func (s *topicSet) publish(add ...*topic) {
+	old := s.now.Load()
+	next := &topicMaps{byName: maps.Clone(old.byName), byID: maps.Clone(old.byID), unified: maps.Clone(old.unified), count: old.count, version: old.version + 1}
+	for _, t := range add {
+		next.put(t)
+	}
+	s.now.Store(next)
+}
+
+// republish replaces the maps by such without a topic that is gone, and with what
+// has changed of the others. edit is held.
+func (s *topicSet) republish(gone *topic) {
 	old := s.now.Load()
 	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, unified: map[string]string{}, version: old.version + 1}
-	put := func(t *topic) {
-		next.byName[t.name], next.byID[t.id] = t, t
-		if name, mixed := unifiedName(t.name); mixed {
-			next.unified[name] = t.name
-		}
-		next.count += len(t.parts())
-	}
 	for _, t := range old.byName {
-		if t != drop {
-			put(t)
+		if t != gone {
+			next.put(t)
 		}
-	}
-	if add != nil {
-		put(add)
 	}
 	s.now.Store(next)
 }
@@ -164,6 +175,7 @@ func (s *topicSet) open(st start) error {
 	if err != nil {
 		return err
 	}
+	all := make([]*topic, 0, len(rows))
 	for _, row := range rows {
 		if !row.Created {
 			if err := s.makeDirs(row); err != nil {
@@ -171,8 +183,9 @@ func (s *topicSet) open(st start) error {
 			}
 		}
 		st.created = row.Created
-		s.publish(s.openTopic(row, starts, st), nil)
+		all = append(all, s.openTopic(row, starts, st))
 	}
+	s.publish(all...)
 	return nil
 }
 
@@ -286,7 +299,7 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 		s.b.log.Error("topic was not created", "topic", name, "error", err)
 		return row, kerr.KafkaStorageError
 	}
-	s.publish(s.openTopic(row, nil, start{}), nil)
+	s.publish(s.openTopic(row, nil, start{}))
 	return row, nil
 }
 
@@ -330,7 +343,7 @@ func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
 	}
 	t.partitions.Store(&parts)
 	t.setConfigs(s.b, row.Configs)
-	s.publish(t, t)
+	s.republish(nil) // there are more partitions
 	return nil
 }
 
@@ -382,7 +395,7 @@ func (s *topicSet) deleteRow(t *topic, row meta.Topic) error {
 	})
 	err := s.b.commit(batch)
 	if release(); err == nil {
-		s.publish(nil, t)
+		s.republish(t)
 	}
 	return err
 }
