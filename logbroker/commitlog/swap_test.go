@@ -207,3 +207,48 @@ func TestSnapshotIsReplacedWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestCleanStartFinishesACompaction: a log is closed when the checkpoint of its last
+// compaction could not be written. The next start, though it has nothing to read,
+// writes one, and forgets the decision.
+func TestCleanStartFinishesACompaction(t *testing.T) {
+	full := false
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full && op.Kind == errorfs.OpCreate && strings.Contains(op.Path, checkpointFile) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 1
+	l := mustOpen(t, cfg)
+	for range 4 {
+		putKeyed(t, l, "a", "v")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Cleanly = true
+	l = mustOpen(t, cfg)
+	full = true
+	if _, err := l.Compact(NewCompactor(0), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	full = false
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	decided := func() bool {
+		_, err := cfg.FS.Stat(cfg.FS.PathJoin(testDir, swapFile))
+		return err == nil
+	}
+	if !decided() {
+		t.Fatal("the decision is gone before the checkpoint is there")
+	}
+	l = mustOpen(t, cfg)
+	if got := readCompacted(t, l); len(got) != 3 || decided() {
+		t.Errorf("%v are left; the decision too: %v", got, decided())
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
