@@ -411,15 +411,22 @@ func (r *recovery) rewrite(s *segment, sizeBytes int64, writable bool) error {
 	return s.open(writable)
 }
 
-// maxTornSearch bounds the memory that looking past a torn place takes.
-const maxTornSearch = 64 << 20
+// maxTornSearch bounds the memory that looking past a torn place takes, and
+// maxTornChecks the bytes whose checksums are computed: each record may be written so
+// that it looks like the headers of very many batches, each up to the end of the file.
+const (
+	maxTornSearch = 64 << 20
+	maxTornChecks = 16 * maxTornSearch
+)
 
-// batchFollows looks for a whole batch of a later offset past the torn place.
+// batchFollows looks for a whole batch of a later offset past the torn place. Where
+// that would take too long it says that there may be one.
 func (r *recovery) batchFollows(s *segment, position, limit int64) bool {
 	data := make([]byte, min(limit-position, maxTornSearch))
 	if _, err := s.ReadAt(data, position); err != nil {
 		return false
 	}
+	checked := 0
 	for at := 1; at+recordbatch.HeaderSize <= len(data); at++ {
 		if data[at+16] != recordbatch.Magic {
 			continue
@@ -428,7 +435,7 @@ func (r *recovery) batchFollows(s *segment, position, limit int64) bool {
 		if err != nil || b.BaseOffset() <= r.end || b.BaseOffset()-r.end > limit {
 			continue
 		}
-		if b.Validate() == nil {
+		if checked += len(b); checked > maxTornChecks || b.Validate() == nil {
 			return true
 		}
 	}

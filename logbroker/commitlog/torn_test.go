@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/recordbatch"
 )
 
 // image is the content of a directory.
@@ -477,5 +480,33 @@ func TestFlipOfEveryByteBesideTheRecords(t *testing.T) {
 				checkState(t, l)
 			}
 		}
+	}
+}
+
+// TestTornAmongHeaders: records may hold what looks like headers of batches, each of
+// which reaches to the end of the file. A start after a torn write does not compute the
+// checksums of all: it keeps the file as it was, for there may be one.
+func TestTornAmongHeaders(t *testing.T) {
+	whole, ends := fourBatches(t)
+	torn := slices.Clone(whole[firstLog][:ends[4]])
+	torn = append(torn, torn[ends[3]:ends[3]+recordbatch.HeaderSize]...) // a header without its records
+	const fakes = 64 << 10
+	for i := range fakes {
+		fake := make(recordbatch.Batch, recordbatch.HeaderSize)
+		fake.SetBaseOffset(int64(8 + i%1000))
+		binary.BigEndian.PutUint32(fake[8:], uint32((fakes-i)*recordbatch.HeaderSize-recordbatch.LogOverhead))
+		fake[16] = recordbatch.Magic
+		binary.BigEndian.PutUint32(fake[57:], 1)
+		torn = append(torn, fake...)
+	}
+	binary.BigEndian.PutUint32(torn[ends[4]+8:], uint32(len(torn)))
+	fs := whole.with(firstLog, torn).write(t)
+	l := mustOpen(t, testConfig(fs))
+	if l.End() != 8 {
+		t.Errorf("the log ends at %d", l.End())
+	}
+	names, err := fs.List(testDir)
+	if err != nil || !slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, ".torn-") }) {
+		t.Errorf("%q, %v: the file as it was is not kept", names, err)
 	}
 }
