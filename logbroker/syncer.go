@@ -18,12 +18,37 @@ const (
 	// sharedSyncs is how many logs have to wait for one sync of the file system to
 	// be cheaper than one of each (docs/decisions/0006-durability.md).
 	sharedSyncs = 4
-	// slowSync is what such a sync may take. One that takes longer writes what
-	// others have left in the file system; then each log is synced by itself for
-	// slowPause.
-	slowSync  = 50 * time.Millisecond
-	slowPause = 5 * time.Second
+	// slowSync is what such a sync may take. One that takes longer has written what
+	// others had left in the file system, once. If the next is as slow, somebody goes
+	// on writing there: then each log is synced by itself for a pause, which doubles
+	// from shortPause to longPause while they stay slow.
+	slowSync   = 50 * time.Millisecond
+	shortPause = 200 * time.Millisecond
+	longPause  = 5 * time.Second
 )
+
+// pacing decides when many logs are synced by one sync of the file system. The zero
+// pacing is ready.
+type pacing struct {
+	slow  bool // the last one was
+	pause time.Duration
+	until time.Time
+}
+
+func (p *pacing) allows(now time.Time) bool { return !now.Before(p.until) }
+
+// took notes how long a sync of the file system that ended now has taken.
+func (p *pacing) took(d time.Duration, now time.Time) {
+	switch {
+	case d <= slowSync:
+		p.slow, p.pause = false, p.pause/2
+	case !p.slow:
+		p.slow = true
+	default:
+		p.pause = min(max(2*p.pause, shortPause), longPause)
+		p.until = now.Add(p.pause)
+	}
+}
 
 // syncer makes logs durable: few of them each by itself, many at once by a sync of
 // the whole file system, which costs the disk one flush.
@@ -37,7 +62,7 @@ type syncer struct {
 	single  int  // syncs of one log that are under way
 	ended   bool // whoever comes now syncs by itself
 
-	slowUntil time.Time // the loop's own
+	pacing pacing // the loop's own
 }
 
 type syncRequest struct {
@@ -109,7 +134,7 @@ func (s *syncer) loop() {
 
 // serve begins one sync, if there is one to begin.
 func (s *syncer) serve() bool {
-	shared := s.root.Fd() != vfs.InvalidFd && !s.b.now().Before(s.slowUntil)
+	shared := s.root.Fd() != vfs.InvalidFd && s.pacing.allows(s.b.now())
 	s.mu.Lock()
 	n := len(s.waiting)
 	switch {
@@ -151,9 +176,7 @@ func (s *syncer) together(all []syncRequest) {
 	if !s.b.cfg.planted.Acts(planted.SkipSync) {
 		did, err = syncFileSystem(s.root.Fd())
 	}
-	if took := time.Since(start); took > slowSync {
-		s.slowUntil = s.b.now().Add(slowPause)
-	}
+	s.pacing.took(time.Since(start), s.b.now())
 	for i, r := range all {
 		switch {
 		case begun[i] == nil:
