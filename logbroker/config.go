@@ -122,7 +122,7 @@ type Limits struct {
 	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
 	CacheBytes int64
 	// RecoveryBytes is about how much of the logs a start after a crash has to read:
-	// past it checkpoints are written. Default 256 MiB.
+	// past it checkpoints are written. Default 512 MiB.
 	RecoveryBytes int64
 	// CompactionBytes is the memory for the keys of the log that is being
 	// compacted, 24 bytes a key. Default 16 MiB.
@@ -183,7 +183,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.Partitions, 20000)
 	orDefault(&l.Transactions, 100000)
 	orDefault(&l.CacheBytes, 1<<30)
-	orDefault(&l.RecoveryBytes, 256<<20)
+	orDefault(&l.RecoveryBytes, 512<<20)
 	orDefault(&l.CompactionBytes, 16<<20)
 	orDefault(&l.FreeBytes, 64<<20)
 	return c, errors.Join(faults...)

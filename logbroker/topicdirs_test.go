@@ -189,3 +189,25 @@ func TestEmptiedDirectory(t *testing.T) {
 		})
 	}
 }
+
+// TestDeletionWritesNoLog: what is deleted needs no checkpoint.
+func TestDeletionWritesNoLog(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	deleting, writes := false, 0
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if deleting && strings.Contains(op.Path, "/logs/") && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileSync) {
+			writes++
+		}
+		return nil
+	}))
+	w.open()
+	if _, err := w.topics.create("t", 3, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	w.want(w.produce(13, nil, 0, w.keyed(w.now, "a=1")).ErrorCode, nil)
+	deleting = true
+	if err := w.topics.delete(w.topics.byName("t")); err != nil || writes != 0 {
+		t.Errorf("%v; the logs were written to %d times", err, writes)
+	}
+}

@@ -364,7 +364,7 @@ func (s *topicSet) delete(t *topic) error {
 		if p.log == nil {
 			continue
 		}
-		if err := p.log.Close(); err != nil {
+		if err := p.log.Discard(); err != nil {
 			s.b.log.Warn("deleted log did not close", "topic", t.name, "partition", p.index, "error", err)
 		}
 	}

@@ -73,8 +73,9 @@ func decodeCheckpoint(p []byte) (checkpoint, error) {
 // it; the indexes are written. The caller holds the lock of appends.
 func (l *Log) describe() (c checkpoint, snapshot []byte, err error) {
 	c.end = l.end.Load()
+	active := l.active()
 	for _, s := range *l.segments.Load() {
-		if err := s.writeIndex(); err != nil {
+		if err := s.writeIndex(s == active); err != nil {
 			return c, nil, err
 		}
 		ts, offset := s.newestTimestamp()

@@ -2,10 +2,12 @@ package commitlog
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // A start after a crash reads what no checkpoint vouches for, and nothing else: it
@@ -108,5 +110,61 @@ func TestCheckpointSaysWhatWasDurable(t *testing.T) {
 	}
 	if _, err := Open(cfg); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("opened: %v", err)
+	}
+}
+
+// The index files of a segment that grows are made once, and appended to by each
+// checkpoint. One that is not finished leaves a beginning which is that of the
+// checkpoint in place: nothing is wrong with it. The index that is read back is the one
+// of the batches.
+func TestIndexesAreAppendedTo(t *testing.T) {
+	made := map[string]int{}
+	fs := vfs.NewMem()
+	cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate {
+			made[op.Path[strings.LastIndexByte(op.Path, '.'):]]++
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 1 << 20
+	l := mustOpen(t, cfg)
+	for round := range 4 {
+		for range 20 {
+			mustAppend(t, l, source{}, strings.Repeat("x", 100))
+		}
+		c, err := l.BeginCheckpoint(1)
+		if c == nil || err != nil {
+			t.Fatalf("checkpoint %v, %v", c, err)
+		}
+		if round < 3 {
+			err = errors.Join(c.Sync(), c.Finish())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, faults := inspect(t, fs); len(faults) > 0 {
+			t.Errorf("round %d: %v", round, faults)
+		}
+	}
+	if made[indexSuffix] != 1 || made[timeIndexSuffix] != 1 {
+		t.Errorf("files were made: %v", made)
+	}
+	want, err := l.active().buildIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.active().loadIndex()
+	if err != nil || !slices.Equal(got.offsets, want.offsets) || len(got.offsets) < 20 {
+		t.Errorf("%v: the files have %v, the batches %v", err, got, want)
+	}
+	l.active().sums = indexSums{} // the next is written anew, as after a failure
+	l.active().written = indexSizes{}
+	mustAppend(t, l, source{}, strings.Repeat("x", 5000), "y")
+	mustAppend(t, l, source{}, "z")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, faults := inspect(t, fs); len(faults) > 0 || made[indexSuffix] != 2 {
+		t.Errorf("%v; made %v", faults, made)
 	}
 }

@@ -129,6 +129,22 @@ func (d *directory) writeFile(name string, data []byte, synced bool) error {
 	return nil
 }
 
+// extendFile is writeFile for a file that has the first bytes of data already.
+func (d *directory) extendFile(name string, data []byte, have int) error {
+	if have == 0 {
+		return d.writeFile(name, data, false)
+	}
+	f, err := d.fs.OpenReadWrite(d.join(name), writeCategory)
+	if err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	_, err = f.WriteAt(data[have:], int64(have))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("commitlog: %s: %w", name, err)
+	}
+	return nil
+}
+
 // replaceFile replaces a file so that it is whole, the old or the new one,
 // after any crash.
 func (d *directory) replaceFile(name string, data []byte) error {

@@ -209,7 +209,23 @@ func (l *Log) Close() error {
 	if err == nil && l.saved != l.end.Load() {
 		err = l.saveCheckpoint()
 	}
-	errs := []error{err}
+	return errors.Join(err, l.closeFiles())
+}
+
+// Discard closes the files of a log that is deleted, and writes nothing.
+func (l *Log) Discard() error {
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	if !l.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	return l.closeFiles()
+}
+
+func (l *Log) closeFiles() error {
+	var errs []error
 	for _, s := range *l.segments.Load() {
 		errs = append(errs, s.close())
 	}

@@ -47,12 +47,16 @@ type segment struct {
 	lookup        sync.Mutex
 	index         *sparseIndex // nil: of a sealed segment, not loaded
 	sums          indexSums    // of the index files, if written
+	written       indexSizes   // bytes of the index files, if this process wrote them
 	maxTimestamp  int64        // if index is nil
 	maxTimeOffset int64
 }
 
 // indexSums are CRC-32C of both index files.
 type indexSums struct{ offsets, times uint32 }
+
+// indexSizes are bytes of both index files.
+type indexSizes struct{ offsets, times int }
 
 func newSegment(dir *directory, base int64, interval int) *segment {
 	s := &segment{dir: dir, base: base, interval: interval, maxTimestamp: noTimestamp, maxTimeOffset: -1}
@@ -266,25 +270,31 @@ func (s *segment) buildIndex() (*sparseIndex, error) {
 }
 
 // writeIndex writes both index files. They are not synced: their sums tell
-// whether they are whole.
-func (s *segment) writeIndex() error {
+// whether they are whole. What is new of a segment that grows is appended to what
+// was written: new files would cost the file system more than the rest of a
+// checkpoint. A sealed segment's may have a second name in a backup.
+func (s *segment) writeIndex(grows bool) error {
 	s.lookup.Lock()
 	defer s.lookup.Unlock()
 	if s.index == nil {
 		return nil // as it was loaded from
 	}
 	offsets, times := s.index.encode()
-	sums := sumsOf(offsets, times)
+	sums, sizes := sumsOf(offsets, times), indexSizes{len(offsets), len(times)}
 	if sums == s.sums {
 		return nil
 	}
-	s.sums = indexSums{}
-	if err := s.dir.writeFile(indexName(s.base), offsets, false); err != nil {
+	have := s.written
+	if !grows {
+		have = indexSizes{}
+	}
+	s.sums, s.written = indexSums{}, indexSizes{}
+	if err := s.dir.extendFile(indexName(s.base), offsets, have.offsets); err != nil {
 		return err
 	}
-	if err := s.dir.writeFile(timeIndexName(s.base), times, false); err != nil {
+	if err := s.dir.extendFile(timeIndexName(s.base), times, have.times); err != nil {
 		return err
 	}
-	s.sums = sums
+	s.sums, s.written = sums, sizes
 	return nil
 }

@@ -234,6 +234,10 @@ func TestCleanStartFinishesACompaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	full = false
+	if f, err := l.Freeze(); err == nil {
+		f.Thaw()
+		t.Error("a copy was begun whose checkpoint is older than its segments")
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
