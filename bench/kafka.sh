@@ -96,7 +96,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 log.retention.ms=-1
-log.segment.delete.delay.ms=0
+log.segment.delete.delay.ms=1000
 auto.create.topics.enable=false
 ${KAFKA_EXTRA:-}
 END
@@ -164,7 +164,8 @@ run)
 	trap 'exit 130' INT TERM
 	LEVADA_KAFKA=$(start)
 	LEVADA_KAFKA_PID=$(cat "$run/pid")
-	export LEVADA_KAFKA LEVADA_KAFKA_PID
+	LEVADA_KAFKA_DATA=$run/data
+	export LEVADA_KAFKA LEVADA_KAFKA_PID LEVADA_KAFKA_DATA
 	code=0
 	"$@" || code=$?
 	exit "$code"

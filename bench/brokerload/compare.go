@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -18,6 +20,32 @@ type Target struct {
 	// Durable are configs of a topic that make every acknowledged batch durable, if
 	// the broker does not do so by itself.
 	Durable map[string]string
+	// Data is where it keeps its logs, if it removes those of deleted topics later,
+	// as Apache Kafka does.
+	Data string
+}
+
+// settle waits until a target has removed a deleted topic, and all is on disk: the
+// next run would pay for it.
+func (t Target) settle(ctx context.Context, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for t.Data != "" {
+		names, err := os.ReadDir(t.Data)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(names, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), topic+"-") }) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s has not removed topic %s from %s within a minute", t.Name, topic, t.Data)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	syscall.Sync()
+	return nil
 }
 
 // Case is what is driven into each target: the same load, durable at the
@@ -135,10 +163,8 @@ func measureOnce(ctx context.Context, c Case, t Target) (cost Cost, err error) {
 	return cost, err
 }
 
-// on calls fn with the load on a topic of the target, when what ran before is on
-// disk: its pages would be written, and its files removed, at the cost of this one.
+// on calls fn with the load on a topic of the target, and leaves nothing behind.
 func (c Case) on(ctx context.Context, t Target, fn func(Load) error) error {
-	syscall.Sync()
 	l := Load{
 		Brokers: t.Brokers, PID: t.PID, Topic: fmt.Sprintf("levada-bench-%d", time.Now().UnixNano()), Configs: map[string]string{},
 		Partitions: c.Partitions, RecordBytes: c.RecordBytes, BatchRecords: c.BatchRecords, Records: c.Records,
@@ -150,7 +176,7 @@ func (c Case) on(ctx context.Context, t Target, fn func(Load) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(fn(l), drop(context.WithoutCancel(ctx)))
+	return errors.Join(fn(l), drop(context.WithoutCancel(ctx)), t.settle(ctx, l.Topic))
 }
 
 // middle is the median of each figure.

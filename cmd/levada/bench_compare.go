@@ -56,7 +56,7 @@ func (a *app) benchCompare(c *cobra.Command, f *compareFlags) error {
 		return err
 	}
 	defer drop()
-	other := brokerload.Target{Name: "Kafka", Brokers: []string{f.kafka}, PID: f.pid, Durable: map[string]string{"flush.messages": "1"}}
+	other := brokerload.Target{Name: "Kafka", Brokers: []string{f.kafka}, PID: f.pid, Durable: map[string]string{"flush.messages": "1"}, Data: os.Getenv("LEVADA_KAFKA_DATA")}
 	w := c.OutOrStdout()
 	fmt.Fprintln(w, "| load | broker | produce/s | consume/s | CPU produce us | CPU fetch us | CPU sum | RSS MiB | p50/p99 ms at 10 % | p50/p99 ms at 50 % |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
