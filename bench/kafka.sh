@@ -9,7 +9,7 @@
 #
 # KAFKA_RUN_DIR holds the data, the log and the pid (default: one per user under
 # the temporary directory; run takes a new one). The class path is cached under
-# the user's cache directory. KAFKA_HEAP sets the heap (default 512m). Extra
+# the user's cache directory. KAFKA_HEAP sets the heap (default 1g). Extra
 # broker settings, one a line, are taken from KAFKA_EXTRA.
 # Exit: 0 done, 1 the broker failed, 2 wrong use, 3 Java or Maven is missing.
 set -eu
@@ -126,7 +126,7 @@ start() {
 # launch starts the broker over the data in $run and waits for its port.
 launch() {
 	# Its own session: a Ctrl-C in the terminal stops kafka.sh, which stops it.
-	setsid java -Xmx"${KAFKA_HEAP:-512m}" -XX:+UseG1GC -Dlog4j2.level=WARN -cp "$1" kafka.Kafka "$run/server.properties" \
+	setsid java -Xmx"${KAFKA_HEAP:-1g}" -XX:+UseG1GC -Dlog4j2.level=WARN -cp "$1" kafka.Kafka "$run/server.properties" \
 		>>"$run/log" 2>&1 </dev/null &
 	echo $! >"$run/pid"
 	tries=0

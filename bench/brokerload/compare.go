@@ -127,7 +127,7 @@ func MeasureLatencies(ctx context.Context, c Case, rounds int, length time.Durat
 		for round := range rounds {
 			for n := range targets {
 				i := turn(round, n, len(targets))
-				err := c.on(ctx, targets[i], func(l Load) error {
+				err := c.on(ctx, targets[i], func(ctx context.Context, l Load) error {
 					took, err := MeasureLatency(ctx, l, min(slowest*at.part, maxRate), length)
 					runs[i] = append(runs[i], took)
 					return err
@@ -153,7 +153,7 @@ func turn(round, n, targets int) int {
 }
 
 func measureOnce(ctx context.Context, c Case, t Target) (cost Cost, err error) {
-	err = c.on(ctx, t, func(l Load) error {
+	err = c.on(ctx, t, func(ctx context.Context, l Load) error {
 		if cost.Produce, err = Produce(ctx, l); err != nil {
 			return err
 		}
@@ -163,8 +163,13 @@ func measureOnce(ctx context.Context, c Case, t Target) (cost Cost, err error) {
 	return cost, err
 }
 
-// on calls fn with the load on a topic of the target, and leaves nothing behind.
-func (c Case) on(ctx context.Context, t Target, fn func(Load) error) error {
+// maxRun is how long one run may take: a broker may hang.
+const maxRun = 5 * time.Minute
+
+// on calls run with the load on a topic of the target, and leaves nothing behind.
+func (c Case) on(ctx context.Context, t Target, run func(context.Context, Load) error) error {
+	ctx, cancel := context.WithTimeout(ctx, maxRun)
+	defer cancel()
 	l := Load{
 		Brokers: t.Brokers, PID: t.PID, Topic: fmt.Sprintf("levada-bench-%d", time.Now().UnixNano()), Configs: map[string]string{},
 		Partitions: c.Partitions, RecordBytes: c.RecordBytes, BatchRecords: c.BatchRecords, Records: c.Records,
@@ -176,7 +181,7 @@ func (c Case) on(ctx context.Context, t Target, fn func(Load) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(fn(l), drop(context.WithoutCancel(ctx)), t.settle(ctx, l.Topic))
+	return errors.Join(run(ctx, l), drop(context.WithoutCancel(ctx)), t.settle(context.WithoutCancel(ctx), l.Topic))
 }
 
 // middle is the median of each figure.
