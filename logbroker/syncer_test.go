@@ -23,10 +23,25 @@ func TestPacing(t *testing.T) {
 	}
 	for i, step := range []struct{ took, pause time.Duration }{
 		{quick, 0},
-		{slow, 0}, {slow, shortPause}, {slow, 2 * shortPause}, {quick, 0},
-		{slow, 0}, {slow, 2 * shortPause}, {slow, 4 * shortPause}, {slow, 8 * shortPause}, {slow, 16 * shortPause}, {slow, longPause}, {slow, longPause},
-		{quick, 0}, {quick, 0}, {quick, 0}, {quick, 0}, {quick, 0}, {quick, 0},
-		{slow, 0}, {slow, shortPause},
+		{slow, 0},
+		{slow, shortPause},
+		{slow, 2 * shortPause},
+		{quick, 0},
+		{slow, 0},
+		{slow, 2 * shortPause},
+		{slow, 4 * shortPause},
+		{slow, 8 * shortPause},
+		{slow, 16 * shortPause},
+		{slow, longPause},
+		{slow, longPause},
+		{quick, 0},
+		{quick, 0},
+		{quick, 0},
+		{quick, 0},
+		{quick, 0},
+		{quick, 0},
+		{slow, 0},
+		{slow, shortPause},
 	} {
 		if got := took(step.took); got != step.pause {
 			t.Fatalf("step %d, after %v: a pause of %v, want %v", i, step.took, got, step.pause)
