@@ -5,7 +5,7 @@
 #   bench/kafka.sh start        starts it in the background, prints HOST:PORT
 #   bench/kafka.sh stop         stops it and deletes its data
 #   bench/kafka.sh run CMD...   starts one, runs CMD with LEVADA_KAFKA=HOST:PORT
-#                               and LEVADA_KAFKA_PID, stops it; exits as CMD did
+#                               and LEVADA_KAFKA_PID, _DATA, stops it; exits as CMD did
 #
 # KAFKA_RUN_DIR holds the data, the log and the pid (default: one per user under
 # the temporary directory; run takes a new one). The class path is cached under
