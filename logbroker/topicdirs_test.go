@@ -194,10 +194,11 @@ func TestEmptiedDirectory(t *testing.T) {
 func TestDeletionWritesNoLog(t *testing.T) {
 	w := newWorkbench(t)
 	w.Kill()
-	deleting, writes := false, 0
+	var deleting atomic.Bool
+	var writes atomic.Int32
 	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if deleting && strings.Contains(op.Path, "/logs/") && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileSync) {
-			writes++
+		if deleting.Load() && strings.Contains(op.Path, "/logs/") && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileSync) {
+			writes.Add(1)
 		}
 		return nil
 	}))
@@ -206,8 +207,8 @@ func TestDeletionWritesNoLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want(w.produce(13, nil, 0, w.keyed(w.now, "a=1")).ErrorCode, nil)
-	deleting = true
-	if err := w.topics.delete(w.topics.byName("t")); err != nil || writes != 0 {
-		t.Errorf("%v; the logs were written to %d times", err, writes)
+	deleting.Store(true)
+	if err := w.topics.delete(w.topics.byName("t")); err != nil || writes.Load() != 0 {
+		t.Errorf("%v; the logs were written to %d times", err, writes.Load())
 	}
 }
