@@ -49,7 +49,7 @@ func decode(r *kmsg.FetchResponseTopicPartition, tp logclient.TopicPartition, po
 			continue
 		}
 		out.next = next
-		b := logclient.Batch{TopicPartition: tp, Next: next, LeaderEpoch: batch.LeaderEpoch(), End: end}
+		b := logclient.Batch{TopicPartition: tp, Next: next, LeaderEpoch: batch.LeaderEpoch()}
 		if n := len(out.batches); hidden && n > 0 {
 			out.batches[n-1].Next, out.batches[n-1].LeaderEpoch = next, b.LeaderEpoch
 			continue
@@ -59,6 +59,10 @@ func decode(r *kmsg.FetchResponseTopicPartition, tp logclient.TopicPartition, po
 			out.bytes += len(batch)
 		}
 		out.batches = append(out.batches, b)
+	}
+	for i := range out.batches {
+		// Kafka looks at its high watermark before it reads what may be after it.
+		out.batches[i].End = max(end, out.next)
 	}
 	return out, nil
 }

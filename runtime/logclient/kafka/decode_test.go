@@ -77,6 +77,7 @@ func TestDecode(t *testing.T) {
 		"aborted, then a new one":       {response(map[int64]int64{0: 9, 2: 9}, stored(0, 9, "a"), marker(1, 9, false), stored(2, 9, "b"), marker(3, 9, false)), 0, false, ">4/40 next 4"},
 		"aborted before the position":   {response(map[int64]int64{0: 9}, marker(5, 9, false), stored(6, 9, "b")), 5, false, ">6/40 6+1>7/40 next 7"},
 		"uncommitted sees aborted ones": {response(map[int64]int64{0: 9}, stored(0, 9, "a"), marker(1, 9, false)), 0, true, "0+1>2/50 next 2"},
+		"more than the end there was":   {response(nil, stored(39, -1, "a"), stored(40, -1, "b", "c")), 39, false, "39+1>40/42 40+2>42/42 next 42"},
 		"a batch cut at the end":        {response(nil, stored(0, -1, "a"), stored(1, -1, "b")[:65]), 0, false, "0+1>1/40 next 1"},
 	} {
 		got, err := decode(tc.response, one, tc.position, !tc.uncommitted)
