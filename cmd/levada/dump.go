@@ -209,9 +209,7 @@ func describeRecords(b recordbatch.Batch) (out []dumpedRecord) {
 			return append(out, dumpedRecord{Fault: fmt.Sprintf("headers of offset %d: %v", rec.Offset, err)})
 		}
 		for _, h := range headers {
-			j := headerJSON{Key: h.Key}
-			j.Value, j.ValueBase64 = textOrBase64(h.Value)
-			r.Headers = append(r.Headers, j)
+			r.Headers = append(r.Headers, shownHeader(h.Key, h.Value))
 		}
 		out = append(out, r)
 	}

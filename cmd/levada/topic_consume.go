@@ -310,13 +310,17 @@ func printRecordJSON(w *bufio.Writer, r *kgo.Record) error {
 	j.Key, j.KeyBase64 = textOrBase64(r.Key)
 	j.Value, j.ValueBase64 = textOrBase64(r.Value)
 	for _, h := range r.Headers {
-		header := headerJSON{Key: h.Key}
-		header.Value, header.ValueBase64 = textOrBase64(h.Value)
-		j.Headers = append(j.Headers, header)
+		j.Headers = append(j.Headers, shownHeader(h.Key, h.Value))
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(j)
+}
+
+func shownHeader(key string, value []byte) headerJSON {
+	h := headerJSON{Key: key}
+	h.Value, h.ValueBase64 = textOrBase64(value)
+	return h
 }
 
 func textOrBase64(b []byte) (*string, []byte) {

@@ -194,7 +194,13 @@ func (d *directory) removeSegment(base int64) error {
 // Close syncs, writes the checkpoint that lets the next start read nothing,
 // and closes the files. After a failed sync it writes nothing and returns that
 // failure. The log is closed in any case.
-func (l *Log) Close() error {
+func (l *Log) Close() error { return l.shut(l.saveAll) }
+
+// Discard closes the files of a log that is deleted, and writes nothing.
+func (l *Log) Discard() error { return l.shut(func() error { return nil }) }
+
+// shut closes the log, once, after its last writes, for which all locks are held.
+func (l *Log) shut(last func() error) error {
 	l.appends.Lock()
 	defer l.appends.Unlock()
 	if !l.closed.CompareAndSwap(false, true) {
@@ -202,6 +208,11 @@ func (l *Log) Close() error {
 	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
+	return errors.Join(last(), l.closeFiles())
+}
+
+// saveAll syncs, and writes a checkpoint of all that there is.
+func (l *Log) saveAll() error {
 	err := l.failure()
 	if err == nil {
 		err = l.syncActive()
@@ -209,19 +220,7 @@ func (l *Log) Close() error {
 	if err == nil && l.saved != l.end.Load() {
 		err = l.saveCheckpoint()
 	}
-	return errors.Join(err, l.closeFiles())
-}
-
-// Discard closes the files of a log that is deleted, and writes nothing.
-func (l *Log) Discard() error {
-	l.appends.Lock()
-	defer l.appends.Unlock()
-	if !l.closed.CompareAndSwap(false, true) {
-		return nil
-	}
-	l.syncing.Lock()
-	defer l.syncing.Unlock()
-	return l.closeFiles()
+	return err
 }
 
 func (l *Log) closeFiles() error {
