@@ -237,6 +237,7 @@ func (l *Log) roll() error {
 	}
 	segs := append(slices.Clone(*l.segments.Load()), next)
 	l.segments.Store(&segs)
+	l.savedBytes -= sealed.size.Load() // what of it is not saved counts, where that fails
 	if err := l.saveCheckpoint(); err != nil {
 		l.log.Warn("checkpoint was not written; the next start reads more", "error", err)
 	}

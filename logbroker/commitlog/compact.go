@@ -72,6 +72,10 @@ func (l *Log) Compact(c *Compactor, cfg Compaction) (CompactStats, error) {
 	if err := l.Sync(); err != nil {
 		return CompactStats{}, err
 	}
+	// So it is with the checkpoint: an older one may end inside what is replaced.
+	if err := l.makeFirm(); err != nil {
+		return CompactStats{}, err
+	}
 	if err := run.mapKeys(); err != nil {
 		return CompactStats{}, err
 	}

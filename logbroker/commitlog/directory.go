@@ -16,10 +16,10 @@ const (
 	logSuffix       = ".log"
 	indexSuffix     = ".index"
 	timeIndexSuffix = ".timeindex"
-	snapshotSuffix  = ".snapshot"
 	sealSuffix      = ".seal"
-	cutSuffix       = ".cut"     // a copy that is not finished
-	compactSuffix   = ".compact" // a compacted segment that is not in its place
+	cutSuffix       = ".cut"      // a copy that is not finished
+	compactSuffix   = ".compact"  // a compacted segment that is not in its place
+	snapshotSuffix  = ".snapshot" // is part of a checkpoint now
 	checkpointFile  = "levada-checkpoint"
 	nextCheckpoint  = checkpointFile + ".next" + cutSuffix
 	markFile        = "levada-synced"
@@ -31,7 +31,6 @@ func logName(base int64) string                     { return offsetName(base, lo
 func indexName(base int64) string                   { return offsetName(base, indexSuffix) }
 func timeIndexName(base int64) string               { return offsetName(base, timeIndexSuffix) }
 func sealName(base int64) string                    { return offsetName(base, sealSuffix) }
-func snapshotName(end int64) string                 { return offsetName(end, snapshotSuffix) }
 
 func sumsOf(offsets, times []byte) indexSums {
 	return indexSums{crc32.Checksum(offsets, castagnoli), crc32.Checksum(times, castagnoli)}
@@ -48,8 +47,7 @@ func (d *directory) join(name string) string { return d.fs.PathJoin(d.path, name
 // listing is what a directory holds, ascending.
 type listing struct {
 	segments  []int64
-	snapshots []int64
-	leftovers []string // of what was interrupted
+	leftovers []string // of what was interrupted, and of older programs
 }
 
 func (d *directory) list() (listing, error) {
@@ -59,7 +57,7 @@ func (d *directory) list() (listing, error) {
 	}
 	var l listing
 	for _, name := range names {
-		if strings.HasSuffix(name, cutSuffix) || strings.HasSuffix(name, compactSuffix) {
+		if strings.HasSuffix(name, cutSuffix) || strings.HasSuffix(name, compactSuffix) || strings.HasSuffix(name, snapshotSuffix) {
 			l.leftovers = append(l.leftovers, name)
 		}
 		digits, suffix, ok := strings.Cut(name, ".")
@@ -70,15 +68,11 @@ func (d *directory) list() (listing, error) {
 		if err != nil || offset < 0 {
 			continue
 		}
-		switch "." + suffix {
-		case logSuffix:
+		if "."+suffix == logSuffix {
 			l.segments = append(l.segments, offset)
-		case snapshotSuffix:
-			l.snapshots = append(l.snapshots, offset)
 		}
 	}
 	slices.Sort(l.segments)
-	slices.Sort(l.snapshots)
 	return l, nil
 }
 
@@ -134,12 +128,29 @@ func (d *directory) extendFile(name string, data []byte, have int) error {
 	if have == 0 {
 		return d.writeFile(name, data, false)
 	}
+	return d.writeAt(name, data[have:], int64(have))
+}
+
+// writeAt writes into a file that is there. It is not synced.
+func (d *directory) writeAt(name string, data []byte, at int64) error {
 	f, err := d.fs.OpenReadWrite(d.join(name), writeCategory)
 	if err != nil {
 		return fmt.Errorf("commitlog: %w", err)
 	}
-	_, err = f.WriteAt(data[have:], int64(have))
+	_, err = f.WriteAt(data, at)
 	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("commitlog: %s: %w", name, err)
+	}
+	return nil
+}
+
+// syncFile makes durable what was written to a file, though not its name.
+func (d *directory) syncFile(name string) error {
+	f, err := d.fs.Open(d.join(name))
+	if err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("commitlog: %s: %w", name, err)
 	}
 	return nil
@@ -151,10 +162,17 @@ func (d *directory) replaceFile(name string, data []byte) error {
 	if err := d.writeFile(name+cutSuffix, data, true); err != nil {
 		return err
 	}
-	if err := d.fs.Rename(d.join(name+cutSuffix), d.join(name)); err != nil {
-		return fmt.Errorf("commitlog: %w", err)
+	if err := d.rename(name+cutSuffix, name); err != nil {
+		return err
 	}
 	return d.sync()
+}
+
+func (d *directory) rename(from, to string) error {
+	if err := d.fs.Rename(d.join(from), d.join(to)); err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	return nil
 }
 
 // copyPrefix replaces a file by a synced copy of its first bytes. A crash
@@ -164,10 +182,7 @@ func (d *directory) copyPrefix(name string, sizeBytes int64) error {
 	if err := d.copyAs(name, name+cutSuffix, sizeBytes); err != nil {
 		return err
 	}
-	if err := d.fs.Rename(d.join(name+cutSuffix), d.join(name)); err != nil {
-		return fmt.Errorf("commitlog: %w", err)
-	}
-	return nil
+	return d.rename(name+cutSuffix, name)
 }
 
 // copyAs makes a synced copy of a file's first bytes under another name.

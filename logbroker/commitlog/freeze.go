@@ -77,19 +77,19 @@ func (f *Frozen) LinkTo(dir string) error {
 			return err
 		}
 	}
-	if err := link(checkpointFile, checkpointFile, false); err != nil {
-		return err
+	return f.copySmall(checkpointFile) // others will be added to it
+}
+
+// copySmall copies a file that may be missing.
+func (f *Frozen) copySmall(name string) error {
+	data, err := f.l.dir.readFile(name, maxSegmentBytes)
+	if err == nil {
+		err = f.to.writeFile(name, data, false)
 	}
-	have, err := from.list()
-	if err != nil {
-		return err
+	if isNotExist(err) {
+		return nil
 	}
-	for _, end := range have.snapshots {
-		if err := link(snapshotName(end), snapshotName(end), false); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // Complete copies the end of the log as it was when it was frozen. The log may have
@@ -105,11 +105,7 @@ func (f *Frozen) Complete() error {
 	for _, name := range []string{indexName(f.base), timeIndexName(f.base)} {
 		// It may be that of a moment later, of which the checkpoint knows the
 		// beginning; or be missing.
-		data, err := f.l.dir.readFile(name, maxSegmentBytes)
-		if err == nil {
-			err = f.to.writeFile(name, data, false)
-		}
-		if err != nil && !isNotExist(err) {
+		if err := f.copySmall(name); err != nil {
 			return err
 		}
 	}

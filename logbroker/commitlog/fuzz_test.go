@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"testing"
 
@@ -19,7 +18,7 @@ import (
 func FuzzRecovery(f *testing.F) {
 	files, _ := fourBatches(f)
 	f.Add(files[firstLog], []byte(nil), []byte(nil))
-	f.Add(files[firstLog], files[markFile], []byte("levada checkpoint 1\nend 3\n"))
+	f.Add(files[firstLog], files[markFile], checkpoint{end: 2, segments: []checkpointSegment{{sizeBytes: 100}}}.encode(newState(1).encodeSnapshot(2)))
 	f.Add(files[firstLog][:200], []byte(nil), []byte("x"))
 	f.Add(bytes.Repeat([]byte{0, 2}, 200), []byte("mark"), []byte(nil))
 	f.Fuzz(func(t *testing.T, segment, mark, checkpoint []byte) {
@@ -98,20 +97,32 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
-// FuzzCheckpoint: what can be decoded encodes to what decodes the same.
+// FuzzCheckpoint: what can be decoded encodes to what decodes the same. What follows a
+// checkpoint that is whole, whatever it is, changes nothing but that it is noticed.
 func FuzzCheckpoint(f *testing.F) {
-	f.Add([]byte("levada checkpoint 1\nend 6\nsegment 0 100 1 2 00000000 1234abcd\n"))
-	f.Add([]byte("levada checkpoint 1\nend -1\n"))
-	f.Fuzz(func(t *testing.T, p []byte) {
-		p = append(p, "crc "...)
-		p = append(p, hexSum(p[:len(p)-4])...)
-		c, err := decodeCheckpoint(p)
+	text := "levada checkpoint 3\nend 6\nsegment 0 100 1 2 -1 00000000 1234abcd\n"
+	f.Add([]byte(text), []byte("snapshot"), []byte("LVCP\x00\x00\x00\x01\x00\x00\x00\x01"))
+	f.Add([]byte("levada checkpoint 3\nend -1\n"), []byte(nil), make([]byte, 20))
+	f.Fuzz(func(t *testing.T, text, snapshot, rest []byte) {
+		p := make([]byte, checkpointHead, checkpointHead+len(text)+len(snapshot))
+		copy(p, checkpointMagic)
+		binary.BigEndian.PutUint32(p[4:], uint32(len(text)))
+		binary.BigEndian.PutUint32(p[8:], uint32(len(snapshot)))
+		p = append(append(p, text...), snapshot...)
+		binary.BigEndian.PutUint32(p[12:], checkpointSum(p))
+		c, s, torn, err := lastCheckpoint(p)
 		if err != nil {
 			return
 		}
-		again, err := decodeCheckpoint(c.encode())
-		if err != nil || !bytes.Equal(again.encode(), c.encode()) {
+		if torn || !bytes.Equal(s, snapshot) {
+			t.Fatalf("torn %t, snapshot %q, want %q", torn, s, snapshot)
+		}
+		again, s, _, err := lastCheckpoint(c.encode(snapshot))
+		if err != nil || !bytes.Equal(again.encode(s), c.encode(snapshot)) {
 			t.Fatalf("%v: another checkpoint after one more round", err)
+		}
+		if again, _, torn, err = lastCheckpoint(append(p, rest...)); err != nil || again.end != c.end || torn == unarmed(rest) {
+			t.Fatalf("with %q after it: end %d, torn %t, %v", rest, again.end, torn, err)
 		}
 	})
 }
@@ -145,5 +156,3 @@ func FuzzIndex(f *testing.F) {
 func sumOf(p []byte) []byte {
 	return binary.BigEndian.AppendUint32(nil, crc32.Checksum(p, castagnoli))
 }
-
-func hexSum(p []byte) string { return fmt.Sprintf("%08x\n", crc32.Checksum(p, castagnoli)) }

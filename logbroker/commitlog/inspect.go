@@ -120,9 +120,6 @@ func (i Inspector) Inspect() (Summary, error) {
 		in.sum.Start, in.sum.End = start, max(in.expected, 0)
 	}
 	in.checkpoint()
-	for _, end := range have.snapshots {
-		in.snapshot(end)
-	}
 	// Where the last batches are damaged, that has been said.
 	if in.synced > in.sum.End && in.unsure == 0 {
 		in.report(Fault{Path: in.dir.join(markFile), Position: -1, Offset: in.sum.End, What: fmt.Sprintf("records up to offset %d were on disk, and the log ends before", in.synced), Mend: mendRecords})
@@ -412,13 +409,18 @@ func (in *inspection) checkpoint() {
 		return
 	}
 	var c checkpoint
+	var snapshot []byte
+	torn := false
 	if err == nil {
-		c, err = decodeCheckpoint(p)
+		c, snapshot, torn, err = lastCheckpoint(p)
+	}
+	if err != nil || torn {
+		in.derived(checkpointFile, errors.Join(errCheckpoint, err).Error())
 	}
 	if err != nil {
-		in.derived(checkpointFile, err.Error())
 		return
 	}
+	in.snapshot(snapshot, c.end)
 	have, err := in.dir.list()
 	if err != nil {
 		return // it was there a moment ago
@@ -461,19 +463,13 @@ func (in *inspection) indexSums(s checkpointSegment, grows bool) {
 	}
 }
 
-func (in *inspection) snapshot(end int64) {
-	var s *state
-	p, err := in.dir.readFile(snapshotName(end), maxCheckpoint)
-	if err == nil {
-		s, err = decodeSnapshot(p, end, defaultMaxProducers)
+func (in *inspection) snapshot(p []byte, end int64) {
+	s, err := decodeSnapshot(p, end, defaultMaxProducers)
+	if err != nil {
+		in.derived(checkpointFile, err.Error())
+		return
 	}
-	switch {
-	case isNotExist(err): // a newer one took its place meanwhile
-	case err != nil:
-		in.derived(snapshotName(end), err.Error())
-	default:
-		in.compareEpochs(s.epochs, end)
-	}
+	in.compareEpochs(s.epochs, end)
 }
 
 // compareEpochs holds the leader epochs of the batches against those that were known

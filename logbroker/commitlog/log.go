@@ -44,9 +44,12 @@ type Log struct {
 	hints  hints
 	awake  awakeList
 	damage damageList
-	// saved is the end of the log as the checkpoint has it, and savedBytes the
-	// size of the active segment there; under appends.
-	saved, savedBytes int64
+	// saved is the end of the log as the checkpoint has it, and savedBytes the size
+	// of the active segment there. A power loss may leave an older one, of firm or
+	// later; that is -1 if it is not known. All under appends.
+	saved, savedBytes, firm int64
+	checkpoints             checkpoints
+	begun                   *Checkpoint // the last that was; nil once it is finished, or too late
 	// swapping: the checkpoint is older than the last swap, whose decision is
 	// still there; under appends.
 	swapping bool

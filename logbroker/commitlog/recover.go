@@ -47,6 +47,7 @@ type recovery struct {
 	created  bool  // the log is new
 	swap     *swap // a decision that was made and may not be carried out
 	changed  bool  // there is more, or less, than the checkpoint says
+	torn     bool  // the file of checkpoints has to be replaced
 	notes    damageList
 }
 
@@ -132,8 +133,8 @@ func (r *recovery) missing(offset int64, why string) error {
 	return &DamageError{Path: r.dir.join(logName(offset)), Offset: offset, Reason: errors.New(why)}
 }
 
-// trustCheckpoint takes over what the checkpoint says of the log below its end,
-// if its snapshot can be read too. Otherwise everything is read.
+// trustCheckpoint takes over what the last checkpoint says of the log below its end.
+// Without one everything is read.
 func (r *recovery) trustCheckpoint() error {
 	r.state = newState(r.cfg.MaxProducers)
 	r.end = r.segments[0].base
@@ -143,10 +144,12 @@ func (r *recovery) trustCheckpoint() error {
 		return nil
 	}
 	var c checkpoint
+	var snapshot []byte
 	if err == nil {
-		c, err = decodeCheckpoint(data)
+		c, snapshot, r.torn, err = lastCheckpoint(data)
 	}
 	if err != nil {
+		r.torn = true
 		r.log.Warn("the checkpoint cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
 		return nil
 	}
@@ -162,15 +165,13 @@ func (r *recovery) trustCheckpoint() error {
 			return r.missing(k.base, "the checkpoint names it, and it is not there")
 		}
 	}
-	snapshot, err := r.dir.readFile(snapshotName(c.end), maxCheckpoint)
-	if err == nil {
-		r.state, err = decodeSnapshot(snapshot, c.end, r.cfg.MaxProducers)
-	}
+	state, err := decodeSnapshot(snapshot, c.end, r.cfg.MaxProducers)
 	if err != nil {
-		r.state = newState(r.cfg.MaxProducers)
+		r.torn = true
 		r.log.Warn("the snapshot cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
 		return nil
 	}
+	r.state = state
 	return r.adopt(known, c.end)
 }
 
@@ -503,11 +504,11 @@ func (r *recovery) finish() (*Log, error) {
 	}
 	l.mark = mark
 	l.writeMark(r.end)
-	l.saved = r.saved
+	l.saved, l.firm = r.saved, -1
 	if r.from == len(r.segments)-1 {
 		l.savedBytes = r.fromByte
 	}
-	if r.changed && (r.swap != nil || r.read >= worthSaving) {
+	if r.torn || r.changed && (r.swap != nil || r.read >= worthSaving) {
 		if err := l.saveCheckpoint(); err != nil {
 			r.log.Warn("checkpoint was not written; the next start reads more", "dir", r.dir.path, "error", err)
 			l.swapping = r.swap != nil

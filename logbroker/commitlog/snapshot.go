@@ -16,8 +16,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errSnapshot = errors.New("snapshot is damaged")
 
-// encodeSnapshot gives the bytes of a .snapshot file: the state after all
-// batches below end. Decisions are not in it: whoever made them repeats them.
+// encodeSnapshot gives the state after all batches below end, as a checkpoint has it. Decisions are not in it: whoever made them repeats them.
 //
 //	6  "LVSNAP"            2 version          8 end offset
 //	4  producers, each:    8 id  2 epoch  8 timestamp  4 coordinator epoch

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,9 +28,17 @@ func putKeyed(t testing.TB, l *Log, key, value string) {
 }
 
 // TestCheckpointInsideWhatIsCompacted: the checkpoint that a full disk left ends
-// inside a segment which has been sealed since. A compaction that is interrupted
-// at any write leaves a log that opens, with all its newest records.
+// inside a segment which has been sealed since, or a newer one was finished whose
+// end is not on disk yet. A compaction that is interrupted at any write leaves a log
+// that opens, with all its newest records.
 func TestCheckpointInsideWhatIsCompacted(t *testing.T) {
+	t.Run("the last", func(t *testing.T) { testCheckpointInside(t, checkpointFile, false) })
+	// Where the index cannot be written, the next checkpoint goes into the same file.
+	t.Run("the last on disk", func(t *testing.T) { testCheckpointInside(t, indexSuffix, false) })
+	t.Run("the last on disk, after a kill", func(t *testing.T) { testCheckpointInside(t, indexSuffix, true) })
+}
+
+func testCheckpointInside(t *testing.T, failing string, killed bool) {
 	for n, done := 0, false; !done; n++ {
 		if n > 500 {
 			t.Fatal("the compaction does not end")
@@ -38,7 +47,7 @@ func TestCheckpointInsideWhatIsCompacted(t *testing.T) {
 		full, left := false, -1
 		cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 			switch {
-			case full && op.Kind == errorfs.OpCreate && strings.Contains(op.Path, snapshotSuffix):
+			case full && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, failing):
 				return syscall.ENOSPC
 			case left == 0 && op.Kind.ReadOrWrite() == errorfs.OpIsWrite:
 				return errDied
@@ -64,6 +73,17 @@ func TestCheckpointInsideWhatIsCompacted(t *testing.T) {
 			putKeyed(t, l, fmt.Sprint("b", i%4), fmt.Sprint(i))
 		}
 		full = false
+		if failing == indexSuffix {
+			if c, err = l.BeginCheckpoint(1); err != nil || c == nil {
+				t.Fatal(c, err)
+			}
+			if err := errors.Join(c.Sync(), c.Finish()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if killed {
+			l = mustOpen(t, cfg)
+		}
 		if err := l.Sync(); err != nil {
 			t.Fatal(err)
 		}
@@ -254,5 +274,28 @@ func TestCleanStartFinishesACompaction(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNoCheckpointOutlivesACompaction: those that were written before it tell of segments
+// that are gone, and do not count where the one that was written after it is damaged.
+func TestNoCheckpointOutlivesACompaction(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := testConfig(fs)
+	cfg.SegmentBytes = 500
+	l := mustOpen(t, cfg)
+	for i := range 20 {
+		putKeyed(t, l, fmt.Sprint("a", i%2), fmt.Sprint(i))
+	}
+	if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || stats.BytesAfter >= stats.BytesBefore {
+		t.Fatalf("%+v, %v", stats, err)
+	}
+	files := readImage(t, fs)
+	want := readCompacted(t, l)
+	data := files[checkpointFile]
+	data[len(data)-1] ^= 1
+	l = mustOpen(t, cfg2(cfg, files.with(checkpointFile, data).write(t)))
+	if got := readCompacted(t, l); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

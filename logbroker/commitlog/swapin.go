@@ -187,6 +187,7 @@ func (l *Log) finishSwap() error {
 	if err := l.syncActive(); err != nil {
 		return err
 	}
+	l.checkpoints = checkpoints{} // those before it tell of segments that are gone
 	if err := l.saveCheckpoint(); err != nil {
 		return err
 	}
