@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/levada/levada/internal/recordbatch"
@@ -62,6 +63,38 @@ func TestCompactionOfAClosedLog(t *testing.T) {
 		}
 		if names, err := mem.List(testDir); err != nil || len(names) > 0 {
 			t.Errorf("call %d: the closed log wrote %q, %v", call, names, err)
+		}
+	}
+}
+
+// TestSealsOfAClosedLog: a log that is closed while a segment is read for its seal, as
+// that of a deleted topic is, has no more of them.
+func TestSealsOfAClosedLog(t *testing.T) {
+	var l *Log
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if l != nil && op.Kind == errorfs.OpFileReadAt {
+			if err := l.Discard(); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 1
+	opened := mustOpen(t, cfg)
+	for range 3 {
+		mustAppend(t, opened, source{}, "v")
+	}
+	l = opened
+	for calls := 0; ; calls++ {
+		if calls > 2 {
+			t.Fatal("there is always one more")
+		}
+		more, err := l.Seal()
+		if err != nil && !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		if !more {
+			return
 		}
 	}
 }

@@ -117,7 +117,11 @@ func (s *segment) isBefore(ms int64) bool {
 
 // Seal writes the seal of the oldest segment that has none, and tells whether
 // there was one: the sum of what is on the disk, so that later damage is found.
+// ErrFailed and ErrClosed say that the log cannot be used.
 func (l *Log) Seal() (more bool, err error) {
+	if err := l.usable(); err != nil {
+		return false, err
+	}
 	segs := *l.segments.Load()
 	for _, s := range segs[:len(segs)-1] {
 		if s.hasSeal.Load() {
