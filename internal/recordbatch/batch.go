@@ -10,6 +10,8 @@ import (
 const (
 	// HeaderSize is the length of a batch without its records, in bytes.
 	HeaderSize = 61
+	// CRCFrom is where the part of a batch begins that its CRC covers.
+	CRCFrom = 21
 	// LogOverhead is the length of base offset and batch length, which the
 	// batch length field does not count.
 	LogOverhead = 12
@@ -147,7 +149,7 @@ func (b Batch) SetLogAppendTime(ms int64) {
 }
 
 // ComputeCRC is the checksum that the bytes should carry.
-func (b Batch) ComputeCRC() uint32 { return crc32.Checksum(b[21:], castagnoli) }
+func (b Batch) ComputeCRC() uint32 { return crc32.Checksum(b[CRCFrom:], castagnoli) }
 
 // SetCRC writes the checksum of the bytes as they are now.
 func (b Batch) SetCRC() { binary.BigEndian.PutUint32(b[17:], b.ComputeCRC()) }

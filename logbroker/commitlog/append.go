@@ -170,6 +170,7 @@ func (l *Log) write(b recordbatch.Batch) error {
 		l.dirtyTo = position + int64(len(b))
 		return fmt.Errorf("%w: %w", ErrInvalidBatch, err)
 	}
+	seg.appended.add(b, position)
 	seg.extend(b, position)
 	l.end.Store(b.NextOffset())
 	return nil

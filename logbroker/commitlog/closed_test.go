@@ -70,7 +70,7 @@ func TestCompactionOfAClosedLog(t *testing.T) {
 // TestSealsOfAClosedLog: a log that is closed while a segment is read for its seal, as
 // that of a deleted topic is, has no more of them.
 func TestSealsOfAClosedLog(t *testing.T) {
-	var l *Log
+	var l *Log // once it is open
 	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if l != nil && op.Kind == errorfs.OpFileReadAt {
 			if err := l.Discard(); err != nil {
@@ -84,7 +84,10 @@ func TestSealsOfAClosedLog(t *testing.T) {
 	for range 3 {
 		mustAppend(t, opened, source{}, "v")
 	}
-	l = opened
+	if err := opened.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, cfg)
 	for calls := 0; ; calls++ {
 		if calls > 2 {
 			t.Fatal("there is always one more")

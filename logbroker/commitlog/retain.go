@@ -116,7 +116,8 @@ func (s *segment) isBefore(ms int64) bool {
 }
 
 // Seal writes the seal of the oldest segment that has none, and tells whether
-// there was one: the sum of what is on the disk, so that later damage is found.
+// there was one: the sum of what was appended, or, of a segment that an earlier run
+// began, of what is on the disk, so that later damage is found.
 // ErrFailed and ErrClosed say that the log cannot be used.
 func (l *Log) Seal() (more bool, err error) {
 	if err := l.usable(); err != nil {
@@ -137,13 +138,19 @@ func (l *Log) Seal() (more bool, err error) {
 }
 
 func (l *Log) sealSegment(s *segment) error {
-	sum, err := fileSum(s, s.size.Load())
-	l.rest(s)
-	if errors.Is(err, ErrClosed) {
-		return nil // deleted or compacted meanwhile
-	}
-	if err != nil {
-		return err
+	l.appends.Lock()
+	sum, known := s.appended.crc, s.appended.size == s.size.Load()
+	l.appends.Unlock()
+	if !known {
+		var err error
+		sum, err = fileSum(s, s.size.Load())
+		l.rest(s)
+		if errors.Is(err, ErrClosed) {
+			return nil // deleted or compacted meanwhile
+		}
+		if err != nil {
+			return err
+		}
 	}
 	l.appends.Lock()
 	defer l.appends.Unlock()
@@ -153,8 +160,8 @@ func (l *Log) sealSegment(s *segment) error {
 	if l.segmentOf(s.base) != s {
 		return nil
 	}
-	known := seal{base: s.base, end: s.end.Load(), sizeBytes: s.size.Load(), sum: sum, compactedTo: s.compactedTo.Load()}
-	if err := l.dir.replaceFile(sealName(s.base), known.encode()); err != nil {
+	is := seal{base: s.base, end: s.end.Load(), sizeBytes: s.size.Load(), sum: sum, compactedTo: s.compactedTo.Load()}
+	if err := l.dir.replaceFile(sealName(s.base), is.encode()); err != nil {
 		return err
 	}
 	s.hasSeal.Store(true)

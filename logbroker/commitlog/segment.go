@@ -28,6 +28,7 @@ type segment struct {
 	// firstTimestamp is the newest of the first batch, of the active segment;
 	// under appends.
 	firstTimestamp int64
+	appended       appendedSum // under appends
 	hasSeal        atomic.Bool // its seal is known to be there
 	// compactedTo is how far compaction has been over the segment, -1 if never.
 	// Otherwise its offsets have gaps.

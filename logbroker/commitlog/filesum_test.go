@@ -1,0 +1,103 @@
+package commitlog
+
+import (
+	"hash/crc32"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"pgregory.net/rapid"
+)
+
+// The sum of two pieces is that of both, however long they are.
+func TestJoinedSums(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := make([]byte, rapid.IntRange(0, 1<<17).Draw(t, "bytes"))
+		seed := rapid.Uint64().Draw(t, "seed")
+		for rng, i := rand.New(rand.NewPCG(seed, 1)), 0; i < len(p); i++ {
+			p[i] = byte(rng.Uint32())
+		}
+		at := rapid.IntRange(0, len(p)).Draw(t, "at")
+		got := joinSums(crc32.Checksum(p[:at], castagnoli), crc32.Checksum(p[at:], castagnoli), len(p)-at)
+		if want := crc32.Checksum(p, castagnoli); got != want {
+			t.Fatalf("%08x, want %08x", got, want)
+		}
+	})
+	zeros := make([]byte, 1<<25+1<<17+3) // so long that all digits but one count
+	sum := crc32.Checksum([]byte("a"), castagnoli)
+	if got, want := joinSums(sum, crc32.Checksum(zeros, castagnoli), len(zeros)), crc32.Update(sum, castagnoli, zeros); got != want {
+		t.Errorf("%08x, want %08x", got, want)
+	}
+}
+
+// TestSealsReadNothingAgain: the seal of a segment that was begun since the start is
+// written without reading it, and is right: also where an append failed, where a marker
+// was appended, and for a segment that an earlier run began, which is read.
+func TestSealsReadNothingAgain(t *testing.T) {
+	fs := vfs.NewMem()
+	reads, fail := map[string]int{}, 0
+	cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch {
+		case op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, logSuffix):
+			reads[op.Path]++
+		case op.Kind == errorfs.OpFileWriteAt && strings.HasSuffix(op.Path, logSuffix) && fail > 0:
+			fail--
+			return errDied
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 1000
+	l := mustOpen(t, cfg)
+	sequence := int32(0)
+	fill := func(segments int) {
+		for begun := len(*l.segments.Load()); len(*l.segments.Load()) < begun+segments; sequence++ {
+			mustAppend(t, l, source{}, strings.Repeat("x", 50+int(sequence)))
+			mustAppend(t, l, source{id: 7, sequence: sequence, transactional: true}, "of a transaction")
+			fail = 1
+			if _, err := l.Append(makeBatch(source{}, 1, strings.Repeat("lost", 9)), nil); err == nil && fail == 0 {
+				t.Fatal("an append that failed was taken")
+			}
+			if _, _, err := l.AppendMarker(7, 0, true, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	seal := func() {
+		clear(reads)
+		for more := true; more; {
+			var err error
+			if more, err = l.Seal(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill(5)
+	seal()
+	if len(reads) > 0 {
+		t.Errorf("were read: %v", reads)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, cfg)
+	fill(3)
+	seal()
+	if len(reads) != 1 {
+		t.Errorf("were read, and one was begun before: %v", reads)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if sum, faults := inspect(t, fs); len(faults) > 0 || sum.Sealed < 7 {
+		t.Errorf("%d are sealed, and of them: %v", sum.Sealed, faults)
+	}
+}
+
+func BenchmarkJoinSums(b *testing.B) {
+	sum := uint32(1)
+	for b.Loop() {
+		sum = joinSums(sum, 12345, 11_000)
+	}
+}
