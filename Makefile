@@ -19,6 +19,7 @@ run: build ## count the words of Newton's Opticks, exactly once, on a broker in 
 
 test: ## unit, property and conformance tests
 	$(GO) test $(PACKAGES)
+	$(GO) test -tags planted -run Fault ./internal/planted ./logbroker # would the tests notice a broken promise?
 
 race: ## the same with the race detector, where goroutines meet
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(RACE)
@@ -51,7 +52,7 @@ kafka: build ## the conformance suite, the word count, random requests and the b
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$($(GO) tool gofumpt -l .)" || { echo "gofumpt would change:"; $(GO) tool gofumpt -l .; exit 1; }
-	$(GO) vet $(PACKAGES)
+	$(GO) vet $(PACKAGES) && $(GO) vet -tags planted ./internal/planted ./logbroker
 	$(GO) tool staticcheck $(PACKAGES)
 
 fmt: ## format all Go files

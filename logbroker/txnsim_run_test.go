@@ -9,7 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/levada/levada/internal/planted"
 	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker/txn"
 )
@@ -524,24 +523,4 @@ func TestTransactionsThroughANetwork(t *testing.T) {
 		w.say = say
 		return w.run()
 	})
-}
-
-// TestTheNetworkFindsPlantedFaults takes the guards of KAFKA-17754 out: some seed
-// must notice.
-func TestTheNetworkFindsPlantedFaults(t *testing.T) {
-	for _, f := range append(planted.Late(), planted.DecideEarly, planted.ForgetEarly) {
-		t.Run(string(f), func(t *testing.T) {
-			for seed := range uint64(400) {
-				plan, err := planted.New(f)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if bad := newTxnWorld(t, seed, plan).run(); bad != "" {
-					t.Logf("seed %d: %s", seed, bad)
-					return
-				}
-			}
-			t.Error("no seed noticed")
-		})
-	}
 }

@@ -1,8 +1,7 @@
 // Package planted breaks promises of the broker on purpose, so that whoever
 // watches over them can show that he notices.
 //
-// A fault is planted in one broker: by its tests, in any build, or by the
-// environment variable LEVADA_PLANT in a program built with -tags planted. A
-// program built without the tag ignores the variable, so nothing can be planted
-// in it; what it pays is a comparison with nil where a fault could act.
+// Faults are in a program that is built with -tags planted, and act in a broker for
+// which its test has planted one, or the environment variable LEVADA_PLANT has. In a
+// program that is built without the tag there are none, and nothing is left of them.
 package planted

@@ -2,6 +2,7 @@ package planted
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 )
@@ -58,6 +59,20 @@ type Plan struct {
 	occasions atomic.Int64
 }
 
+// FromEnvironment is the plan that LEVADA_PLANT names; nil without one, and in a
+// program that is built without faults.
+func FromEnvironment() (*Plan, error) {
+	name := os.Getenv(Variable)
+	if !Built || name == "" {
+		return nil, nil
+	}
+	p, err := New(Fault(name))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", Variable, err)
+	}
+	return p, nil
+}
+
 // New plants a fault.
 func New(f Fault) (*Plan, error) {
 	if every[f] == 0 {
@@ -72,7 +87,7 @@ func New(f Fault) (*Plan, error) {
 
 // Acts is asked at each occasion of a fault, and tells whether it acts this time.
 func (p *Plan) Acts(f Fault) bool {
-	return p != nil && p.fault == f && p.occasions.Add(1)%every[f] == 0
+	return Built && p != nil && p.fault == f && p.occasions.Add(1)%every[f] == 0
 }
 
 // String names the fault.

@@ -1,0 +1,6 @@
+//go:build planted
+
+package planted
+
+// Built tells that the program was built with -tags planted.
+const Built = true
