@@ -97,10 +97,10 @@ type Result struct {
 	RecordsPerBatch  float64 `json:"records_per_batch"`
 	// BrokerCPUMicros and ClientCPUMicros are user and system time of a record;
 	// the broker's is 0 if its process is not known.
-	BrokerCPUMicros float64 `json:"broker_cpu_us_per_record"`
+	BrokerCPUMicros float64 `json:"broker_cpu_us_per_record,omitzero"`
 	ClientCPUMicros float64 `json:"client_cpu_us_per_record"`
 	// BrokerRSSMiB is what the broker's process held in memory at the end.
-	BrokerRSSMiB float64 `json:"broker_rss_mib"`
+	BrokerRSSMiB float64 `json:"broker_rss_mib,omitzero"`
 }
 
 // meter measures a run from its making to result.
