@@ -66,7 +66,6 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRecords, "ns/record")
 }
 
-// BenchmarkAppendSync appends 100 KiB and syncs.
 // BenchmarkWriteAt is what an append costs where it is cheapest: the bytes of a batch
 // of 100 records of 100 B, of five such, and of 1 MiB, to pages that the page cache does
 // not have, and to pages that it has.
@@ -112,6 +111,7 @@ func startOver(b *testing.B, f *os.File, fill bool, size int) {
 	}
 }
 
+// BenchmarkAppendSync appends 100 KiB and syncs.
 func BenchmarkAppendSync(b *testing.B) {
 	l, batch := benchLog(b), benchBatch()
 	b.SetBytes(int64(len(batch)))
