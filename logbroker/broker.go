@@ -40,7 +40,7 @@ type Broker struct {
 	checkpoints   checkpoints
 	frames        frames
 	readers       *readers
-	sessions      sessionRoom
+	sessions      fetchSessions
 	writers       sync.Pool // of *bufio.Writer, of connections that are being answered
 	run           running
 }

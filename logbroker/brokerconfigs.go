@@ -34,6 +34,7 @@ func (b *Broker) brokerConfigs() []describedConfig {
 		number("log.retention.ms", 604800000),
 		number("log.segment.bytes", b.cfg.SegmentBytes),
 		number("max.connections", int64(b.cfg.Limits.Connections)),
+		number("max.incremental.fetch.session.cache.slots", int64(b.cfg.Limits.FetchSessions)),
 		number("message.max.bytes", int64(b.cfg.Limits.BatchBytes)),
 		number("min.insync.replicas", 1),
 		number("node.id", int64(b.cfg.NodeID)),

@@ -117,6 +117,12 @@ type Limits struct {
 	Partitions int
 	// Transactions is the number of transactional ids. Default 100000.
 	Transactions int
+	// FetchSessions is the number of fetch sessions (KIP-227) of all clients, as
+	// Kafka's max.incremental.fetch.session.cache.slots. Default 1000.
+	FetchSessions int
+	// FetchSessionPartitions is the number of partitions in all of them. Default
+	// 200000.
+	FetchSessionPartitions int
 	// CacheBytes is about how much of the logs is kept in the page cache: what
 	// was written or read longest ago is let go, and read from the disk when it
 	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
@@ -182,6 +188,8 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.Pipelined, 64)
 	orDefault(&l.Partitions, 20000)
 	orDefault(&l.Transactions, 100000)
+	orDefault(&l.FetchSessions, 1000)
+	orDefault(&l.FetchSessionPartitions, 200_000)
 	orDefault(&l.CacheBytes, 1<<30)
 	orDefault(&l.RecoveryBytes, 512<<20)
 	orDefault(&l.CompactionBytes, 16<<20)

@@ -27,7 +27,6 @@ type Conn struct {
 	listener  *listener // nil for internal ones
 	principal string    // TYPE:NAME
 	auth      authState
-	sessions  sessionsOf
 	closed    atomic.Bool
 	onFail    func(error)
 	earned    int                       // bytes of its last produce, which it is trusted to send again

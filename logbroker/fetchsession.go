@@ -1,52 +1,16 @@
 package logbroker
 
 import (
-	"math/rand/v2"
+	"container/list"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// maxSessions is the number of fetch sessions of one connection. A client needs
-// one; it makes another when it lost track of the first.
-const maxSessions = 2
-
-// maxSessionParts bounds the partitions of all fetch sessions of TCP clients: whoever
-// comes when there is no room is served without a session.
-const maxSessionParts = 200_000
-
-// sessionRoom is how much the sessions of TCP clients hold. Nil is for callers in this
-// process, which are not bounded.
-type sessionRoom struct{ used atomic.Int64 }
-
-// take takes room, all or nothing; less than none gives it back.
-func (r *sessionRoom) take(n int64) bool {
-	if r == nil || r.used.Add(n) <= maxSessionParts || n <= 0 {
-		return true
-	}
-	r.used.Add(-n)
-	return false
-}
-
-// roomFor is how much partitions take. Names longer than those of topics, which the
-// client has made up, count for more.
-func roomFor(parts []*fetchPart) (n int64) {
-	for _, p := range parts {
-		n += 1 + int64(len(p.name)>>8)
-	}
-	return n
-}
-
-// room is where the sessions of the client are counted.
-func (f *fetch) room() *sessionRoom {
-	if f.r.conn.internal {
-		return nil
-	}
-	return &f.b.sessions
-}
 
 // Epochs of fetch sessions that mean something else (KIP-227).
 const (
@@ -54,129 +18,94 @@ const (
 	noSessionEpoch  = -1
 )
 
+// nextSession is the epoch of a session after another.
+func nextSession(epoch int32) int32 {
+	if epoch == math.MaxInt32 {
+		return 1
+	}
+	return epoch + 1
+}
+
 // fetchPart is one partition that is fetched.
 type fetchPart struct {
 	name string
 	id   [16]byte
 	kmsg.FetchRequestTopicPartition
-	// high and start are what the client was told last, in a session.
+	// high and start are what the client was told last, in a session, whose lock
+	// guards them; all else is not changed.
 	high, start int64
 }
 
 // fetchSession is what a client fetches again and again (KIP-227): it says only
-// what has changed, and is told only what is news. A session belongs to its
-// connection, so that nobody can use another's, and ends with it.
+// what has changed, and is told only what is news.
 type fetchSession struct {
-	id   int32
-	held int64 // room taken; used by the handler of the connection only
+	id    int32 // 0 until it has a place among the sessions
+	owner sessionOwner
+	byID  bool // topics are given by their id
+
+	// The lock of fetchSessions guards these.
+	place             *list.Element // nil if it is not there, or not any more
+	created, lastUsed time.Time
+	held              int64 // of the room of all
+
+	size atomic.Int64 // see roomFor
 
 	mu    sync.Mutex // guards what follows
 	epoch int32      // of the next request
-	byID  bool       // topics are given by their id
-	busy  bool       // a request is under way
+	// parts is replaced, never changed: a fetch that is under way has it as well.
 	parts []*fetchPart
 }
 
-// sessionsOf are the sessions of a connection, the oldest first.
-type sessionsOf struct {
-	mu   sync.Mutex
-	list []*fetchSession
-}
-
-func (s *sessionsOf) find(id int32) *fetchSession {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.list, func(f *fetchSession) bool { return f.id == id })
-	if i < 0 {
-		return nil
-	}
-	return s.list[i]
-}
-
-// drop ends a session, if there is one of the id.
-func (s *sessionsOf) drop(id int32, room *sessionRoom) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.list = slices.DeleteFunc(s.list, func(f *fetchSession) bool {
-		if f.id == id {
-			room.take(-f.held)
-		}
-		return f.id == id
-	})
-}
-
-// end ends all sessions, with their connection.
-func (s *sessionsOf) end(room *sessionRoom) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.list {
-		room.take(-f.held)
-	}
-	s.list = nil
-}
-
-// add begins a session if there is room for it, and tells whether there is.
-func (s *sessionsOf) add(f *fetchSession, room *sessionRoom) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.list) == maxSessions {
-		room.take(-s.list[0].held)
-		s.list = slices.Delete(s.list, 0, 1)
-	}
-	if f.held = roomFor(f.parts); !room.take(f.held) {
-		return false
-	}
-	for f.id == 0 || slices.ContainsFunc(s.list, func(o *fetchSession) bool { return o.id == f.id }) {
-		f.id = 1 + rand.Int32N(1<<30)
-	}
-	s.list = append(s.list, f)
-	return true
-}
-
-// begin finds out which partitions are to be fetched.
+// begin finds out which partitions are to be fetched. A session that begins is there
+// when its first fetch is answered.
 func (f *fetch) begin() *kerr.Error {
-	req, sessions := f.req, &f.r.conn.sessions
-	switch {
-	case req.Version < 7 || req.SessionEpoch == noSessionEpoch:
-		sessions.drop(req.SessionID, f.room())
+	req, sessions := f.req, &f.b.sessions
+	owner := sessionOwner{f.r.conn.principal, f.r.conn.listener}
+	if req.Version < 7 || req.SessionEpoch == noSessionEpoch || req.SessionEpoch == newSessionEpoch {
+		sessions.drop(req.SessionID, owner)
 		f.parts = partsOf(req)
-		return nil
-	case req.SessionEpoch == newSessionEpoch:
-		sessions.drop(req.SessionID, f.room())
-		f.parts = partsOf(req)
-		if len(f.parts) > 0 {
-			s := &fetchSession{epoch: 1, byID: req.Version >= 13, busy: true, parts: slices.Clone(f.parts)}
-			if sessions.add(s, f.room()) {
-				f.session = s // otherwise the answer has the id 0, as Kafka's
-			}
+		if req.Version >= 7 && req.SessionEpoch == newSessionEpoch {
+			f.session = &fetchSession{owner: owner, byID: req.Version >= 13, epoch: nextSession(newSessionEpoch), parts: f.parts}
+			f.session.size.Store(roomFor(f.parts))
 		}
 		return nil
 	}
-	s := sessions.find(req.SessionID)
+	s := sessions.find(req.SessionID, owner)
 	if s == nil {
 		return kerr.FetchSessionIDNotFound
 	}
+	parts, err := s.next(req)
+	switch {
+	case err != nil:
+		return err
+	case len(parts) == 0: // nothing is left to go on with
+		sessions.drop(s.id, owner)
+		f.parts = partsOf(req)
+	case len(parts) > maxElements:
+		sessions.drop(s.id, owner) // the client begins anew, and is served without one
+		return kerr.FetchSessionIDNotFound
+	case !sessions.touch(s, f.b.now()):
+		return kerr.FetchSessionIDNotFound // as above
+	default:
+		f.session, f.parts = s, parts
+	}
+	return nil
+}
+
+// next takes over what a request says is different, and is at the next epoch: another
+// request of this one comes too late.
+func (s *fetchSession) next(req *kmsg.FetchRequest) ([]*fetchPart, *kerr.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.busy || req.SessionEpoch != s.epoch:
-		return kerr.InvalidFetchSessionEpoch
+	case req.SessionEpoch != s.epoch:
+		return nil, kerr.InvalidFetchSessionEpoch
 	case s.byID != (req.Version >= 13):
-		return kerr.FetchSessionTopicIDError
+		return nil, kerr.FetchSessionTopicIDError
 	}
 	s.change(req)
-	if held := roomFor(s.parts); len(s.parts) <= maxElements && f.room().take(held-s.held) {
-		s.held = held
-	} else {
-		sessions.drop(s.id, f.room()) // the client begins anew, and is served without one
-		return kerr.FetchSessionIDNotFound
-	}
-	if s.epoch++; s.epoch <= 0 {
-		s.epoch = 1
-	}
-	s.busy = true
-	f.session, f.parts = s, slices.Clone(s.parts)
-	return nil
+	s.epoch = nextSession(s.epoch)
+	return s.parts, nil
 }
 
 // partsOf are the partitions that a request names. Of one that it names again the last
@@ -212,64 +141,94 @@ type partKey struct {
 
 func (p *fetchPart) key() partKey { return partKey{p.name, p.id, p.Partition} }
 
-// change takes over what a request says is different. mu is held.
+// change takes over what a request says is different: first what is fetched, then
+// what is not any more. mu is held.
 func (s *fetchSession) change(req *kmsg.FetchRequest) {
-	gone := map[partKey]bool{}
-	for _, t := range req.ForgottenTopics {
-		for _, n := range t.Partitions {
-			gone[partKey{t.Topic, t.TopicID, n}] = true
-		}
-	}
-	if len(gone) > 0 {
-		s.parts = slices.DeleteFunc(s.parts, func(p *fetchPart) bool { return gone[p.key()] })
-	}
 	fresh := partsOf(req)
-	if len(fresh) == 0 {
+	if len(fresh) == 0 && len(req.ForgottenTopics) == 0 {
 		return
 	}
-	have := make(map[partKey]*fetchPart, len(s.parts))
+	at := make(map[partKey]int, len(fresh))
+	for i, p := range fresh {
+		at[p.key()] = i
+	}
+	parts := make([]*fetchPart, 0, len(s.parts)+len(fresh))
 	for _, p := range s.parts {
-		have[p.key()] = p
+		if i, again := at[p.key()]; again {
+			fresh[i].high, fresh[i].start = p.high, p.start
+			p, fresh[i] = fresh[i], nil
+		}
+		parts = append(parts, p)
 	}
 	for _, p := range fresh {
-		if old := have[p.key()]; old != nil {
-			old.FetchRequestTopicPartition = p.FetchRequestTopicPartition
-		} else {
-			s.parts = append(s.parts, p)
+		if p != nil {
+			parts = append(parts, p)
 		}
 	}
+	if len(req.ForgottenTopics) > 0 {
+		gone := map[partKey]bool{}
+		for _, t := range req.ForgottenTopics {
+			for _, n := range t.Partitions {
+				gone[partKey{t.Topic, t.TopicID, n}] = true
+			}
+		}
+		parts = slices.DeleteFunc(parts, func(p *fetchPart) bool { return gone[p.key()] })
+		parts = slices.Clone(parts) // in no more memory than is counted
+	}
+	s.parts = parts
+	s.size.Store(roomFor(parts))
 }
 
-// finish makes the answer that of the session: partitions without news are left
-// out, but in the first. Those that gave records come last the next time, so that
-// none starves.
+// finish makes the answer that of the session. In the first all is told, and the
+// session begins if there is room for it; otherwise the answer has the id 0.
 func (s *fetchSession) finish(f *fetch) {
+	if f.req.SessionEpoch == newSessionEpoch {
+		s.tell(f, true)
+		f.b.sessions.add(s, f.b.now())
+		f.resp.SessionID = s.id
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = false
 	f.resp.SessionID = s.id
-	first := f.req.SessionEpoch == newSessionEpoch
-	n := 0
-	var quiet, served []*fetchPart
+	if s.epoch != nextSession(f.req.SessionEpoch) {
+		// The client has gone on meanwhile, by another connection.
+		f.resp.ErrorCode, f.resp.Topics, f.found = kerr.InvalidFetchSessionEpoch.Code, nil, nil
+		return
+	}
+	s.tell(f, false)
+}
+
+// tell leaves partitions without news out of an answer, unless all are to be told.
+// Those that gave records come last the next time, so that none starves. mu is held.
+func (s *fetchSession) tell(f *fetch, all bool) {
+	n, served := 0, 0
+	var order []*fetchPart // the quiet from the front, those that gave records from the back
 	topics, found := f.resp.Topics[:0], f.found[:0]
 	for _, t := range f.resp.Topics {
 		kept := t.Partitions[:0]
 		for _, rp := range t.Partitions {
 			p, inFile := f.parts[n], f.found[n]
-			n++
 			records := len(rp.RecordBatches) > 0 || inFile.Size() > 0
 			news := rp.ErrorCode != 0 || records || rp.DivergingEpoch.EndOffset >= 0 || rp.HighWatermark != p.high || rp.LogStartOffset != p.start
 			p.high, p.start = rp.HighWatermark, rp.LogStartOffset
 			if rp.ErrorCode != 0 {
 				p.high = -2 // told again until it is over
 			}
-			if news || first {
+			if news || all {
 				kept, found = append(kept, rp), append(found, inFile)
 			}
-			if records {
-				served = append(served, p)
-			} else {
-				quiet = append(quiet, p)
+			if records && order == nil {
+				order = make([]*fetchPart, len(f.parts))
+				copy(order, f.parts[:n])
+			}
+			n++
+			switch {
+			case records:
+				served++
+				order[len(order)-served] = p
+			case order != nil:
+				order[n-1-served] = p
 			}
 		}
 		if t.Partitions = kept; len(kept) > 0 {
@@ -277,7 +236,8 @@ func (s *fetchSession) finish(f *fetch) {
 		}
 	}
 	f.resp.Topics, f.found = topics, found
-	if len(served) > 0 && len(quiet) > 0 {
-		s.parts = append(quiet, served...)
+	if served > 0 && served < n {
+		slices.Reverse(order[n-served:])
+		s.parts = order
 	}
 }

@@ -50,6 +50,7 @@ func Open(cfg Config) (*Broker, error) {
 	b.run.hosts, b.guards = map[string]int{}, guards()
 	b.timers.wake = b.wake
 	b.space.b = b
+	b.sessions.open(&b.cfg.Limits)
 	b.cleaner = cleaner{b: b, damaged: map[*partition]bool{}}
 	b.topics.init(b)
 	b.txns.init(b)

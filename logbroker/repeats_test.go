@@ -185,7 +185,7 @@ func TestAPartitionIsFetchedOnce(t *testing.T) {
 	send(fetch(0, noSessionEpoch, 3, 3))
 	send(fetch(0, newSessionEpoch, 4, 3))
 	send(fetch(resp.SessionID, 1, 5, 3))
-	if kept := len(conn.sessions.list[0].parts); kept != 1 {
+	if kept := len(w.sessions.byID[resp.SessionID].parts); kept != 1 {
 		t.Errorf("the session has %d partitions", kept)
 	}
 }

@@ -113,7 +113,6 @@ func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
 		end()
 	}
 	writer.Wait()
-	conn.sessions.end(&b.sessions)
 }
 
 // refusedError is what a client sent and this broker does not take.

@@ -124,25 +124,6 @@ func TestStrangersSendLittle(t *testing.T) {
 	}
 }
 
-// TestWhatAConnectionHasEndsWithIt: the room of its fetch sessions is given back.
-func TestWhatAConnectionHasEndsWithIt(t *testing.T) {
-	b, addr, _ := serveSecured(t, Config{}, Listener{})
-	w := dialWire(t, addr)
-	req := kmsg.NewPtrFetchRequest()
-	req.Version, req.SessionEpoch = 11, newSessionEpoch
-	req.Topics = []kmsg.FetchRequestTopic{{Topic: "nowhere", Partitions: []kmsg.FetchRequestTopicPartition{{Partition: 0}, {Partition: 1}}}}
-	if _, err := w.call(req); err != nil {
-		t.Fatal(err)
-	}
-	if got := b.sessions.used.Load(); got != 2 {
-		t.Errorf("a session of two partitions takes room for %d", got)
-	}
-	_ = w.Close()
-	if !eventually(10*time.Second, func() bool { return b.sessions.used.Load() == 0 }) {
-		t.Errorf("room for %d is still taken", b.sessions.used.Load())
-	}
-}
-
 // TestLongNamesOfClientsAreCut: groups and limits keep what a client calls itself.
 func TestLongNamesOfClientsAreCut(t *testing.T) {
 	w := newWorkbench(t)
