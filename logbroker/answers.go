@@ -139,7 +139,6 @@ func (a *answers) write(p *pending, resp kmsg.Response) error {
 	if resp == nil && !p.isRaw {
 		return nil
 	}
-	_ = a.c.SetWriteDeadline(time.Now().Add(a.b.cfg.patience.write))
 	if a.w == nil {
 		a.w, _ = a.b.writers.Get().(*bufio.Writer)
 		if a.w == nil {
@@ -177,11 +176,12 @@ func (a *answers) writeFrame(p *pending, resp kmsg.Response) ([]byte, error) {
 		}
 		if fetched, ok := resp.(*fetchAnswer); ok {
 			defer a.b.frames.put(fetched.buf)
-			return fetched.write(a.c, a.w, frame, a.b.cfg.patience.write)
+			return fetched.write(a.c, a.w, frame, &a.b.cfg.patience)
 		}
 		frame = resp.AppendTo(frame)
 	}
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	_ = a.c.SetWriteDeadline(time.Now().Add(a.b.cfg.patience.writing(len(frame))))
 	_, err := a.w.Write(frame)
 	return frame, err
 }

@@ -136,9 +136,10 @@ func appendDiverging(dst []byte, d *kmsg.FetchResponseTopicPartitionDivergingEpo
 	return append(dst, 0)
 }
 
-// write sends the answer. head has place for the length of the frame, and holds its
-// header; it is returned to be used again.
-func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, patience time.Duration) ([]byte, error) {
+// write sends the answer, for which the client has a time that goes by its size. head
+// has place for the length of the frame, and holds its header; it is returned to be
+// used again.
+func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, p *patience) ([]byte, error) {
 	frame, cuts := f.appendTo(head)
 	defer func() {
 		for _, cut := range cuts {
@@ -152,6 +153,7 @@ func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, patience t
 		size += cut.size
 	}
 	binary.BigEndian.PutUint32(frame, uint32(size))
+	_ = c.SetWriteDeadline(time.Now().Add(p.writing(size)))
 	from := 0
 	for _, cut := range cuts {
 		if cut.size == 0 {
@@ -161,7 +163,6 @@ func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, patience t
 			return frame, err
 		}
 		from = cut.at
-		_ = c.SetWriteDeadline(time.Now().Add(patience))
 		if err := cut.write(c, w); err != nil {
 			return frame, err
 		}

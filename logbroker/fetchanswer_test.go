@@ -128,7 +128,7 @@ func overTCP(t *testing.T, f *fetchAnswer) []byte {
 		t.Fatal(err)
 	}
 	w := bufio.NewWriter(c)
-	if _, err := f.write(c, w, []byte("\x00\x00\x00\x00head"), time.Minute); err != nil {
+	if _, err := f.write(c, w, []byte("\x00\x00\x00\x00head"), &patience{write: time.Minute, speed: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Flush(); err != nil {

@@ -20,8 +20,10 @@ import (
 
 // patience is how long the broker waits for a client.
 type patience struct {
-	// write bounds how long an answer may take a client to read.
+	// write bounds how long an answer may take a client to read, and speed is how
+	// many bytes a second it has to take of one that is large.
 	write time.Duration
+	speed int
 	// idle ends a connection that says nothing, as Kafka's
 	// connections.max.idle.ms.
 	idle time.Duration
@@ -31,8 +33,14 @@ type patience struct {
 	login time.Duration
 }
 
+// writing is how long an answer of a size may take.
+func (p *patience) writing(size int) time.Duration {
+	return p.write + time.Duration(float64(size)/float64(p.speed)*float64(time.Second))
+}
+
 func (p *patience) orDefault() {
 	orDefault(&p.write, time.Minute)
+	orDefault(&p.speed, 32<<10)
 	orDefault(&p.idle, 10*time.Minute)
 	orDefault(&p.frame, time.Minute)
 	orDefault(&p.login, handshakeTimeout)

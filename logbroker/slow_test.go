@@ -219,6 +219,56 @@ func TestSlowReaders(t *testing.T) {
 	}
 }
 
+// TestReadersOfLargeAnswersAreInTime: a client that takes a large answer bit by bit is
+// let go when it takes less than the least speed, however much comes between two waits,
+// and is served when it takes more, however long that takes.
+func TestReadersOfLargeAnswersAreInTime(t *testing.T) {
+	const partitions, each, wait = 40, 1 << 20, 300 * time.Millisecond
+	for name, test := range map[string]struct {
+		speed int
+		whole bool
+	}{"too slow": {1 << 30, false}, "fast enough": {1 << 20, true}} {
+		t.Run(name, func(t *testing.T) {
+			b, addr, _ := serveSecured(t, Config{patience: patience{write: wait, speed: test.speed}}, Listener{})
+			if _, err := b.topics.create("t", partitions, map[string]string{}, false); err != nil {
+				t.Fatal(err)
+			}
+			ft := kmsg.NewFetchRequestTopic()
+			ft.Topic = "t"
+			for i := range int32(partitions) {
+				if _, err := b.Append("t", i, oneRecord(-1, -1, -1, false, strings.Repeat("x", each-1000))); err != nil {
+					t.Fatal(err)
+				}
+				b.topics.byName("t").parts()[i].sync()
+				p := kmsg.NewFetchRequestTopicPartition()
+				p.Partition, p.PartitionMaxBytes = i, each
+				ft.Partitions = append(ft.Partitions, p)
+			}
+			req := kmsg.NewPtrFetchRequest()
+			req.Version, req.MaxBytes, req.MinBytes, req.MaxWaitMillis, req.SessionEpoch = 11, 50<<20, partitions*(each-1000), 10_000, -1
+			req.Topics = append(req.Topics, ft)
+			c := dialWire(t, addr)
+			c.send(frameOf(req))
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			var size [4]byte
+			if _, err := io.ReadFull(c, size[:]); err != nil {
+				t.Fatal(err)
+			}
+			left, err := int64(binary.BigEndian.Uint32(size[:])), error(nil)
+			for left > 0 && err == nil {
+				var n int64
+				n, err = io.CopyN(io.Discard, c, min(left, each/4))
+				left -= n
+				<-tick.C
+			}
+			if whole := err == nil; whole != test.whole {
+				t.Errorf("%d bytes have not come, %v", left, err)
+			}
+		})
+	}
+}
+
 // TestFetchesHoldLittle: a fetch that waits holds no records, and one that is answered
 // copies few of them, however many partitions it names: the rest is sent from files.
 func TestFetchesHoldLittle(t *testing.T) {
