@@ -1,12 +1,16 @@
 package logbroker
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/levada/levada/internal/datadir"
+	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 )
 
@@ -61,6 +65,37 @@ func (s *topicSet) clearName(name string, from, to int32) error {
 		}
 	}
 	return nil
+}
+
+// isUnmade tells whether a log could not be opened because its first segment could not
+// be made, as on a full disk: nothing was ever in it, or it was to begin anew.
+func (s *topicSet) isUnmade(cfg commitlog.Config, err error) bool {
+	if damage := (*commitlog.DamageError)(nil); errors.As(err, &damage) || cfg.Existing && cfg.Cleanly {
+		return false
+	}
+	files, err := s.b.gate.List(cfg.Dir)
+	return err == nil && !slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, ".log") })
+}
+
+// unmade are the partitions without a first segment, for the next start: otherwise it
+// would take them for such whose files somebody has removed.
+func (s *topicSet) unmade() (out []byte) {
+	s.each(func(p *partition) {
+		if p.unmade {
+			out = binary.BigEndian.AppendUint32(append(out, p.topic.id[:]...), uint32(p.index))
+		}
+	})
+	return out
+}
+
+func decodeUnmade(value []byte) map[meta.Partition]bool {
+	out := map[meta.Partition]bool{}
+	for len(value) >= len(meta.TopicID{})+4 {
+		n := len(meta.TopicID{})
+		out[meta.Partition{Topic: meta.TopicID(value[:n]), Index: int32(binary.BigEndian.Uint32(value[n:]))}] = true
+		value = value[n+4:]
+	}
+	return out
 }
 
 // removeDirs moves the directories of a deleted topic aside, durably, so that

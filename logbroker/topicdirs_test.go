@@ -190,6 +190,62 @@ func TestEmptiedDirectory(t *testing.T) {
 	}
 }
 
+// TestSegmentThatCouldNotBeMade: a partition whose first segment could not be made, of
+// a topic that is new or one that grows, begins when it can be, however the broker
+// ended meanwhile. From then on it is one that had files.
+func TestSegmentThatCouldNotBeMade(t *testing.T) {
+	stop := func(w *workbench) {
+		if err := w.Close(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	kill := func(w *workbench) { w.Kill() }
+	for name, ends := range map[string][]func(*workbench){
+		"orderly end": {stop}, "killed": {kill}, "twice": {stop, stop}, "killed, then an orderly end": {kill, stop}, "an orderly end, then killed": {stop, kill},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkbench(t)
+			w.Kill()
+			var full atomic.Bool
+			w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if full.Load() && op.Kind == errorfs.OpOpen && strings.HasSuffix(op.Path, ".log") && (strings.Contains(op.Path, "/t-1/") || strings.Contains(op.Path, "/u-0/")) {
+					return syscall.ENOSPC
+				}
+				return nil
+			}))
+			w.open()
+			w.topic("t", 1)
+			w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+			full.Store(true)
+			if err := w.topics.grow("t", 2, false); err != nil {
+				t.Fatal(err)
+			}
+			w.createTopic("u")
+			for i, end := range ends {
+				w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, kerr.KafkaStorageError)
+				end(w)
+				full.Store(i < len(ends)-1)
+				w.open()
+			}
+			w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+			w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+			if n := w.topics.offline(); n != 0 {
+				t.Errorf("%d partitions are offline", n)
+			}
+			stop(w)
+			dir := w.topics.dir("t", 1)
+			if err := w.fs.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.fs.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			w.open()
+			w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, kerr.KafkaStorageError)
+		})
+	}
+}
+
 // TestDeletionWritesNoLog: what is deleted needs no checkpoint.
 func TestDeletionWritesNoLog(t *testing.T) {
 	w := newWorkbench(t)

@@ -207,7 +207,9 @@ func (s *topicSet) openPartition(t *topic, row meta.Topic, i int32, starts map[m
 	if _, err := s.b.gate.Stat(dir); err != nil {
 		p.damage = fmt.Errorf("directory %s is missing: restore it, or delete the topic: %w", dir, err)
 	} else {
-		p.log, p.damage = commitlog.Open(s.logConfig(row, i, starts, st))
+		cfg := s.logConfig(row, i, starts, st)
+		p.log, p.damage = commitlog.Open(cfg)
+		p.unmade = p.damage != nil && s.isUnmade(cfg, p.damage)
 	}
 	if p.damage != nil {
 		s.b.log.Error("partition is damaged and stays offline", "topic", row.Name, "partition", i, "error", p.damage)
@@ -230,7 +232,7 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 		Suspect:            st.unclean,
 		SuspectDisk:        st.suspectDisk,
 		Cleanly:            !st.unclean,
-		Existing:           st.created,
+		Existing:           st.created && !st.unmade[meta.Partition{Topic: row.ID, Index: i}],
 		Planted:            s.b.cfg.planted,
 	}
 	return cfg
