@@ -118,7 +118,8 @@ func (b *Broker) mayAddRule(rule acl.Rule, have int) error {
 }
 
 // handleDeleteACLs answers DeleteAcls, versions 1 to 3, when the rules are gone for
-// good.
+// good. A rule that several filters select is told with the first: the answer must not
+// outgrow memory.
 func (b *Broker) handleDeleteACLs(r *request) {
 	req := r.msg.(*kmsg.DeleteACLsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteACLsResponse)
@@ -126,7 +127,7 @@ func (b *Broker) handleDeleteACLs(r *request) {
 		b.security.edit.Lock()
 		defer b.security.edit.Unlock()
 		batch := b.meta.NewBatch()
-		left := slices.Clone(b.security.rules.Load().Rules())
+		removal := b.security.rules.Load().Remove()
 		for _, c := range req.Filters {
 			f := acl.Filter{
 				Type: c.ResourceType, Name: c.ResourceName, Pattern: c.ResourcePatternType, Principal: c.Principal, Host: c.Host,
@@ -139,13 +140,10 @@ func (b *Broker) handleDeleteACLs(r *request) {
 			}
 			rr.ErrorCode, rr.ErrorMessage = alterError(err)
 			if err == nil {
-				for _, rule := range b.security.rules.Load().Rules() {
-					if f.Matches(rule) {
-						batch.DeleteSetting(meta.ACLs, rule.Key())
-						rr.MatchingACLs = append(rr.MatchingACLs, matchingACL(rule))
-					}
+				for _, rule := range removal.Matching(f) {
+					batch.DeleteSetting(meta.ACLs, rule.Key())
+					rr.MatchingACLs = append(rr.MatchingACLs, matchingACL(rule))
 				}
-				left = slices.DeleteFunc(left, f.Matches)
 			}
 			resp.Results = append(resp.Results, rr)
 		}
@@ -154,7 +152,7 @@ func (b *Broker) handleDeleteACLs(r *request) {
 				resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = alterError(kerr.KafkaStorageError)
 			}
 		} else {
-			b.security.setRules(left)
+			b.security.setRules(removal.Left())
 		}
 		r.respond(resp)
 	})

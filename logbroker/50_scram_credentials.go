@@ -3,6 +3,7 @@ package logbroker
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -28,13 +29,18 @@ func (b *Broker) handleDescribeUserSCRAMCredentials(r *request) {
 	if len(names) == 0 {
 		names = b.security.userNames()
 	}
-	for i, name := range names {
+	times := map[string]int{}
+	for _, name := range names {
+		times[name]++
+	}
+	for _, name := range names {
 		rr := kmsg.NewDescribeUserSCRAMCredentialsResponseResult()
 		rr.User = name
-		switch {
-		case slices.Contains(names[:i], name):
-			continue
-		case slices.Contains(names[i+1:], name):
+		switch n := times[name]; {
+		case n == 0:
+			continue // was named twice, and answered once
+		case n > 1:
+			times[name] = 0
 			rr.ErrorCode, rr.ErrorMessage = alterError(fmt.Errorf("%w: user %q is named twice", kerr.DuplicateResource, name))
 		default:
 			rr.CredentialInfos = b.describeUser(name)
@@ -66,55 +72,87 @@ func (b *Broker) handleAlterUserSCRAMCredentials(r *request) {
 	b.spawn(func() {
 		b.security.edit.Lock()
 		defer b.security.edit.Unlock()
-		for _, name := range namesIn(req) {
+		edit := newUserEdit()
+		changes := changesOf(req)
+		for _, name := range usersIn(req) {
 			rr := kmsg.NewAlterUserSCRAMCredentialsResponseResult()
 			rr.User = name
-			rr.ErrorCode, rr.ErrorMessage = alterError(b.alterUser(req, name))
+			rr.ErrorCode, rr.ErrorMessage = alterError(b.alterUser(changes[name], name, edit))
 			resp.Results = append(resp.Results, rr)
+		}
+		if err := b.storeUsers(edit); err != nil {
+			for i := range resp.Results {
+				if rr := &resp.Results[i]; rr.ErrorCode == 0 {
+					rr.ErrorCode, rr.ErrorMessage = alterError(err)
+				}
+			}
 		}
 		r.respond(resp)
 	})
 }
 
-// namesIn lists the users that a request changes.
-func namesIn(req *kmsg.AlterUserSCRAMCredentialsRequest) (names []string) {
-	for _, d := range req.Deletions {
-		names = append(names, d.Name)
-	}
-	for _, u := range req.Upsertions {
-		names = append(names, u.Name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+// userChange is what a request changes of one user.
+type userChange struct {
+	deletions  []kmsg.AlterUserSCRAMCredentialsRequestDeletion
+	upsertions []kmsg.AlterUserSCRAMCredentialsRequestUpsertion
 }
 
-// alterUser makes all changes of one user. security.edit is held.
-func (b *Broker) alterUser(req *kmsg.AlterUserSCRAMCredentialsRequest, name string) error {
+// usersIn lists the users that a request changes.
+func usersIn(req *kmsg.AlterUserSCRAMCredentialsRequest) []string {
+	return slices.Sorted(maps.Keys(changesOf(req)))
+}
+
+func changesOf(req *kmsg.AlterUserSCRAMCredentialsRequest) map[string]*userChange {
+	changes := map[string]*userChange{}
+	of := func(name string) *userChange {
+		if changes[name] == nil {
+			changes[name] = &userChange{}
+		}
+		return changes[name]
+	}
+	for _, d := range req.Deletions {
+		c := of(d.Name)
+		c.deletions = append(c.deletions, d)
+	}
+	for _, u := range req.Upsertions {
+		c := of(u.Name)
+		c.upsertions = append(c.upsertions, u)
+	}
+	return changes
+}
+
+// userEdit is what is to become of credentials, by their keys.
+type userEdit struct {
+	set  map[string]sasl.Credential
+	drop map[string]bool
+}
+
+func newUserEdit() *userEdit {
+	return &userEdit{set: map[string]sasl.Credential{}, drop: map[string]bool{}}
+}
+
+// alterUser adds all changes of one user to those of the request, or none.
+// security.edit is held.
+func (b *Broker) alterUser(c *userChange, name string, all *userEdit) error {
 	if name == "" {
 		return fmt.Errorf("%w: the user has no name", kerr.UnacceptableCredential)
 	}
 	if b.security.isGiven(name) {
 		return fmt.Errorf("%w: user %q is in the configuration, which goes first: change it in the file of --users, or Security.Users, and start the broker again", kerr.UnacceptableCredential, name)
 	}
-	set, drop := map[string]sasl.Credential{}, map[string]bool{}
-	for _, d := range req.Deletions {
-		if d.Name != name {
-			continue
-		}
-		key, err := b.changedKey(name, d.Mechanism, set, drop)
+	edit := newUserEdit()
+	for _, d := range c.deletions {
+		key, err := edit.changedKey(name, d.Mechanism)
 		if err != nil {
 			return err
 		}
 		if b.security.users[key].Iterations == 0 {
 			return fmt.Errorf("%w: user %q has no such credential", kerr.ResourceNotFound, name)
 		}
-		drop[key] = true
+		edit.drop[key] = true
 	}
-	for _, u := range req.Upsertions {
-		if u.Name != name {
-			continue
-		}
-		key, err := b.changedKey(name, u.Mechanism, set, drop)
+	for _, u := range c.upsertions {
+		key, err := edit.changedKey(name, u.Mechanism)
 		switch {
 		case err != nil:
 			return err
@@ -123,34 +161,39 @@ func (b *Broker) alterUser(req *kmsg.AlterUserSCRAMCredentialsRequest, name stri
 		case len(u.Salt) == 0 || len(u.SaltedPassword) == 0:
 			return fmt.Errorf("%w: the salt or the password is empty", kerr.UnacceptableCredential)
 		}
-		set[key] = sasl.FromSalted(scramMechanisms[u.Mechanism], u.SaltedPassword, u.Salt, int(u.Iterations))
+		edit.set[key] = sasl.FromSalted(scramMechanisms[u.Mechanism], u.SaltedPassword, u.Salt, int(u.Iterations))
 	}
-	return b.storeUsers(set, drop)
+	if have := len(b.security.users) + len(all.set); have+len(edit.set) > maxUsers {
+		return fmt.Errorf("%w: there are %d credentials, more cannot be", kerr.PolicyViolation, have)
+	}
+	maps.Copy(all.set, edit.set)
+	maps.Copy(all.drop, edit.drop)
+	return nil
 }
 
 // changedKey is the key of a credential, which may be changed once in a request.
-func (b *Broker) changedKey(name string, mechanism int8, set map[string]sasl.Credential, drop map[string]bool) (string, error) {
+func (e *userEdit) changedKey(name string, mechanism int8) (string, error) {
 	m, ok := scramMechanisms[mechanism]
 	if !ok {
 		return "", fmt.Errorf("%w: mechanism %d", kerr.UnsupportedSaslMechanism, mechanism)
 	}
 	key := credentialKey(m, name)
-	if _, twice := set[key]; twice || drop[key] {
+	if _, twice := e.set[key]; twice || e.drop[key] {
 		return "", fmt.Errorf("%w: user %q is changed twice", kerr.DuplicateResource, name)
 	}
 	return key, nil
 }
 
-func (b *Broker) storeUsers(set map[string]sasl.Credential, drop map[string]bool) error {
-	s := &b.security
-	if len(s.users)+len(set) > maxUsers {
-		return fmt.Errorf("%w: there are %d credentials, more cannot be", kerr.PolicyViolation, len(s.users))
+// storeUsers writes all changes at once.
+func (b *Broker) storeUsers(e *userEdit) error {
+	if len(e.set)+len(e.drop) == 0 {
+		return nil
 	}
 	batch := b.meta.NewBatch()
-	for key := range drop {
+	for key := range e.drop {
 		batch.DeleteSetting(meta.Credentials, key)
 	}
-	for key, c := range set {
+	for key, c := range e.set {
 		value, err := json.Marshal(c)
 		if err != nil {
 			return err
@@ -160,13 +203,12 @@ func (b *Broker) storeUsers(set map[string]sasl.Credential, drop map[string]bool
 	if b.commitNew(batch) != nil {
 		return kerr.KafkaStorageError
 	}
+	s := &b.security
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range drop {
+	for key := range e.drop {
 		delete(s.users, key)
 	}
-	for key, c := range set {
-		s.users[key] = c
-	}
+	maps.Copy(s.users, e.set)
 	return nil
 }

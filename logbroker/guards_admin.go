@@ -244,7 +244,7 @@ func guardAlterCredentials(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Resp
 		return nil, nil
 	}
 	resp := req.ResponseKind().(*kmsg.AlterUserSCRAMCredentialsResponse)
-	for _, name := range namesIn(req) {
+	for _, name := range usersIn(req) {
 		rr := kmsg.NewAlterUserSCRAMCredentialsResponseResult()
 		rr.User, rr.ErrorCode = name, kerr.ClusterAuthorizationFailed.Code
 		resp.Results = append(resp.Results, rr)

@@ -3,6 +3,7 @@ package acl
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -216,6 +217,45 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
+}
+
+// TestRemovalAgreesWithThePlainFilter: many filters remove what each would, one after
+// the other.
+func TestRemovalAgreesWithThePlainFilter(t *testing.T) {
+	someText := func(t *rapid.T, name string, from ...string) *string {
+		if i := rapid.IntRange(0, len(from)).Draw(t, name); i < len(from) {
+			return &from[i]
+		}
+		return nil
+	}
+	someFilter := rapid.Custom(func(t *rapid.T) Filter {
+		return Filter{
+			Type: rapid.SampledFrom([]ResourceType{topics, kmsg.ACLResourceTypeAny, kmsg.ACLResourceTypeGroup}).Draw(t, "type"), Name: someText(t, "name", "a", "ab", "abcd", "*", "*a"),
+			Pattern:   rapid.SampledFrom([]Pattern{literal, prefixed, kmsg.ACLResourcePatternTypeAny, kmsg.ACLResourcePatternTypeMatch}).Draw(t, "pattern"),
+			Principal: someText(t, "principal", "User:ann", "User:bob", "User:*"), Host: someText(t, "host", "1.1.1.1", "*"),
+			Operation:  rapid.SampledFrom([]Operation{read, kmsg.ACLOperationAny}).Draw(t, "operation"),
+			Permission: rapid.SampledFrom([]Permission{allow, deny, kmsg.ACLPermissionTypeAny}).Draw(t, "permission"),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		set := NewSet(rapid.SliceOfN(rapid.Custom(someRule), 0, 20).Draw(t, "rules"))
+		removal, left := set.Remove(), slices.Clone(set.Rules())
+		for _, f := range rapid.SliceOfN(someFilter, 1, 5).Draw(t, "filters") {
+			var want []Rule
+			for _, r := range left {
+				if f.Matches(r) {
+					want = append(want, r)
+				}
+			}
+			left = slices.DeleteFunc(left, f.Matches)
+			if got := removal.Matching(f); !slices.Equal(got, want) {
+				t.Fatalf("%+v: %+v, want %+v", f, got, want)
+			}
+			if got := removal.Left(); !slices.Equal(got, left) {
+				t.Fatalf("%+v: left %+v, want %+v", f, got, left)
+			}
+		}
+	})
 }
 
 func TestCheck(t *testing.T) {

@@ -33,8 +33,7 @@ type resource struct {
 // NewSet makes the set of some rules; a rule that is there twice counts once.
 func NewSet(rules []Rule) *Set {
 	s := &Set{rules: slices.Clone(rules), literal: map[resource][]entry{}, prefix: map[resource][]entry{}, lengths: map[ResourceType][]int{}}
-	slices.SortFunc(s.rules, func(a, b Rule) int { return strings.Compare(a.Key(), b.Key()) })
-	s.rules = slices.Compact(s.rules)
+	s.sort()
 	for _, r := range s.rules {
 		at, e := resource{r.Type, r.Name}, entry{Rule: r}
 		if r.Host != Any {
@@ -51,6 +50,16 @@ func NewSet(rules []Rule) *Set {
 		}
 	}
 	return s
+}
+
+// sort brings the rules into their order, and leaves out what is there again.
+func (s *Set) sort() {
+	keys := make(map[Rule]string, len(s.rules))
+	for _, r := range s.rules {
+		keys[r] = r.Key()
+	}
+	slices.SortFunc(s.rules, func(a, b Rule) int { return strings.Compare(keys[a], keys[b]) })
+	s.rules = slices.Compact(s.rules)
 }
 
 // Rules are all rules, in a fixed order. They must not be changed.
