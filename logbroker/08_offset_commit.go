@@ -48,7 +48,7 @@ func (b *Broker) handleOffsetCommit(r *request) {
 	}
 	c.done = func(err error) {
 		if err != nil {
-			failCommit(resp, kerr.CoordinatorNotAvailable) // which clients retry
+			failCommit(resp, kerr.NotCoordinator) // which clients retry
 		}
 		r.respond(resp)
 	}

@@ -24,6 +24,10 @@ func (b *Broker) handleJoinGroup(r *request) {
 		refuse(kerr.InvalidGroupID.Code)
 		return
 	}
+	if err := b.space.forGroups(); err != nil {
+		refuse(groupCode(err))
+		return
+	}
 	g := b.coordinator()
 	prefix := r.conn.ClientID
 	if req.InstanceID != nil {

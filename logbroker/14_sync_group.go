@@ -21,6 +21,11 @@ func (b *Broker) handleSyncGroup(r *request) {
 		r.respond(resp)
 		return
 	}
+	if err := b.space.forGroups(); err != nil && len(req.GroupAssignment) > 0 {
+		resp.ErrorCode = groupCode(err)
+		r.respond(resp)
+		return
+	}
 	s := group.Sync{
 		MemberID: req.MemberID, InstanceID: deref(req.InstanceID), Generation: req.Generation,
 		ProtocolType: deref(req.ProtocolType), Protocol: deref(req.Protocol), Assignments: map[string][]byte{},

@@ -89,8 +89,8 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOff
 		return err
 	}
 	defer e.gate.RUnlock()
-	if b.space.forMetadata() != nil {
-		return kerr.CoordinatorNotAvailable // which clients retry
+	if err := b.space.forGroups(); err != nil {
+		return err
 	}
 	batch := b.meta.NewBatch()
 	for _, o := range offsets {
@@ -102,7 +102,7 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOff
 		return err
 	}
 	if err := b.commit(batch); err != nil {
-		return kerr.CoordinatorNotAvailable // which clients retry
+		return kerr.NotCoordinator // which clients retry
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDelete
 		resp.Topics = append(resp.Topics, rt)
 	}
 	if b.commit(batch) != nil {
-		resp.ErrorCode, resp.Topics = kerr.CoordinatorNotAvailable.Code, nil
+		resp.ErrorCode, resp.Topics = kerr.NotCoordinator.Code, nil
 	}
 	return resp
 }

@@ -32,6 +32,9 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 	if err == nil {
 		err = group.CheckHeartbeat(h)
 	}
+	if joins := h.Epoch == group.JoinEpoch; err == nil && (joins || h.Epoch > 0 && (h.Topics != nil || h.Regex != nil)) {
+		err = b.space.forGroups()
+	}
 	if err != nil {
 		respond(group.HeartbeatAnswer{}, err)
 		return

@@ -112,3 +112,12 @@ func (s *space) forMetadata() error {
 	}
 	return nil
 }
+
+// forGroups is forMetadata for what groups are to remember, with what Kafka's
+// coordinator answers when its log cannot be written: clients find it again and retry.
+func (s *space) forGroups() error {
+	if s.forMetadata() != nil {
+		return kerr.NotCoordinator
+	}
+	return nil
+}

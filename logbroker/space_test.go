@@ -71,7 +71,7 @@ func TestFullDiskIsSaidAndPasses(t *testing.T) {
 
 	w.free(31) // below half of it: only what cannot be refused
 	w.want(w.createTopic("v"), kerr.KafkaStorageError)
-	w.want(w.commitOffset(id, ended.ProducerID, ended.ProducerEpoch, "g", 8).Topics[0].Partitions[0].ErrorCode, kerr.CoordinatorNotAvailable)
+	w.want(w.commitOffset(id, ended.ProducerID, ended.ProducerEpoch, "g", 8).Topics[0].Partitions[0].ErrorCode, kerr.NotCoordinator)
 	w.want(w.endTxn(5, id, ended.ProducerID, ended.ProducerEpoch, false).ErrorCode, nil) // the group made it ongoing
 
 	w.free(1000)
@@ -85,6 +85,73 @@ func TestFullDiskIsSaidAndPasses(t *testing.T) {
 	if got := w.offset("g"); got != 7 {
 		t.Errorf("offset %d, want 7", got)
 	}
+}
+
+// TestGroupsOnAFullDisk: when only what cannot be refused is written, nobody joins a
+// group, no assignment is taken and no offset committed, as by Kafka's coordinator when
+// its log cannot be written. Members stay, and what frees space goes on.
+func TestGroupsOnAFullDisk(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.free(1000)
+	commit := func(group, member string, generation int32) int16 {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.MemberID, req.Generation = 8, group, member, generation
+		ct := kmsg.NewOffsetCommitRequestTopic()
+		ct.Topic, ct.Partitions = "t", []kmsg.OffsetCommitRequestTopicPartition{kmsg.NewOffsetCommitRequestTopicPartition()}
+		req.Topics = append(req.Topics, ct)
+		return ask[*kmsg.OffsetCommitResponse](w, req).Topics[0].Partitions[0].ErrorCode
+	}
+	beat := func(epoch int32, topics []string) *kmsg.ConsumerGroupHeartbeatResponse {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.MemberEpoch = 1, "new", "m", epoch
+		req.SubscribedTopicNames = topics
+		if epoch == 0 {
+			req.RebalanceTimeoutMillis, req.Topics = 60_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		}
+		return ask[*kmsg.ConsumerGroupHeartbeatResponse](w, req)
+	}
+	sync := func(member string, generation int32) int16 { // as the leader
+		req := kmsg.NewPtrSyncGroupRequest()
+		req.Version, req.Group, req.MemberID, req.Generation = 3, "g", member, generation
+		req.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: member, MemberAssignment: []byte("a")}}
+		return ask[*kmsg.SyncGroupResponse](w, req).ErrorCode
+	}
+	joined := w.joinClassic("")
+	w.want(joined.ErrorCode, nil)
+	w.want(sync(joined.MemberID, joined.Generation), nil)
+	epoch := beat(0, []string{"t"}).MemberEpoch
+	for _, group := range []string{"deleted", "emptied"} {
+		w.want(commit(group, "", -1), nil)
+	}
+
+	w.free(31) // below half of the reserve of 64 MiB
+	w.want(w.joinClassic("").ErrorCode, kerr.NotCoordinator)
+	w.want(w.joinClassic(joined.MemberID).ErrorCode, kerr.NotCoordinator)
+	w.want(sync(joined.MemberID, joined.Generation), kerr.NotCoordinator)
+	w.want(commit("g", joined.MemberID, joined.Generation), kerr.NotCoordinator)
+	w.want(commit("other", "", -1), kerr.NotCoordinator)
+	w.want(beat(0, []string{"t"}).ErrorCode, kerr.NotCoordinator)
+	w.want(beat(epoch, []string{"t", "u"}).ErrorCode, kerr.NotCoordinator)
+	w.want(beat(epoch, nil).ErrorCode, nil) // a sign of life
+	drop := kmsg.NewPtrDeleteGroupsRequest()
+	drop.Groups = []string{"deleted"}
+	w.want(ask[*kmsg.DeleteGroupsResponse](w, drop).Groups[0].ErrorCode, nil)
+	empty := kmsg.NewPtrOffsetDeleteRequest()
+	empty.Group, empty.Topics = "emptied", []kmsg.OffsetDeleteRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}}}}
+	w.want(ask[*kmsg.OffsetDeleteResponse](w, empty).Topics[0].Partitions[0].ErrorCode, nil)
+	for _, group := range []string{"deleted", "emptied", "other"} {
+		if got := w.offset(group); got != -1 {
+			t.Errorf("offset %d of %s", got, group)
+		}
+	}
+
+	w.free(1000)
+	w.want(sync(joined.MemberID, joined.Generation), nil)
+	w.want(commit("g", joined.MemberID, joined.Generation), nil)
+	w.want(beat(epoch, []string{"t", "u"}).ErrorCode, nil)
+	w.free(31)
+	w.want(beat(-1, nil).ErrorCode, nil) // who leaves frees space
 }
 
 // Another program may fill the disk between two looks: then the write itself
