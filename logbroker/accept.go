@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -77,8 +78,11 @@ func (p *policy) boundsRecords() bool { return !p.appendTime && p.beforeMs < mat
 func (b *Broker) checkRecords(topic string, p *policy, batch recordbatch.Batch, nowMs int64) error {
 	r := b.readers.get(batch.Codec() != recordbatch.CodecNone)
 	defer b.readers.put(r)
-	if err := r.Verify(batch); err != nil {
-		return fmt.Errorf("%w: %w", kerr.InvalidRecord, err) // which clients do not retry
+	// Clients retry neither; Kafka has no error of its own for what it cannot decompress.
+	if err := r.Verify(batch); errors.Is(err, recordbatch.ErrCompressed) {
+		return fmt.Errorf("%w: %w", kerr.UnknownServerError, err)
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", kerr.InvalidRecord, err)
 	}
 	if !p.aboutRecords() {
 		return nil

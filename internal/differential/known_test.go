@@ -39,8 +39,6 @@ func knownOfKafka(op, ours, theirs string) bool {
 		return ours == "ok Dead 0" && theirs == "ok Empty 0"
 	case strings.HasPrefix(op, "group request 5"): // OffsetDelete
 		return ours == "GROUP_ID_NOT_FOUND" && strings.HasPrefix(theirs, "ok ")
-	case strings.HasPrefix(op, "Produce") && (strings.HasSuffix(op, "no gzip") || strings.HasSuffix(op, "codec 5")):
-		return ours == "INVALID_RECORD" && theirs == "UNKNOWN_SERVER_ERROR"
 	}
 	return false
 }

@@ -34,6 +34,10 @@ var ErrCorrupt = errors.New("recordbatch: corrupt")
 // ErrShort says that the bytes end before the batch does.
 var ErrShort = fmt.Errorf("%w: bytes end inside the batch", ErrCorrupt)
 
+// ErrCompressed says that the records cannot be decompressed: their codec is unknown,
+// or what it made is broken.
+var ErrCompressed = errors.New("the records cannot be decompressed")
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Batch is one encoded record batch. Accessors assume at least HeaderSize

@@ -100,7 +100,7 @@ func (r *Reader) Reset(b Batch) error {
 	if c := b.Codec(); c != CodecNone {
 		out, err := c.Decompress(r.inflated[:0], r.rest)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrCompressed, err)
 		}
 		r.inflated, r.rest = out, out
 	}
