@@ -1,10 +1,15 @@
 package logbroker
 
 import (
+	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/internal/recordbatch"
 )
@@ -66,5 +71,154 @@ func TestUnreadableRecords(t *testing.T) {
 	}
 	if got := w.records(); len(got) != 10 {
 		t.Errorf("%d records, want the 10 of the good batches", len(got))
+	}
+}
+
+// timesOf are attributes, times of the header and of each record of the first batch of
+// topic "t" from an offset on, less the clock.
+func (w *workbench) timesOf(offset int64) string {
+	w.t.Helper()
+	res, err := w.Fetch("t", 0, offset, false, 1, nil)
+	if err != nil || len(res.Batches) == 0 {
+		w.t.Fatalf("fetch: %d bytes, %v", len(res.Batches), err)
+	}
+	b, now := recordbatch.Batch(res.Batches), w.now.UnixMilli()
+	if err := b.Validate(); err != nil {
+		w.t.Fatal(err)
+	}
+	var times []int64
+	w.eachRecord(b, offset, func(r *recordbatch.Record) { times = append(times, r.Timestamp-now) })
+	return fmt.Sprint(b.Attributes(), " ", b.BaseTimestamp()-now, " ", b.MaxTimestamp()-now, " ", times)
+}
+
+// offsetAt is the answer of ListOffsets for topic "t".
+func (w *workbench) offsetAt(ms int64) int64 {
+	w.t.Helper()
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.Version, req.ReplicaID = 8, -1
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = "t"
+	p := kmsg.NewListOffsetsRequestTopicPartition()
+	p.Timestamp, p.CurrentLeaderEpoch = ms, -1
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	answer := ask[*kmsg.ListOffsetsResponse](w, req).Topics[0].Partitions[0]
+	w.want(answer.ErrorCode, nil)
+	return answer.Offset
+}
+
+// TestClaimedAppendTime: a batch that says LogAppendTime is none of a topic with that;
+// in one with CreateTime its largest time counts for each record, and is all that it
+// changes: the records keep their own, unless they are written anew.
+func TestClaimedAppendTime(t *testing.T) {
+	const never = math.MinInt64
+	bounded := []string{"message.timestamp.before.max.ms=10000", "message.timestamp.after.max.ms=10000"}
+	for _, c := range []struct {
+		name    string
+		configs []string
+		claim   int64 // from the clock
+		refused bool
+		want    string
+	}{
+		{"a little later", nil, 5, false, "0 0 5 [0 0]"},
+		{"long ago", nil, -3_600_000, false, "0 0 -3600000 [0 0]"},
+		{"ahead of what may be", nil, 3_600_001, true, ""},
+		{"as far ahead as may be", nil, 3_600_000, false, "0 0 3600000 [0 0]"},
+		{"no time", nil, never, true, ""},
+		{"within bounds", bounded, -10_000, false, "0 0 -10000 [0 0]"},
+		{"before them", bounded, -10_001, true, ""},
+		{"behind them", bounded, 10_001, true, ""},
+		{"written anew", []string{"compression.type=zstd"}, 5, false, "4 5 5 [5 5]"},
+		{"compacted", []string{"cleanup.policy=compact"}, 5, false, "0 0 5 [0 0]"},
+		{"before 1970, written anew", []string{"compression.type=zstd"}, -1_700_000_000_005, true, ""},
+		{"of the broker's time", []string{"message.timestamp.type=LogAppendTime"}, 5, true, ""},
+	} {
+		for _, codec := range []recordbatch.Codec{recordbatch.CodecNone, recordbatch.CodecGzip} {
+			t.Run(fmt.Sprintf("%s/%d", c.name, codec), func(t *testing.T) {
+				w := newWorkbench(t)
+				w.topicWith(c.configs...)
+				batch, err := recordbatch.Recode(nil, w.keyed(w.now, "a=1", "b=2"), codec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				claim := w.now.UnixMilli() + c.claim
+				if c.claim == never {
+					claim = recordbatch.NoTimestamp
+				}
+				batch.SetLogAppendTime(claim)
+				batch.SetCRC()
+				answer := w.produce(13, nil, 0, batch)
+				if c.refused && claim < recordbatch.NoTimestamp {
+					w.want(answer.ErrorCode, kerr.UnknownServerError)
+					return
+				}
+				if c.refused {
+					w.want(answer.ErrorCode, kerr.InvalidTimestamp)
+					if len(answer.ErrorRecords) != 2 || answer.ErrorMessage == nil {
+						t.Errorf("named records: %v", answer.ErrorRecords)
+					}
+					return
+				}
+				w.want(answer.ErrorCode, nil)
+				want := c.want
+				if codec != recordbatch.CodecNone && want[0] == '0' {
+					want = fmt.Sprint(int(codec), want[1:])
+				}
+				// The largest time is the claim, if a record has it.
+				newest := w.offsetAt(-3)
+				if found := strings.Contains(c.want, fmt.Sprintf("[%d", c.claim)); found != (newest == 0) {
+					t.Errorf("the largest time is that of offset %d", newest)
+				}
+				if got := w.timesOf(0); got != want || answer.LogAppendTime != -1 {
+					t.Errorf("stored: %s, want %s; append time %d", got, want, answer.LogAppendTime)
+				}
+			})
+		}
+	}
+}
+
+// TestLargestTimeIsOfTheRecords: what the header of a batch says of the times of its
+// records is neither held against the rules of its topic nor stored.
+func TestLargestTimeIsOfTheRecords(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith("message.timestamp.before.max.ms=10000")
+	send := func(at time.Time, header int64) kmsg.ProduceResponseTopicPartition {
+		t.Helper()
+		batch := w.keyed(at, "a=1", "b=2")
+		batch.SetCreateTime(header)
+		batch.SetCRC()
+		return w.produce(13, nil, 0, batch)
+	}
+	now := w.now.UnixMilli()
+	for i, header := range []int64{now + 1<<40, now, 0, recordbatch.NoTimestamp, math.MinInt64} {
+		w.want(send(w.now.Add(5*time.Millisecond), header).ErrorCode, nil)
+		if got := w.timesOf(int64(2 * i)); got != "0 5 5 [5 5]" {
+			t.Errorf("header %d: stored %s", header, got)
+		}
+	}
+	for _, wrong := range []time.Time{w.now.Add(time.Hour + time.Millisecond), w.now.Add(-10_001 * time.Millisecond), time.UnixMilli(-2)} {
+		answer := send(wrong, now)
+		w.want(answer.ErrorCode, kerr.InvalidTimestamp)
+		if !slices.ContainsFunc(answer.ErrorRecords, func(r kmsg.ProduceResponseTopicPartitionErrorRecord) bool { return r.RelativeOffset == 1 }) {
+			t.Errorf("%v: named records: %v", wrong, answer.ErrorRecords)
+		}
+	}
+	w.want(send(time.UnixMilli(recordbatch.NoTimestamp), now).ErrorCode, nil)
+}
+
+// TestWrongTimesAndKeys: a batch whose records are refused for their times and for
+// their keys is refused for the times, and all are named.
+func TestWrongTimesAndKeys(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith("cleanup.policy=compact")
+	var b recordbatch.Builder
+	b.Append(w.now.UnixMilli(), nil, []byte("no key"), nil)
+	b.Append(w.now.Add(2*time.Hour).UnixMilli(), []byte("k"), []byte("v"), nil)
+	batch := b.Batch()
+	batch.SetCRC()
+	answer := w.produce(13, nil, 0, batch)
+	w.want(answer.ErrorCode, kerr.InvalidTimestamp)
+	if len(answer.ErrorRecords) != 2 {
+		t.Errorf("named records: %v", answer.ErrorRecords)
 	}
 }

@@ -305,10 +305,18 @@ func batchOf(keys ...string) recordbatch.Batch {
 	return b.Batch()
 }
 
+// timedBatch is a batch of one record of a time.
+func timedBatch(ms int64) recordbatch.Batch {
+	var b recordbatch.Builder
+	b.Append(ms, []byte("k"), []byte("later"), nil)
+	return b.Batch()
+}
+
 // produce writes a batch without a producer, of which one in three is wrong.
 func (w *world) produce(rng *rand.Rand, topic string, partition int32) operation {
 	fault := pick(rng, "", "", "", "", "null key", "crc", "count", "control", "two", "acks", "sequence without producer", "transactional without producer",
-		"codec 5", "no gzip", "record length", "missing record", "record behind", "header count")
+		"codec 5", "no gzip", "record length", "missing record", "record behind", "header count",
+		"append time", "append time ahead", "time ahead", "largest time")
 	acks := pick(rng, int16(-1), -1, 1)
 	if w.right {
 		fault = ""
@@ -344,6 +352,14 @@ func (w *world) produce(rng *rand.Rand, topic string, partition int32) operation
 			batch[23+3]--
 		case "header count":
 			batch[len(batch)-1] = 4
+		case "append time": // its own times are kept
+			batch.SetLogAppendTime(born + 5)
+		case "append time ahead":
+			batch.SetLogAppendTime(born + 1<<40)
+		case "time ahead":
+			batch = timedBatch(born + 1<<40)
+		case "largest time":
+			batch.SetCreateTime(born + 1<<40)
 		}
 		batch.SetCRC()
 		records := []byte(batch)
@@ -426,7 +442,11 @@ func (b *broker) fetchWaiting(topic string, partition int32, offset int64, isola
 			return out + " " + err.Error()
 		}
 		rest = more
-		out += fmt.Sprintf(" [%d+%d %s control %v]", batch.BaseOffset(), batch.LastOffsetDelta(), b.names.producer(batch.ProducerID()), batch.IsControl())
+		out += fmt.Sprintf(" [%d+%d %s control %v", batch.BaseOffset(), batch.LastOffsetDelta(), b.names.producer(batch.ProducerID()), batch.IsControl())
+		if !batch.IsControl() { // those have the time of their broker
+			out += fmt.Sprintf(" append time %v, at most %d", batch.IsLogAppendTime(), batch.MaxTimestamp()-born)
+		}
+		out += "]"
 	}
 	var aborted []string
 	for _, a := range got.AbortedTransactions {

@@ -17,6 +17,8 @@ const (
 	LogOverhead = 12
 	// Magic is the only format version read and written.
 	Magic = 2
+	// NoTimestamp is the time of a record that has none.
+	NoTimestamp = -1
 	// NoProducerID marks a batch of a producer that is not idempotent.
 	NoProducerID = -1
 )
@@ -149,6 +151,13 @@ func (b Batch) SetProducer(id int64, epoch int16, baseSequence int32, transactio
 // SetCRC after it.
 func (b Batch) SetLogAppendTime(ms int64) {
 	binary.BigEndian.PutUint16(b[21:], uint16(b.Attributes()|logAppendTimeBit))
+	binary.BigEndian.PutUint64(b[35:], uint64(ms))
+}
+
+// SetCreateTime says that the records have times of their own, of which the largest is ms;
+// call SetCRC after it.
+func (b Batch) SetCreateTime(ms int64) {
+	binary.BigEndian.PutUint16(b[21:], uint16(b.Attributes()&^logAppendTimeBit))
 	binary.BigEndian.PutUint64(b[35:], uint64(ms))
 }
 

@@ -84,6 +84,7 @@ type Reader struct {
 	baseTime  int64
 	appendMs  int64
 	useAppend bool
+	newest    int64 // of the times, once it is verified
 	inflated  []byte
 }
 

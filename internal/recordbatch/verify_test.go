@@ -25,9 +25,9 @@ func TestPlainRecords(t *testing.T) {
 		p := appendRecord(nil, delta, int64(index), key, value, headers)
 
 		i := int64(index)
-		quick := plainRecord(p, i)
-		if quick != 0 && quick != len(p) {
-			t.Fatalf("%d of %d bytes", quick, len(p))
+		quick, at := plainRecord(p, i)
+		if quick != 0 && (quick != len(p) || at != delta) {
+			t.Fatalf("%d of %d bytes, time %d of %d", quick, len(p), at, delta)
 		}
 		small := len(key)+len(value) < 8000 && index < 8192 && delta > -8192 && delta < 8192
 		if small && headers == nil && len(p) >= 8 && quick == 0 {
@@ -37,9 +37,9 @@ func TestPlainRecords(t *testing.T) {
 			p[rapid.IntRange(0, min(len(p), 12)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
 		}
 		p = p[:rapid.IntRange(0, len(p)).Draw(t, "cut")]
-		quick = plainRecord(p, i)
-		if thorough, err := checkRecord(p, i); quick != 0 && (err != nil || thorough != quick) {
-			t.Fatalf("%d bytes in the quick way; thorough: %d, %v", quick, thorough, err)
+		quick, at = plainRecord(p, i)
+		if thorough, delta, err := checkRecord(p, i); quick != 0 && (err != nil || thorough != quick || delta != at) {
+			t.Fatalf("%d bytes at %d in the quick way; thorough: %d at %d, %v", quick, at, thorough, delta, err)
 		}
 	})
 }
@@ -48,10 +48,10 @@ func TestPlainRecords(t *testing.T) {
 // way would take for a null in two and an empty value.
 func TestLongNullIsNoPlainRecord(t *testing.T) {
 	p := []byte{7 << 1, 0, 0, 0, 0x81, 0x80, 0, 0, 0}
-	if n := plainRecord(p, 0); n != 0 {
+	if n, _ := plainRecord(p, 0); n != 0 {
 		t.Fatalf("%d bytes", n)
 	}
-	if n, err := checkRecord(p[:8], 0); err == nil {
+	if n, _, err := checkRecord(p[:8], 0); err == nil {
 		t.Fatalf("%d bytes, without an error", n)
 	}
 }

@@ -352,8 +352,9 @@ func (l *Log) offsetForTime(ms int64) (offset, ts int64, ok bool, err error) {
 	return 0, 0, false, nil
 }
 
-// MaxTimestamp finds the first record with the largest timestamp. ok is false
-// if the log is empty.
+// MaxTimestamp finds the first record with the largest timestamp that a batch has. ok is
+// false if the log is empty, or if no record has that time: a producer may have claimed
+// another for its batch.
 func (l *Log) MaxTimestamp() (offset, ts int64, ok bool, err error) {
 	return l.inSegments(l.maxTimestamp)
 }
@@ -374,7 +375,8 @@ func (l *Log) maxTimestamp() (offset, ts int64, ok bool, err error) {
 	if best == noTimestamp {
 		return 0, 0, false, nil
 	}
-	return l.offsetForTime(best)
+	offset, ts, ok, err = l.offsetForTime(best)
+	return offset, ts, ok && ts == best, err
 }
 
 // newestFrom is the largest timestamp of the batches that reach past start.
