@@ -30,7 +30,10 @@ func (b *Broker) handleMetadata(r *request) {
 		id   [16]byte
 	}
 	req.Topics = once(req.Topics, func(t *kmsg.MetadataRequestTopic) key { return key{t.Topic == nil, deref(t.Topic), t.TopicID} })
-	create := b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
+	var create *autoTopics
+	if b.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation) {
+		create = &autoTopics{}
+	}
 	answer := func() {
 		for _, t := range req.Topics {
 			resp.Topics = append(resp.Topics, b.askedTopic(r, t, create, req.IncludeTopicAuthorizedOperations))
@@ -38,7 +41,7 @@ func (b *Broker) handleMetadata(r *request) {
 		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	}
-	if create {
+	if create != nil {
 		b.spawn(answer)
 		return
 	}
@@ -55,10 +58,14 @@ func (b *Broker) describeNode(c *Conn, req *kmsg.MetadataRequest, resp *kmsg.Met
 	resp.AuthorizedOperations = who{b, c}.operations(req.IncludeClusterAuthorizedOperations, kmsg.ACLResourceTypeCluster, acl.Cluster)
 }
 
-// askedTopic answers for one topic, by name or by id; create makes it. To who has
-// created more than it may it stays unknown, as with Kafka: clients ask again for
-// those, and no version of Metadata has an error for limits.
-func (b *Broker) askedTopic(r *request, t kmsg.MetadataRequestTopic, create, operations bool) kmsg.MetadataResponseTopic {
+// autoTopics are the topics that a request for metadata has made.
+type autoTopics struct{ made []string }
+
+// askedTopic answers for one topic, by name or by id; create, unless it is nil, makes it.
+// To who has created more than it may, and where its name collides, it stays unknown, as
+// with Kafka: clients ask again for those, and no version of Metadata has an error for
+// limits.
+func (b *Broker) askedTopic(r *request, t kmsg.MetadataRequestTopic, create *autoTopics, operations bool) kmsg.MetadataResponseTopic {
 	w := who{b, r.conn}
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID = t.Topic, t.TopicID
@@ -73,8 +80,8 @@ func (b *Broker) askedTopic(r *request, t kmsg.MetadataRequestTopic, create, ope
 		out.ErrorCode = groupCode(err)
 		return out
 	}
-	if b.topics.byName(*t.Topic) == nil && create {
-		if err := b.autoCreate(r, *t.Topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	if b.topics.byName(*t.Topic) == nil && create != nil {
+		if err := b.autoCreate(r, *t.Topic, create); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			out.ErrorCode = errorCode(err)
 			return out
 		}
@@ -87,14 +94,20 @@ func (b *Broker) askedTopic(r *request, t kmsg.MetadataRequestTopic, create, ope
 	return b.topicMetadata(w, found, operations)
 }
 
-func (b *Broker) autoCreate(r *request, topic string) error {
-	if err := b.topics.checkCollision(topic); err != nil {
-		return err // before it counts
+func (b *Broker) autoCreate(r *request, topic string, auto *autoTopics) error {
+	if b.topics.checkCollision(topic, auto.made) != nil { // before it counts
+		return kerr.UnknownTopicOrPartition
 	}
 	if !b.mutate(r, int(b.cfg.DefaultPartitions), true) {
 		return kerr.UnknownTopicOrPartition
 	}
-	_, err := b.topics.create(topic, b.cfg.DefaultPartitions, map[string]string{}, false)
+	_, err := b.topics.create(topic, b.cfg.DefaultPartitions, map[string]string{}, false, auto.made...)
+	switch {
+	case err == nil:
+		auto.made = append(auto.made, topic)
+	case errors.Is(err, kerr.InvalidTopicException): // another that collides was made meanwhile
+		return kerr.UnknownTopicOrPartition
+	}
 	return err
 }
 

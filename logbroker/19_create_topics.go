@@ -17,15 +17,18 @@ func (b *Broker) handleCreateTopics(r *request) {
 		for _, t := range req.Topics {
 			seen[t.Topic]++
 		}
+		var made []string
 		for _, t := range req.Topics {
 			rt := kmsg.NewCreateTopicsResponseTopic()
 			rt.Topic, rt.NumPartitions, rt.ReplicationFactor = t.Topic, -1, -1
 			rt.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
 			if seen[t.Topic] == 1 {
-				err = b.createTopic(r, &rt, t, req)
+				err = b.createTopic(r, &rt, t, req, made)
 			}
-			if err != nil {
+			if err == nil {
+				made = append(made, t.Topic)
+			} else {
 				rt.ErrorCode = errorCode(err)
 				text := errorMessage(err)
 				rt.ErrorMessage = &text
@@ -37,14 +40,14 @@ func (b *Broker) handleCreateTopics(r *request) {
 	})
 }
 
-func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTopicsRequestTopic, req *kmsg.CreateTopicsRequest) error {
+func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTopicsRequestTopic, req *kmsg.CreateTopicsRequest, made []string) error {
 	if err := checkTopicName(t.Topic); err != nil {
 		return fmt.Errorf("topic %q: %w", t.Topic, err)
 	}
 	if b.topics.byName(t.Topic) != nil { // said before all else, as Kafka does
 		return fmt.Errorf("topic %q: %w: it exists already", t.Topic, kerr.TopicAlreadyExists)
 	}
-	if err := b.topics.checkCollision(t.Topic); err != nil {
+	if err := b.topics.checkCollision(t.Topic, made); err != nil {
 		return err
 	}
 	configs := map[string]string{}
@@ -75,7 +78,7 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 	if !req.ValidateOnly && !b.mutate(r, int(max(partitions, 1)), req.Version >= 6) {
 		return kerr.ThrottlingQuotaExceeded
 	}
-	row, err := b.topics.create(t.Topic, partitions, configs, req.ValidateOnly)
+	row, err := b.topics.create(t.Topic, partitions, configs, req.ValidateOnly, made...)
 	if err != nil {
 		return fmt.Errorf("topic %q: %w", t.Topic, err)
 	}

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -91,12 +92,61 @@ func TestNamesThatCollide(t *testing.T) {
 	for _, name := range []string{"a-b-c", "abc", "a.b", "a.b_c.d"} {
 		w.topic(name, 1)
 	}
-	both := w.create(false, named("x.y"), named("x_y"))
-	w.want(both[0], nil)
-	w.want(both[1], kerr.InvalidTopicException)
-	w.deleteTopic("x.y")
-	w.topic("x_y", 1)
-	if _, err := w.topics.create("x.y", 1, map[string]string{}, false); errorCode(err) != kerr.InvalidTopicException.Code { // as a client's first write does
-		t.Errorf("created: %v", err)
+}
+
+// TestNamesOfOneRequestDoNotCollide: topics of one request are held against those that
+// are there before it, not against each other; of the same name there is still one.
+func TestNamesOfOneRequestDoNotCollide(t *testing.T) {
+	w := newWorkbench(t)
+	w.cfg.AutoCreateTopics = true
+	w.restart()
+	named := func(names ...string) (topics []kmsg.CreateTopicsRequestTopic) {
+		for _, name := range names {
+			ct := kmsg.NewCreateTopicsRequestTopic()
+			ct.Topic, ct.NumPartitions, ct.ReplicationFactor = name, 1, 1
+			topics = append(topics, ct)
+		}
+		return topics
 	}
+	collides, unknown := kerr.InvalidTopicException.Code, kerr.UnknownTopicOrPartition.Code
+	steps := []struct {
+		name      string
+		got, want []int16
+	}{
+		{"validated", w.create(true, named("x.y.z", "x_y.z", "x_y_z")...), []int16{0, 0, 0}},
+		{"made", w.create(false, named("x.y.z", "x_y.z", "x_y_z", "x-y-z")...), []int16{0, 0, 0, 0}},
+		{"named before", w.create(false, named("x.y.z", "x.y_z")...), []int16{kerr.TopicAlreadyExists.Code, collides}},
+		{"twice", w.create(false, named("t.u", "t.u", "t_u")...), []int16{kerr.InvalidRequest.Code, kerr.InvalidRequest.Code, 0}},
+		{"by metadata", w.metadataOf("a.b", "a_b", "x.y_z", "c"), []int16{0, 0, unknown, 0}},
+		{"by metadata before", w.metadataOf("a.b", "t.u"), []int16{0, unknown}},
+	}
+	for _, s := range steps {
+		if !slices.Equal(s.got, s.want) {
+			t.Errorf("%s: codes %d, want %d", s.name, s.got, s.want)
+		}
+	}
+	w.restart()
+	w.deleteTopic("x.y.z")
+	w.deleteTopic("x_y_z")
+	if got := w.create(false, named("x.y.z")...); !slices.Equal(got, []int16{collides}) {
+		t.Errorf("codes %d while there is still one of them", got)
+	}
+	w.deleteTopic("x_y.z")
+	w.topic("x.y.z", 1)
+}
+
+// metadataOf asks for topics, which makes them, and returns the error codes.
+func (w *workbench) metadataOf(names ...string) (codes []int16) {
+	w.t.Helper()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version, req.AllowAutoTopicCreation = 9, true
+	for _, n := range names {
+		mt := kmsg.NewMetadataRequestTopic()
+		mt.Topic = &n
+		req.Topics = append(req.Topics, mt)
+	}
+	for _, mt := range ask[*kmsg.MetadataResponse](w, req).Topics {
+		codes = append(codes, mt.ErrorCode)
+	}
+	return codes
 }

@@ -259,14 +259,14 @@ func (s *topicSet) makeDirs(row meta.Topic) error {
 }
 
 // create makes a topic. Its row is written first, so that a crash leaves no
-// directory that nobody knows.
-func (s *topicSet) create(name string, partitions int32, configs map[string]string, validateOnly bool) (meta.Topic, error) {
+// directory that nobody knows. made are the topics that the same request made.
+func (s *topicSet) create(name string, partitions int32, configs map[string]string, validateOnly bool, made ...string) (meta.Topic, error) {
 	if err := checkTopicName(name); err != nil {
 		return meta.Topic{}, err
 	}
 	s.edit.Lock()
 	defer s.edit.Unlock()
-	collision := s.checkCollision(name)
+	collision := s.checkCollision(name, made)
 	switch {
 	case s.byName(name) != nil:
 		return meta.Topic{}, fmt.Errorf("%w: it exists already", kerr.TopicAlreadyExists)
@@ -426,10 +426,11 @@ func unifiedName(name string) (unified string, mixed bool) {
 }
 
 // checkCollision refuses a new name that differs from another's in dots and
-// underscores only, as Kafka does: metrics of topics have one for the other.
-func (s *topicSet) checkCollision(name string) error {
+// underscores only, as Kafka does: metrics of topics have one for the other. Those that
+// the same request made do not count.
+func (s *topicSet) checkCollision(name string, made []string) error {
 	unified, mixed := unifiedName(name)
-	if other, ok := s.now.Load().unified[unified]; ok && mixed {
+	if other, ok := s.now.Load().unified[unified]; ok && mixed && !slices.Contains(made, other) {
 		return fmt.Errorf("%w: topic %q collides with the existing topic %q", kerr.InvalidTopicException, name, other)
 	}
 	return nil

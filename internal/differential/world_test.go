@@ -93,6 +93,7 @@ func (w *world) next(rng *rand.Rand) operation {
 	}
 	if !w.right {
 		kinds = append(kinds,
+			func() operation { return w.createAlike(rng) },
 			func() operation { return w.createPartitions(topic, pick(rng, int32(1), 2, 3), rng.IntN(3) == 0) },
 			func() operation { return w.describeGroup(group) },
 			func() operation { return w.deleteGroup(group) },
@@ -140,6 +141,34 @@ func (w *world) createTopic(rng *rand.Rand, topic string) operation {
 		name, partitions, replicas, config = topic, max(partitions, 1), 1, ""
 	}
 	return w.newTopic(name, partitions, replicas, config, value, validate)
+}
+
+// createAlike makes topics by one request whose names differ in dots and underscores only,
+// or deletes one of them.
+func (w *world) createAlike(rng *rand.Rand) operation {
+	names := []string{w.prefix + "x.y", w.prefix + "x_y"}
+	if rng.IntN(3) == 0 {
+		return w.deleteTopic(pick(rng, names...))
+	}
+	names, validate := names[rng.IntN(2):], rng.IntN(4) == 0
+	return operation{text: fmt.Sprintf("CreateTopics %q validate %v", names, validate), do: func(b *broker) string {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.Version, req.TimeoutMillis, req.ValidateOnly = 7, 5000, validate
+		for _, name := range names {
+			t := kmsg.NewCreateTopicsRequestTopic()
+			t.Topic, t.NumPartitions, t.ReplicationFactor = name, 1, 1
+			req.Topics = append(req.Topics, t)
+		}
+		var codes []string
+		for _, got := range b.ask(req).(*kmsg.CreateTopicsResponse).Topics {
+			codes = append(codes, got.Topic+" "+codeName(got.ErrorCode))
+			if got.ErrorCode == 0 && !validate {
+				b.await(got.Topic, true)
+			}
+		}
+		slices.Sort(codes) // Kafka answers in an order of its own
+		return fmt.Sprint(codes)
+	}}
 }
 
 func (w *world) newTopic(name string, partitions int32, replicas int16, config, value string, validate bool) operation {
