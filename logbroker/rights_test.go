@@ -311,3 +311,44 @@ func TestListsShowWhatMayBeSeen(t *testing.T) {
 		}
 	}
 }
+
+// TestRulesAreToldAsGiven: the host of a rule is told, and selected, as it was written,
+// before and after a restart, whatever other spellings are of the same address.
+func TestRulesAreToldAsGiven(t *testing.T) {
+	w := newSecured(t)
+	hosts := []string{"10.0.0.1", "2001:DB8::1", "2001:db8:0:0:0:0:0:1", "2001:db8::1", "::ffff:10.0.0.1", "fe80::1%eth0"} // sorted
+	create := kmsg.NewPtrCreateACLsRequest()
+	create.Version = 3
+	for _, host := range hosts {
+		c := kmsg.NewCreateACLsRequestCreation()
+		c.ResourceType, c.ResourceName, c.ResourcePatternType, c.Principal, c.Host = kmsg.ACLResourceTypeTopic, "t", kmsg.ACLResourcePatternTypeLiteral, "User:eve", host
+		c.Operation, c.PermissionType = kmsg.ACLOperationRead, kmsg.ACLPermissionTypeAllow
+		create.Creations = append(create.Creations, c)
+	}
+	for _, r := range ask[*kmsg.CreateACLsResponse](w, create).Results {
+		w.want(r.ErrorCode, nil)
+	}
+	told := func(host *string) (out []string) {
+		req := kmsg.NewPtrDescribeACLsRequest()
+		req.Version, req.ResourceType, req.ResourcePatternType = 3, kmsg.ACLResourceTypeTopic, kmsg.ACLResourcePatternTypeAny
+		req.Operation, req.PermissionType, req.Host = kmsg.ACLOperationAny, kmsg.ACLPermissionTypeAny, host
+		for _, r := range ask[*kmsg.DescribeACLsResponse](w, req).Resources {
+			for _, rule := range r.ACLs {
+				out = append(out, rule.Host)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	for range 2 {
+		if got := told(nil); !slices.Equal(got, hosts) {
+			t.Errorf("all: told %q", got)
+		}
+		for _, host := range hosts {
+			if got := told(&host); !slices.Equal(got, []string{host}) {
+				t.Errorf("%s: told %q", host, got)
+			}
+		}
+		w.restart()
+	}
+}
