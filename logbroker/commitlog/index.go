@@ -18,10 +18,11 @@ const (
 var errIndex = errors.New("index does not agree with its segment")
 
 // offsetEntry says where in the file the batch begins whose last offset is
-// base+relative.
+// base+relative. A segment that is written to ends at 2 GiB; compaction, which compresses
+// anew, may make a larger one.
 type offsetEntry struct {
 	relative int32
-	position int32
+	position uint32
 }
 
 // timeEntry says that no batch up to base+relative has a larger timestamp.
@@ -51,8 +52,8 @@ func (x *sparseIndex) add(b recordbatch.Batch, position int64) {
 	if ts := b.MaxTimestamp(); ts > x.maxTimestamp {
 		x.maxTimestamp, x.maxTimeOffset = ts, last
 	}
-	if x.sinceEntry > x.intervalBytes {
-		x.offsets = append(x.offsets, offsetEntry{int32(last - x.base), int32(position)})
+	if x.sinceEntry > x.intervalBytes && position <= math.MaxUint32 {
+		x.offsets = append(x.offsets, offsetEntry{int32(last - x.base), uint32(position)})
 		x.addTime()
 		x.sinceEntry = 0
 	}
@@ -95,7 +96,7 @@ func (x *sparseIndex) encode() (offsets, times []byte) {
 	offsets = make([]byte, 0, len(x.offsets)*offsetEntrySize)
 	for _, e := range x.offsets {
 		offsets = binary.BigEndian.AppendUint32(offsets, uint32(e.relative))
-		offsets = binary.BigEndian.AppendUint32(offsets, uint32(e.position))
+		offsets = binary.BigEndian.AppendUint32(offsets, e.position)
 	}
 	times = make([]byte, 0, len(x.times)*timeEntrySize)
 	for _, e := range x.times {
@@ -111,13 +112,13 @@ func (x *sparseIndex) decode(offsets, times []byte, sizeBytes, end int64) error 
 	if len(offsets)%offsetEntrySize != 0 || len(times)%timeEntrySize != 0 {
 		return errIndex
 	}
-	last := offsetEntry{-1, -1}
+	relative, position := int32(-1), int64(-1)
 	for ; len(offsets) > 0; offsets = offsets[offsetEntrySize:] {
-		e := offsetEntry{int32(binary.BigEndian.Uint32(offsets)), int32(binary.BigEndian.Uint32(offsets[4:]))}
-		if e.relative <= last.relative || e.position <= last.position || int64(e.position) >= sizeBytes || x.base+int64(e.relative) >= end {
+		e := offsetEntry{int32(binary.BigEndian.Uint32(offsets)), binary.BigEndian.Uint32(offsets[4:])}
+		if e.relative <= relative || int64(e.position) <= position || int64(e.position) >= sizeBytes || x.base+int64(e.relative) >= end {
 			return errIndex
 		}
-		x.offsets, last = append(x.offsets, e), e
+		x.offsets, relative, position = append(x.offsets, e), e.relative, int64(e.position)
 	}
 	before := timeEntry{noTimestamp, -1}
 	for ; len(times) > 0; times = times[timeEntrySize:] {

@@ -121,6 +121,80 @@ func TestOffsetsFarApart(t *testing.T) {
 	}
 }
 
+// TestSegmentOfTheLargestSize: the last byte of a segment may be the last that a
+// position of Kafka can name, and no further; each batch is found, also with the index as
+// it was written. Between the first batch and the last is a hole.
+func TestSegmentOfTheLargestSize(t *testing.T) {
+	cfg := testConfig(vfs.Default)
+	cfg.Dir, cfg.IndexIntervalBytes = t.TempDir(), 1
+	cfg.SegmentBytes = math.MaxInt32
+	l := mustOpen(t, cfg)
+	mustAppend(t, l, source{}, "first")
+	last := makeBatch(source{}, 1000, "last")
+	seg := l.active()
+	seg.size.Store(math.MaxInt32 - int64(len(last)))
+	for _, want := range []struct {
+		segments int
+		base     int64
+	}{{1, 0}, {2, 2}} {
+		res := mustAppend(t, l, source{}, "last")
+		if n := len(*l.segments.Load()); n != want.segments || l.active().base != want.base {
+			t.Fatalf("offset %d: %d segments, the last begins at %d; want %v", res.BaseOffset, n, l.active().base, want)
+		}
+	}
+	if got := seg.size.Load(); got != math.MaxInt32 {
+		t.Errorf("the segment has %d bytes, want %d", got, math.MaxInt32)
+	}
+	for _, how := range []string{"as it was built", "as it was written"} {
+		var at int64
+		if err := seg.withIndex(func(x *sparseIndex) { at = x.position(1) }); err != nil || at != math.MaxInt32-int64(len(last)) {
+			t.Errorf("index %s: the last batch is sought from %d, %v", how, at, err)
+		}
+		chunk, err := l.Read(1, 2, 1<<20, true, nil)
+		if got := splitValues(t, chunk); err != nil || len(got) != 1 || got[0].value != "last" {
+			t.Errorf("index %s: read %v, %v", how, got, err)
+		}
+		if err := seg.writeIndex(false); err != nil {
+			t.Fatal(err)
+		}
+		seg.unloadIndex()
+	}
+	l.SetSegmentLimits(1<<40, 0)
+	if got := l.limits.Load().sizeBytes; got != math.MaxInt32 {
+		t.Errorf("segments may have %d bytes", got)
+	}
+	if err := l.Discard(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestIndexOfAGrownSegment: compaction may make a segment larger than one that is written
+// to: records are compressed anew. Its index says where its batches are up to 4 GiB, and
+// leads to the last of those behind that.
+func TestIndexOfAGrownSegment(t *testing.T) {
+	x := newIndex(0, 1)
+	positions := []int64{0, math.MaxInt32, math.MaxInt32 + 1, math.MaxUint32 - 1, math.MaxUint32, math.MaxUint32 + 1, math.MaxUint32 + 2}
+	for i, position := range positions {
+		b := makeBatch(source{}, 1000+int64(i), "v")
+		b.SetBaseOffset(int64(i))
+		x.add(b, position)
+	}
+	offsets, times := x.encode()
+	read := newIndex(0, 1)
+	if err := read.decode(offsets, times, math.MaxUint32+100, int64(len(positions))); err != nil {
+		t.Fatal(err)
+	}
+	for i, position := range positions {
+		want := min(position, math.MaxUint32)
+		if got, again := x.position(int64(i)), read.position(int64(i)); got != want || again != want {
+			t.Errorf("offset %d is sought from %d, and %d as it was written; want %d", i, got, again, want)
+		}
+		if got := x.offsetBefore(1000 + int64(i)); got > int64(i) {
+			t.Errorf("time %d is sought from offset %d", i, got)
+		}
+	}
+}
+
 // TestTimesOutOfOrder: which offset is found for a time, where producers' clocks
 // differ, is what a look at every record says; also after the indexes were lost.
 func TestTimesOutOfOrder(t *testing.T) {
