@@ -89,7 +89,7 @@ func TestEveryLimit(t *testing.T) {
 			}
 		}
 		use(false)
-		w.want(w.setQuota(map[string]*string{"client-id": &client}, limit, 1000), nil)
+		w.want(w.setQuota(map[string]*string{"client-id": &client}, limit, 100), nil)
 		use(true)
 		c = eve()
 		c.ClientID = "another"
@@ -99,19 +99,19 @@ func TestEveryLimit(t *testing.T) {
 	ip := "pipe"
 	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.Connections, 2), nil)
 	taken := 0
-	for range 5 {
+	for range 25 {
 		if wait := w.security.quotas.UseIP(ip, quota.Connections, 1, w.now); wait == 0 {
 			taken++
 		}
 	}
-	if taken != 2 {
-		t.Errorf("%d connections at once, want 2", taken)
+	if taken != 20 {
+		t.Errorf("%d connections at once, want 20", taken)
 	}
 	there, here := net.Pipe()
 	defer func() { _, _ = there.Close(), here.Close() }()
-	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.Connections, 0.001), nil)
-	if w.security.quotas.UseIP("", quota.Connections, 1, w.now) != 0 { // which is where a pipe is
-		t.Error("the first connection is over the limit")
+	w.want(w.setQuota(map[string]*string{"ip": nil}, quota.Connections, 1), nil)
+	if w.security.quotas.UseIP("", quota.Connections, 10, w.now) != 0 { // which is where a pipe is
+		t.Error("the first connections are over the limit")
 	}
 	if w.addConn(here, &listener{}) {
 		t.Error("a connection over the limit is taken")

@@ -475,7 +475,7 @@ func TestOverTheLimit(t *testing.T) {
 	e := kmsg.NewAlterClientQuotasRequestEntry()
 	e.Entity = append(e.Entity, kmsg.AlterClientQuotasRequestEntryEntity{Type: "client-id", Name: &name})
 	op := kmsg.NewAlterClientQuotasRequestEntryOp()
-	op.Key, op.Value = quota.ProducerBytes, 10_000
+	op.Key, op.Value = quota.ProducerBytes, 1450 // of which 10 s pass at once
 	e.Ops = append(e.Ops, op)
 	if err := b.alterQuota(e, false); err != nil {
 		t.Fatal(err)
@@ -562,7 +562,7 @@ func TestNoAcksAreMetered(t *testing.T) {
 		answered := false
 		w.Handle(c, req, func(resp kmsg.Response) {
 			answered = true
-			w.metered(c, &usage{client: c.ClientID, key: int16(kmsg.Produce), size: 30_000, begun: w.now}, resp)
+			w.metered(c, &usage{client: c.ClientID, key: int16(kmsg.Produce), size: 120_000, begun: w.now}, resp)
 			if (resp == nil) != (acks == 0) {
 				t.Errorf("acks %d: answer %v", acks, resp)
 			}

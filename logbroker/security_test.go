@@ -501,7 +501,7 @@ func TestMutationsAreLimited(t *testing.T) {
 		req := kmsg.NewPtrCreateTopicsRequest()
 		req.Version = version
 		ct := kmsg.NewCreateTopicsRequestTopic()
-		ct.Topic, ct.NumPartitions, ct.ReplicationFactor = name, 10, 1
+		ct.Topic, ct.NumPartitions, ct.ReplicationFactor = name, 30, 1
 		req.Topics = append(req.Topics, ct)
 		var out *kmsg.CreateTopicsResponse
 		w.Handle(eve(), req, func(r kmsg.Response) { out = r.(*kmsg.CreateTopicsResponse) })
@@ -526,7 +526,7 @@ func TestMutationsAreLimited(t *testing.T) {
 // counts as any other; to who is over its limit it stays unknown, for now.
 func TestTopicsMadeByNameAreLimited(t *testing.T) {
 	w := newWorkbench(t)
-	w.cfg.AutoCreateTopics, w.cfg.DefaultPartitions = true, 10
+	w.cfg.AutoCreateTopics, w.cfg.DefaultPartitions = true, 30
 	w.restart()
 	w.want(w.setQuota(map[string]*string{"user": nil}, quota.Mutations, 2), nil)
 	asked := func(conn *Conn, names ...string) (*kmsg.MetadataResponse, []int16) {

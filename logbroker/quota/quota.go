@@ -1,7 +1,7 @@
 // Package quota holds how much clients may ask for (KIP-13, KIP-55, KIP-546,
 // KIP-599, KIP-612): limits for users, clients and addresses, and how much each
-// has used. Limits are rates; who is over one waits until it would have had the
-// time. It has no I/O and no clock of its own.
+// has used. Limits are rates over the last windows, as Kafka measures them; who is
+// over one waits until it would have had the time. It has no I/O and no clock of its own.
 package quota
 
 import (
@@ -28,15 +28,11 @@ const (
 	Connections = "connection_creation_rate"
 )
 
-// burst is for how long a client that was idle may be over its rate; maxWait how
-// long it is made to wait at a time.
-const (
-	burst   = time.Second
-	maxWait = 30 * time.Second
-	// maxBuckets is how many clients are remembered that have used something
-	// lately.
-	maxBuckets = 10_000
-)
+// maxUsages is how many clients are remembered that have used something lately.
+const maxUsages = 10_000
+
+// maxRequestWait is how long a client is made to wait at a time for the broker's time.
+const maxRequestWait = windowMs * time.Millisecond
 
 // Name names a user, a client or an address in an entity. The zero value leaves it
 // open.
@@ -108,26 +104,20 @@ func Check(e Entity, key string, value float64) error {
 type Table struct {
 	limits atomic.Pointer[map[Entity]map[string]float64] // replaced, never changed
 
-	mu      sync.Mutex // guards buckets
-	buckets map[bucketKey]*bucket
+	mu     sync.Mutex // guards what follows
+	usages map[usageKey]*usage
+	epoch  time.Time // from which time is counted, by the steady clock
+	nowMs  int64     // since then, and never less
 }
 
-type bucketKey struct {
+type usageKey struct {
 	entity Entity // with the real names
 	limit  string
 }
 
-// bucket is what somebody may still use: below zero it has to wait.
-type bucket struct {
-	tokens float64
-	last   time.Time
-	rate   float64
-	full   float64 // as much as it holds
-}
-
 // New makes a table without limits.
 func New() *Table {
-	t := &Table{buckets: map[bucketKey]*bucket{}}
+	t := &Table{usages: map[usageKey]*usage{}}
 	t.limits.Store(&map[Entity]map[string]float64{})
 	return t
 }
@@ -156,6 +146,16 @@ func (t *Table) Empty() bool { return len(t.Limits()) == 0 }
 // Use counts an amount against a client's limit, if it has one, and tells how long
 // it has to wait.
 func (t *Table) Use(user, client, limit string, amount float64, now time.Time) time.Duration {
+	return t.use(user, client, limit, amount, now, true)
+}
+
+// Over tells how long a client has to wait before it may use more, without
+// counting anything.
+func (t *Table) Over(user, client, limit string, now time.Time) time.Duration {
+	return t.use(user, client, limit, 0, now, false)
+}
+
+func (t *Table) use(user, client, limit string, amount float64, now time.Time, counts bool) time.Duration {
 	limits := t.Limits()
 	if len(limits) == 0 {
 		return 0
@@ -164,13 +164,22 @@ func (t *Table) Use(user, client, limit string, amount float64, now time.Time) t
 	if !ok {
 		return 0
 	}
-	return t.take(bucketKey{who, limit}, rate, amount, now)
-}
-
-// Over tells how long a client has to wait before it may use more, without
-// counting anything.
-func (t *Table) Over(user, client, limit string, now time.Time) time.Duration {
-	return t.Use(user, client, limit, 0, now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := t.usage(usageKey{who, limit}, rate, now)
+	if limit == Mutations {
+		u.fill(t.nowMs)
+		u.tokens -= amount
+		return u.untilTokens()
+	}
+	if counts {
+		u.record(amount, t.nowMs)
+	}
+	wait := u.until(t.nowMs)
+	if limit == RequestTime {
+		wait = min(wait, maxRequestWait)
+	}
+	return wait
 }
 
 // UseIP counts an amount against an address's limit, if it is within that; else it
@@ -183,9 +192,19 @@ func (t *Table) UseIP(ip, limit string, amount float64, now time.Time) time.Dura
 	}
 	who := Address(ip)
 	for _, name := range []Name{who, Default} {
-		if rate, ok := limits[Entity{IP: name}][limit]; ok {
-			return t.admit(bucketKey{Entity{IP: who}, limit}, rate, amount, now)
+		rate, ok := limits[Entity{IP: name}][limit]
+		if !ok {
+			continue
 		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		u := t.usage(usageKey{Entity{IP: who}, limit}, rate, now)
+		u.record(amount, t.nowMs)
+		wait := u.until(t.nowMs)
+		if wait > 0 {
+			u.record(-amount, t.nowMs)
+		}
+		return wait
 	}
 	return 0
 }
@@ -218,79 +237,41 @@ func find(limits map[Entity]map[string]float64, user, client, limit string) (who
 	return Entity{}, 0, false
 }
 
-func (t *Table) take(k bucketKey, rate, amount float64, now time.Time) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b := t.bucket(k, rate, rate*burst.Seconds(), now)
-	b.tokens -= amount
-	return b.until(0)
-}
-
-// admit is take for what can be refused: there is never a debt. One at a time is
-// within a limit, however low that is.
-func (t *Table) admit(k bucketKey, rate, amount float64, now time.Time) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b := t.bucket(k, rate, max(1, rate*burst.Seconds()), now)
-	if wait := b.until(amount); wait > 0 {
-		return wait
+// usage finds what somebody has used, and moves the clock. mu is held.
+func (t *Table) usage(k usageKey, rate float64, now time.Time) *usage {
+	if t.epoch.IsZero() {
+		t.epoch = now
 	}
-	b.tokens -= amount
-	return 0
-}
-
-// bucket finds a bucket and fills it up for the time that has passed. mu is held.
-func (t *Table) bucket(k bucketKey, rate, full float64, now time.Time) *bucket {
-	b := t.buckets[k]
-	if b == nil {
-		if len(t.buckets) >= maxBuckets {
-			t.forget(now)
+	t.nowMs = max(t.nowMs, now.Sub(t.epoch).Milliseconds())
+	u := t.usages[k]
+	if u == nil {
+		if len(t.usages) >= maxUsages {
+			t.forget()
 		}
-		b = &bucket{tokens: full, last: now}
-		t.buckets[k] = b
+		u = &usage{filledMs: never}
+		t.usages[k] = u
 	}
-	b.rate, b.full = rate, full
-	b.refill(now)
-	return b
+	u.rate = rate
+	return u
 }
 
-// until is how long it takes until as much is there, as far as anybody waits at a
-// time.
-func (b *bucket) until(amount float64) time.Duration {
-	if b.tokens >= amount {
-		return 0
-	}
-	return max(1, time.Duration(min(maxWait.Seconds(), (amount-b.tokens)/b.rate)*float64(time.Second)))
-}
-
-func (b *bucket) refill(now time.Time) {
-	if d := now.Sub(b.last); d > 0 {
-		b.tokens = min(b.full, b.tokens+b.rate*d.Seconds())
-		b.last = now
-	}
-}
-
-// forget drops the buckets that are full again: they are as new. If none is, it
-// drops those that have most left, so that memory stays bounded.
-func (t *Table) forget(now time.Time) {
-	for k, b := range t.buckets {
-		if b.refill(now); b.tokens >= b.full {
-			delete(t.buckets, k)
+// forget drops those who have used nothing lately: they are as new. If there are few of
+// them, it drops those who need not wait, so that memory stays bounded.
+func (t *Table) forget() {
+	for k, u := range t.usages {
+		if used, _ := u.measure(t.nowMs); used == 0 && (k.limit != Mutations || u.fill(t.nowMs)) {
+			delete(t.usages, k)
 		}
 	}
-	for k, b := range t.buckets {
-		if len(t.buckets) < maxBuckets*9/10 {
+	for k, u := range t.usages {
+		if len(t.usages) < maxUsages*9/10 {
 			return
 		}
-		need := 0.0
-		if k.limit == Connections { // is never below zero
-			need = 1
-		}
-		if b.tokens >= need {
-			delete(t.buckets, k)
+		if k.limit == Mutations && u.tokens >= 0 || k.limit != Mutations && u.until(t.nowMs) == 0 {
+			delete(t.usages, k)
 		}
 	}
-	if len(t.buckets) >= maxBuckets {
-		clear(t.buckets)
+	if len(t.usages) >= maxUsages {
+		clear(t.usages)
 	}
 }
