@@ -96,7 +96,16 @@ func Check(e Entity, key string, value float64) error {
 	case !(value > 0) || math.IsInf(value, 0):
 		return fmt.Errorf("the limit %s is %v; it must be above 0", key, value)
 	}
+	if most, whole := wholes[key]; whole && (value != math.Trunc(value) || value > most) {
+		return fmt.Errorf("the limit %s is %v; it must be a whole number, at most %.0f", key, value, most)
+	}
 	return nil
+}
+
+// wholes are the limits that have no fractions, and the largest each may be: Kafka's are
+// a long and an int. That the largest long is no float64 makes the bound the one below.
+var wholes = map[string]float64{
+	ProducerBytes: math.MaxInt64 - 1023, ConsumerBytes: math.MaxInt64 - 1023, Connections: math.MaxInt32,
 }
 
 // Table is all limits, and what has been used of them. It is safe for concurrent

@@ -197,6 +197,11 @@ func TestCheck(t *testing.T) {
 		"nobody": {Entity{}, ProducerBytes, 1, false}, "both": {Entity{User: Default, IP: Default}, Connections, 1, false},
 		"ip bytes": {Entity{IP: Default}, ProducerBytes, 1, false}, "user connections": {Entity{User: Default}, Connections, 1, false},
 		"unknown": {Entity{User: Default}, "speed", 1, false}, "zero": {Entity{User: Default}, ProducerBytes, 0, false},
+		"half a byte": {Entity{User: Default}, ProducerBytes, 0.5, false}, "many bytes": {Entity{User: Default}, ConsumerBytes, 1 << 62, true},
+		"bytes and a half": {Entity{Client: Default}, ConsumerBytes, 1.5, false}, "too many bytes": {Entity{User: Default}, ConsumerBytes, 1 << 63, false},
+		"half a connection": {Entity{IP: Default}, Connections, 0.5, false}, "most connections": {Entity{IP: Default}, Connections, math.MaxInt32, true},
+		"too many connections": {Entity{IP: Default}, Connections, math.MaxInt32 + 1, false},
+		"half a percent":       {Entity{User: Default}, RequestTime, 0.5, true}, "half a partition": {Entity{User: Default}, Mutations, 0.5, true},
 		"NaN": {Entity{User: Default}, ProducerBytes, math.NaN(), false}, "infinite": {Entity{User: Default}, ProducerBytes, math.Inf(1), false},
 	} {
 		if err := Check(test.e, test.key, test.value); (err == nil) != test.ok {
