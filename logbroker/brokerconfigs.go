@@ -26,6 +26,7 @@ func (b *Broker) brokerConfigs() []describedConfig {
 		number("connections.max.idle.ms", b.cfg.patience.idle.Milliseconds()),
 		number("default.replication.factor", 1),
 		static("delete.topic.enable", kmsg.ConfigTypeBoolean, "true"),
+		static("group.initial.rebalance.delay.ms", kmsg.ConfigTypeInt, strconv.FormatInt(b.cfg.InitialRebalanceDelay.Milliseconds(), 10)),
 		static("log.cleanup.policy", kmsg.ConfigTypeList, "delete"),
 		static("log.dir", kmsg.ConfigTypeString, b.cfg.Dir),
 		static("log.dirs", kmsg.ConfigTypeString, b.cfg.Dir),

@@ -76,6 +76,10 @@ type Config struct {
 	// one. Default 1.
 	DefaultPartitions int32
 
+	// InitialRebalanceDelay is how long the first members of a group wait for more of
+	// them, as Kafka's group.initial.rebalance.delay.ms. Default 0.
+	InitialRebalanceDelay time.Duration
+
 	// Security says who is let in and what they may do. Default: everybody, and
 	// everything.
 	Security Security
@@ -148,6 +152,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.SegmentBytes < 0 || c.IndexIntervalBytes < 0 {
 		faults = append(faults, errors.New("logbroker: SegmentBytes and IndexIntervalBytes must not be negative"))
+	}
+	if c.InitialRebalanceDelay < 0 {
+		faults = append(faults, errors.New("logbroker: InitialRebalanceDelay must not be negative"))
 	}
 	if c.FS == nil {
 		c.FS = vfs.Default

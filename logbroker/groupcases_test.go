@@ -260,3 +260,37 @@ func TestServerAssignors(t *testing.T) {
 		t.Errorf("uniform gives %v", got)
 	}
 }
+
+// TestFirstMembersAreWaitedFor: with a delay, which is told to who looks, the first members
+// of a group are in one generation.
+func TestFirstMembersAreWaitedFor(t *testing.T) {
+	w := newWorkbench(t)
+	w.cfg.InitialRebalanceDelay = 3 * time.Second
+	w.restart()
+	describe := kmsg.NewPtrDescribeConfigsRequest()
+	describe.Version = 4
+	describe.Resources = []kmsg.DescribeConfigsRequestResource{{
+		ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "0", ConfigNames: []string{"group.initial.rebalance.delay.ms"},
+	}}
+	if told := ask[*kmsg.DescribeConfigsResponse](w, describe).Resources[0].Configs; len(told) != 1 || *told[0].Value != "3000" || told[0].ConfigType != kmsg.ConfigTypeInt {
+		t.Errorf("told %+v", told)
+	}
+	var answers []*kmsg.JoinGroupResponse
+	join := func() {
+		req := joinOf("")
+		req.Version = 3
+		w.Handle(NewConn("c", "/c"), req, func(r kmsg.Response) { answers = append(answers, r.(*kmsg.JoinGroupResponse)) })
+	}
+	join()
+	w.pass(2 * time.Second)
+	join()
+	w.pass(time.Second)
+	w.pass(2 * time.Second)
+	if len(answers) > 0 {
+		t.Fatalf("answered before the delay is over: %+v", answers[0])
+	}
+	w.pass(time.Second)
+	if len(answers) != 2 || answers[0].Generation != 1 || answers[1].Generation != 1 || max(len(answers[0].Members), len(answers[1].Members)) != 2 {
+		t.Errorf("answers %+v", answers)
+	}
+}

@@ -98,7 +98,9 @@ func openGroups(b *Broker) (groupCoordinator, error) {
 	return g, err
 }
 
-func (b *Broker) groupConfig() group.Config { return group.Config{} }
+func (b *Broker) groupConfig() group.Config {
+	return group.Config{InitialDelay: b.cfg.InitialRebalanceDelay}
+}
 
 // coordinator is the group coordinator as the handlers of groups know it.
 func (b *Broker) coordinator() *groups { return b.groups.(*groups) }

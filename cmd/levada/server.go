@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,7 @@ type serverFlags struct {
 	partitions             int32
 	cacheMiB               int64
 	autoCreate             bool
+	rebalanceDelay         time.Duration
 	connections, perHost   int
 	profile                string // where the CPU profile goes
 	security               securityFlags
@@ -39,6 +41,7 @@ func (a *app) serverCommand() *cobra.Command {
 	c.Flags().Int32Var(&f.partitions, "default-partitions", 1, "partitions of a topic created without a number")
 	c.Flags().Int64Var(&f.cacheMiB, "cache-mib", 1024, "about how much of the log is kept in the page cache, in MiB; raise it where consumers lag, -1 leaves it to the kernel")
 	c.Flags().BoolVar(&f.autoCreate, "auto-create-topics", true, "create topics that clients write to")
+	c.Flags().DurationVar(&f.rebalanceDelay, "initial-rebalance-delay", 0, "how long the first members of a group wait for more, and each of these again, such as 3s")
 	c.Flags().IntVar(&f.connections, "max-connections", 4096, "connections at once")
 	c.Flags().IntVar(&f.perHost, "max-connections-per-host", 0, "connections of one address at once (default: as many as there can be)")
 	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a CPU profile until the server ends")
@@ -70,6 +73,9 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	if f.connections < 1 || f.perHost < 0 {
 		faults = append(faults, errors.New("--max-connections and --max-connections-per-host: use at least 1"))
 	}
+	if f.rebalanceDelay < 0 {
+		faults = append(faults, fmt.Errorf("--initial-rebalance-delay %v: use 0 or more", f.rebalanceDelay))
+	}
 	logger := a.logger(true)
 	if f.partitions < 1 {
 		faults = append(faults, fmt.Errorf("--default-partitions %d: use at least 1", f.partitions))
@@ -93,7 +99,8 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	fatal := make(chan error, 1)
 	broker, err := logbroker.Open(logbroker.Config{
 		Dir: f.data, Fsync: fsync, Logger: logger, Security: security, AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions,
-		Limits: logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: boundConnections(f.connections, logger), ConnectionsPerHost: f.perHost},
+		InitialRebalanceDelay: f.rebalanceDelay,
+		Limits:                logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: boundConnections(f.connections, logger), ConnectionsPerHost: f.perHost},
 		OnFatal: func(err error) {
 			select {
 			case fatal <- err:

@@ -25,6 +25,7 @@ func TestBadValueOfEveryServerFlag(t *testing.T) {
 		"data":                     {{"", "is missing: name a directory", nil}},
 		"default-partitions":       {{"x", `"x": use a whole number`, nil}, {"0", "0: use at least 1", nil}, {"-5", "-5: use at least 1", nil}},
 		"fsync":                    {{"x", `"x": use always, interval or os`, nil}},
+		"initial-rebalance-delay":  {{"x", `"x": use a number with a unit`, nil}, {"-5s", "-5s: use 0 or more", nil}},
 		"listen":                   {{"x", `"x": write [SCHEME://]HOST:PORT`, nil}, {":a", `"a" is no port: use a number`, nil}, {"127.0.0.1:99999", `"99999" is no port: use a number`, nil}, {"127.0.0.1:0=x", `"x": write HOST:PORT`, nil}},
 		"max-connections":          {{"x", `"x": use a whole number`, nil}, {"0", "use at least 1", nil}},
 		"max-connections-per-host": {{"x", `"x": use a whole number`, nil}, {"-1", "use at least 1", nil}},

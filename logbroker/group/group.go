@@ -25,13 +25,14 @@ const (
 )
 
 // Config bounds groups. The zero value takes Kafka's defaults, but for
-// InitialDelay.
+// InitialDelay, whose default is that of the server.properties which Kafka brings.
 type Config struct {
 	MinSession, MaxSession time.Duration // default 6 s and 30 min
 	MaxMembers             int           // default 10000
 	// InitialDelay is how long the first member of an empty group waits for
-	// others. Default 0: a single process should not wait for nobody; those who
-	// come later join by a rebalance of their own.
+	// others, and each of these for more, up to the rebalance time-out of the first.
+	// Default 0: a single process need not wait for nobody; those who come later
+	// join by a rebalance of their own.
 	InitialDelay time.Duration
 }
 
@@ -92,6 +93,7 @@ type Group struct {
 	cfg      Config
 	pending  []pendingMember
 	deadline time.Time // of the phase of the rebalance
+	initial  *initial  // nil: members are not waited for who are not known yet
 	changed  bool      // since the last Changed
 }
 
@@ -336,7 +338,9 @@ func (g *Group) Tick(now time.Time) []Answer {
 	}
 	switch g.State {
 	case PreparingRebalance:
-		out = append(out, g.complete(now)...)
+		if !g.putOff(now) {
+			out = append(out, g.complete(now)...)
+		}
 	case CompletingRebalance:
 		// Members that never asked for their assignment are gone.
 		for _, m := range slices.Clone(g.Members) {

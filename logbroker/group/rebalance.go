@@ -119,6 +119,9 @@ func (g *Group) admit(now time.Time, j Join, id string) []Answer {
 	g.Members = append(g.Members, m)
 	g.changed = true
 	if g.State == PreparingRebalance {
+		if g.initial != nil {
+			g.initial.more = true
+		}
 		return g.tryComplete(now)
 	}
 	return g.prepare(now)
@@ -184,25 +187,46 @@ func (g *Group) prepare(now time.Time) []Answer {
 			m.sync = 0
 		}
 	}
-	wait := g.cfg.InitialDelay
-	first := g.State == Empty
-	g.State = PreparingRebalance
-	if !first {
-		wait = 0
-		for _, m := range g.Members {
-			wait = max(wait, m.Rebalance)
+	wait := time.Duration(0)
+	for _, m := range g.Members {
+		wait = max(wait, m.Rebalance)
+	}
+	if delay := g.cfg.InitialDelay; g.State == Empty {
+		if delay > 0 {
+			g.initial = &initial{delay: delay, left: max(wait-delay, 0)}
 		}
+		wait = delay
 	}
+	g.State = PreparingRebalance
 	g.deadline = now.Add(wait)
-	if first && wait > 0 {
-		return out
-	}
 	return append(out, g.tryComplete(now)...)
 }
 
-// tryComplete ends the joining if all are there.
+// initial is the first rebalance of a group that had no members, while more of them are
+// waited for.
+type initial struct {
+	delay time.Duration // until the deadline
+	left  time.Duration // by which that may be put off
+	more  bool          // a member has come since it was set
+}
+
+// putOff gives those who have come since the deadline was set some company, if there is
+// time left. It tells whether it did.
+func (g *Group) putOff(now time.Time) bool {
+	i := g.initial
+	if i == nil || !i.more || i.left == 0 {
+		return false
+	}
+	delay := min(g.cfg.InitialDelay, i.left)
+	*i = initial{delay: delay, left: max(i.left-i.delay, 0)}
+	g.deadline = now.Add(delay)
+	return true
+}
+
+// tryComplete ends the joining if all are there. Who is there cannot be known of those that
+// come first.
 func (g *Group) tryComplete(now time.Time) []Answer {
-	if g.State != PreparingRebalance || len(g.pending) > 0 {
+	if g.State != PreparingRebalance || len(g.pending) > 0 || g.initial != nil {
 		return nil
 	}
 	for _, m := range g.Members {
@@ -218,7 +242,7 @@ func (g *Group) tryComplete(now time.Time) []Answer {
 func (g *Group) complete(now time.Time) []Answer {
 	g.Members = slices.DeleteFunc(g.Members, func(m *Member) bool { return m.join == 0 && m.InstanceID == "" })
 	g.Generation++
-	g.changed = true
+	g.changed, g.initial = true, nil
 	if len(g.Members) == 0 {
 		g.State, g.Protocol, g.Leader, g.Emptied = Empty, "", "", now
 		return nil
