@@ -233,11 +233,7 @@ func TestEndTwice(t *testing.T) {
 			if version == 5 && again.ProducerEpoch != first.ProducerEpoch {
 				t.Errorf("epoch %d, then %d", first.ProducerEpoch, again.ProducerEpoch)
 			}
-			want := kerr.InvalidTxnState
-			if version == 5 && !commit {
-				want = kerr.TransactionAbortable // as of one that the broker aborted
-			}
-			w.want(w.endTxn(version, id, pid, epoch, !commit).ErrorCode, want)
+			w.want(w.endTxn(version, id, pid, epoch, !commit).ErrorCode, kerr.InvalidTxnState)
 			w.restart()
 			w.want(w.endTxn(version, id, pid, epoch, commit).ErrorCode, nil)
 			if got := len(w.values(0, true)); got != map[bool]int{true: 1}[commit] {

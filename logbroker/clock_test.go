@@ -62,7 +62,7 @@ func TestWallClockJumps(t *testing.T) {
 		w.pass(61 * time.Second)
 		w.want(w.heartClassic(m.MemberID, m.Generation), kerr.UnknownMemberID)
 		w.want(w.heart("c", c.MemberEpoch, join).ErrorCode, kerr.UnknownMemberID)
-		w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, kerr.TransactionAbortable)
+		w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, kerr.InvalidTxnState)
 	}
 }
 

@@ -243,7 +243,7 @@ func (s *sim) end(p *simProducer) {
 		s.begin(p)
 		return
 	case resp.ErrorCode != 0:
-		s.expect(resp.ErrorCode, kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.InvalidTxnState, kerr.TransactionAbortable)
+		s.expect(resp.ErrorCode, kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.InvalidTxnState)
 		s.settle(p, aborted)
 		p.ready = false
 	case req.Commit:

@@ -201,16 +201,14 @@ func (s State) end(ev End, now time.Time) (State, Effects, error) {
 
 // endAgain answers an EndTxn of the newer protocol that comes under the epoch
 // before the current one: a retry, or the end of a transaction that the broker
-// has aborted by itself.
+// has aborted by itself, which is no fault to abort.
 func (s State) endAgain(ev End) (State, Effects, error) {
 	switch {
 	case s.Phase == PrepareCommit || s.Phase == PrepareAbort:
 		return s, Effects{}, kerr.ConcurrentTransactions
 	case s.Phase == CompleteCommit && ev.Commit, s.Phase == CompleteAbort && !ev.Commit:
 		return s, Effects{Answer: s.Producer}, nil
-	case s.Phase == CompleteAbort:
-		return s, Effects{}, kerr.TransactionAbortable
-	case s.Phase == CompleteCommit:
+	case s.Phase == CompleteCommit, s.Phase == CompleteAbort:
 		return s, Effects{}, kerr.InvalidTxnState
 	}
 	return s, Effects{}, kerr.ProducerFenced
