@@ -115,7 +115,7 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 
 // withFresh adds a new producer id to an event that will need one.
 func (t *transactions) withFresh(s txn.State, ev txn.Event) (txn.Event, error) {
-	if !s.NeedsID() {
+	if !s.NeedsID(ev) {
 		return ev, nil
 	}
 	id, err := int64(-1), error(nil)

@@ -199,6 +199,30 @@ func TestEpochsRunOut(t *testing.T) {
 	w.wantValues(0, "last", "next")
 }
 
+// TestTakeoverOfAnOpenTransaction: the abort takes one epoch, which nobody may use, and
+// the new instance is given the next, whatever ends the broker.
+func TestTakeoverOfAnOpenTransaction(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "gone")).ErrorCode, nil)
+	again, next := w.initID(id)
+	if again != pid || next != epoch+2 {
+		t.Fatalf("producer %d with epoch %d after %d with %d", again, next, pid, epoch)
+	}
+	for range 2 {
+		for _, old := range []int16{epoch, epoch + 1} {
+			w.want(w.produce(13, &id, 0, oneRecord(pid, old, 1, true, "zombie")).ErrorCode, kerr.InvalidProducerEpoch)
+			w.want(w.endTxn(5, id, pid, old, false).ErrorCode, kerr.ProducerFenced)
+		}
+		w.restart()
+	}
+	w.want(w.produce(13, &id, 0, oneRecord(pid, next, 0, true, "v")).ErrorCode, nil)
+	w.want(w.endTxn(5, id, pid, next, true).ErrorCode, nil)
+	w.wantValues(0, "v")
+}
+
 // TestOrderAfterAFailure: of five batches in flight the first fails with an error
 // that is tried again: the others are refused until it is there.
 func TestOrderAfterAFailure(t *testing.T) {

@@ -33,13 +33,11 @@ func (w *world) initProducer(rng *rand.Rand, id string) operation {
 				p = &producer{id: map[string]int64{}, epoch: map[string]int16{}, next: map[string]int32{}}
 				w.producers[id] = p
 			}
-			// How far an epoch rises is a broker's own business.
-			rises := p.id[b.name] == got.ProducerID && got.ProducerEpoch > p.epoch[b.name]
 			p.id[b.name], p.epoch[b.name] = got.ProducerID, got.ProducerEpoch
 			for k := range p.next {
 				delete(p.next, k)
 			}
-			return fmt.Sprint("ok ", b.names.producer(got.ProducerID), " rises ", rises)
+			return fmt.Sprint("ok ", b.names.producer(got.ProducerID), "/", got.ProducerEpoch)
 		}, busyTxn...)
 	}}
 }

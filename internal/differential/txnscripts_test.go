@@ -78,6 +78,39 @@ var txnScripts = map[string]string{
 		init as P1/0
 		init as P1/1
 		state`,
+	"taken over while open": `
+		init
+		write P1/0
+		init
+		state
+		end 5 P1/0 commit
+		end 5 P1/1 abort
+		end 5 P1/2 commit
+		end 4 P1/0 commit
+		end 4 P1/1 abort
+		init as P1/0
+		init as P1/1
+		init
+		state`,
+	"taken over while open, older protocol": `
+		init
+		add P1/0
+		init
+		state
+		add P1/1
+		add P1/2
+		end 4 P1/2 commit
+		add P1/2
+		init
+		state`,
+	"taken over by who held it, while open": `
+		init
+		write P1/0
+		init as P1/0
+		state
+		init as P1/1
+		init
+		state`,
 	"a new epoch of one's own": `
 		init
 		init as P1/0

@@ -96,11 +96,17 @@ func (s State) Completed() State {
 	return s
 }
 
-// NeedsID tells whether an event that bumps the epoch of s takes a new
-// producer id: there is none yet, or its epochs are used up.
-func (s State) NeedsID() bool {
-	return s.Producer.ID < 0 || s.Producer.Epoch >= maxEpoch-1
+// NeedsID tells whether an event takes a new producer id if it bumps the epoch of s:
+// there is none yet, or its epochs are used up.
+func (s State) NeedsID(ev Event) bool {
+	if init, ok := ev.(Init); ok && s.takenOver(init) && s.Producer.Epoch == maxEpoch-2 {
+		return true
+	}
+	return s.Producer.usedUp()
 }
+
+// takenOver tells whether an Init ends the transaction of another instance.
+func (s State) takenOver(ev Init) bool { return s.Phase == Ongoing && ev.Holder == NoProducer }
 
 // Deadline is when the open transaction is aborted; ok is false without one.
 func (s State) Deadline() (at time.Time, ok bool) {
@@ -120,10 +126,13 @@ func (s State) Touches(topic [16]byte) bool {
 	return false
 }
 
-// bumped is the producer after s.Producer; fresh is a new id, used if needed.
-func (s State) bumped(fresh int64) Producer {
-	if s.NeedsID() {
+// usedUp tells that there is no producer, or that no epoch comes after its own.
+func (p Producer) usedUp() bool { return p.ID < 0 || p.Epoch >= maxEpoch-1 }
+
+// bumped is the producer after p; fresh is a new id, used if needed.
+func (p Producer) bumped(fresh int64) Producer {
+	if p.usedUp() {
 		return Producer{ID: fresh, Epoch: 0}
 	}
-	return Producer{ID: s.Producer.ID, Epoch: s.Producer.Epoch + 1}
+	return Producer{ID: p.ID, Epoch: p.Epoch + 1}
 }

@@ -15,7 +15,7 @@ type Init struct {
 	// Holder is what the caller says it holds; NoProducer for a new instance.
 	Holder  Producer
 	Timeout time.Duration
-	// Fresh is a producer id never used; needed if State.NeedsID.
+	// Fresh is a producer id never used; needed if State.NeedsID says so.
 	Fresh int64
 }
 
@@ -86,7 +86,7 @@ func Step(s State, ev Event, now time.Time) (State, Effects, error) {
 		if at, ok := s.Deadline(); !ok || now.Before(at) {
 			return s, Effects{}, nil
 		}
-		return s.decide(false, s.bumped(ev.Fresh), s.Producer, now)
+		return s.decide(false, s.Producer.bumped(ev.Fresh), s.Producer, now)
 	case Decided:
 		done := s.Completed()
 		return done, Effects{Answer: done.Producer}, nil
@@ -119,11 +119,17 @@ func (s State) init(ev Init, now time.Time) (State, Effects, error) {
 	case PrepareCommit, PrepareAbort:
 		return s, Effects{}, kerr.ConcurrentTransactions
 	case Ongoing:
-		next, eff, err := s.decide(false, s.bumped(ev.Fresh), last, now)
+		after := s.Producer.bumped(ev.Fresh)
+		if s.takenOver(ev) {
+			// The abort takes one epoch, which nobody holds: its markers fence the old
+			// instance. The new one begins with the next.
+			after = after.bumped(ev.Fresh)
+		}
+		next, eff, err := s.decide(false, after, last, now)
 		next.Timeout, next.ThenEmpty = ev.Timeout, true
 		return next, eff, err
 	}
-	s.Producer, s.Last = s.bumped(ev.Fresh), last
+	s.Producer, s.Last = s.Producer.bumped(ev.Fresh), last
 	s.Phase, s.Timeout, s.Updated = Empty, ev.Timeout, now
 	return s, Effects{Persist: true, Answer: s.Producer}, nil
 }
@@ -179,7 +185,7 @@ func (s State) end(ev End, now time.Time) (State, Effects, error) {
 		return s, Effects{}, kerr.ConcurrentTransactions
 	case Ongoing:
 		if ev.Bump {
-			return s.decide(ev.Commit, s.bumped(ev.Fresh), s.Producer, now)
+			return s.decide(ev.Commit, s.Producer.bumped(ev.Fresh), s.Producer, now)
 		}
 		return s.decide(ev.Commit, s.Producer, s.Last, now)
 	}
@@ -189,7 +195,7 @@ func (s State) end(ev End, now time.Time) (State, Effects, error) {
 		}
 		// Nothing is open; the client may still have batches under way that
 		// would open a transaction: the bump fences them.
-		s.Producer, s.Last = s.bumped(ev.Fresh), s.Producer
+		s.Producer, s.Last = s.Producer.bumped(ev.Fresh), s.Producer
 		s.Phase, s.Updated = CompleteAbort, now
 		return s, Effects{Persist: true, Answer: s.Producer}, nil
 	}
@@ -246,7 +252,7 @@ func (s State) decide(commit bool, next, nextLast Producer, now time.Time) (Stat
 
 func (s State) powerLoss(ev PowerLoss, now time.Time) (State, Effects, error) {
 	old := s.Producer
-	s.Producer, s.Last = s.bumped(ev.Fresh), old
+	s.Producer, s.Last = s.Producer.bumped(ev.Fresh), old
 	s.Next, s.NextLast = NoProducer, NoProducer
 	s.Phase, s.Started, s.Updated = CompleteAbort, time.Time{}, now
 	s.Partitions, s.Groups = nil, nil
