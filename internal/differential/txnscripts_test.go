@@ -78,6 +78,18 @@ var txnScripts = map[string]string{
 		init as P1/0
 		init as P1/1
 		state`,
+	"the last epoch again after a time-out": `
+		init 300
+		write P1/0
+		await CompleteAbort
+		init as P1/0
+		state
+		end 5 P1/0 commit
+		end 5 P1/0 abort
+		write P1/1
+		end 5 P1/1 commit
+		init as P1/1
+		state`,
 	"taken over while open": `
 		init
 		write P1/0

@@ -108,7 +108,8 @@ func (s State) init(ev Init, now time.Time) (State, Effects, error) {
 			if s.Phase != Ongoing && s.Phase != PrepareCommit && s.Phase != PrepareAbort {
 				// The answer that carried this epoch was lost, or the broker
 				// ended the transaction by itself: nobody else holds it.
-				return s, Effects{Answer: s.Producer}, nil
+				s.Phase, s.Timeout, s.Updated = Empty, ev.Timeout, now
+				return s, Effects{Persist: true, Answer: s.Producer}, nil
 			}
 			return s, Effects{}, kerr.ProducerFenced
 		default:
