@@ -342,7 +342,7 @@ func TestStaleMembersOfEveryKind(t *testing.T) {
 	w.want(w.heart("m", 0, inGroup).ErrorCode, nil)
 	n := w.heart("n", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group, r.InstanceID = "consumer", &one })
 	w.want(n.ErrorCode, nil)
-	m := w.heart("m", 1, func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+	m := w.heart("m", 2, func(r *kmsg.ConsumerGroupHeartbeatRequest) {
 		r.Group = "consumer"
 		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 	})

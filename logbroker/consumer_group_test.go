@@ -92,33 +92,33 @@ func (w *workbench) groupIs(typ string, state group.State) {
 func TestConsumerProtocol(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 4)
-	w.want(w.heart("a", 3, nil).ErrorCode, kerr.GroupIDNotFound)
+	w.want(w.heart("a", 4, nil).ErrorCode, kerr.GroupIDNotFound)
 	a := w.heart("a", 0, nil)
-	w.has(a, 1, 0, 1, 2, 3)
+	w.has(a, 2, 0, 1, 2, 3)
 	if a.HeartbeatIntervalMillis != 5000 || *a.MemberID != "a" {
 		t.Errorf("answer %+v", a)
 	}
-	w.has(w.heart("a", 1, w.owns(0, 1, 2, 3)), 1)
+	w.has(w.heart("a", 2, w.owns(0, 1, 2, 3)), 2)
 	w.groupIs("consumer", group.Stable)
 
-	w.has(w.heart("b", 0, nil), 2, []int32{}...)
+	w.has(w.heart("b", 0, nil), 3, []int32{}...)
 	w.groupIs("consumer", group.Reconciling)
 	w.restart()
-	first := w.heart("a", 1, w.owns(0, 1, 2, 3))
-	w.has(first, 1, 0, 1) // it is to give up 2 and 3
+	first := w.heart("a", 2, w.owns(0, 1, 2, 3))
+	w.has(first, 2, 0, 1) // it is to give up 2 and 3
 	w.restart()
-	w.has(w.heart("b", 2, nil), 2) // and until then nobody has them
-	w.has(w.heart("a", 1, w.owns(0, 1)), 2)
-	w.has(w.heart("b", 2, nil), 2, 2, 3)
-	w.has(w.heart("b", 2, w.owns(2, 3)), 2)
+	w.has(w.heart("b", 3, nil), 3) // and until then nobody has them
+	w.has(w.heart("a", 2, w.owns(0, 1)), 3)
+	w.has(w.heart("b", 3, nil), 3, 2, 3)
+	w.has(w.heart("b", 3, w.owns(2, 3)), 3)
 	w.groupIs("consumer", group.Stable)
 
-	w.want(w.commitAs("a", 2), nil)
-	w.want(w.commitAs("a", 3), kerr.StaleMemberEpoch)
-	w.want(w.commitAs("nobody", 2), kerr.UnknownMemberID)
+	w.want(w.commitAs("a", 3), nil)
+	w.want(w.commitAs("a", 4), kerr.StaleMemberEpoch)
+	w.want(w.commitAs("nobody", 3), kerr.UnknownMemberID)
 	w.want(w.commitAs("", -1), kerr.UnknownMemberID) // while it has members
-	w.want(w.heart("a", 7, nil).ErrorCode, kerr.FencedMemberEpoch)
-	w.want(w.heart("nobody", 2, nil).ErrorCode, kerr.UnknownMemberID)
+	w.want(w.heart("a", 8, nil).ErrorCode, kerr.FencedMemberEpoch)
+	w.want(w.heart("nobody", 3, nil).ErrorCode, kerr.UnknownMemberID)
 	w.want(w.heart("", 0, nil).ErrorCode, kerr.InvalidRequest)
 	bad, pattern := "sticky", "("
 	w.want(w.heart("c", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.ServerAssignor = &bad }).ErrorCode, kerr.UnsupportedAssignor)
@@ -134,12 +134,12 @@ func TestConsumerProtocol(t *testing.T) {
 	}
 
 	w.has(w.heart("b", -1, nil), -1)
-	w.has(w.heart("a", 2, nil), 3, 0, 1, 2, 3)
+	w.has(w.heart("a", 3, nil), 4, 0, 1, 2, 3)
 	w.want(w.createPartitions("t", 6, nil).ErrorCode, nil)
-	w.has(w.heart("a", 3, nil), 4, 0, 1, 2, 3, 4, 5)
+	w.has(w.heart("a", 4, nil), 5, 0, 1, 2, 3, 4, 5)
 	w.pass(46 * time.Second) // silence
 	w.groupIs("consumer", group.Empty)
-	w.want(w.heart("a", 4, nil).ErrorCode, kerr.UnknownMemberID)
+	w.want(w.heart("a", 5, nil).ErrorCode, kerr.UnknownMemberID)
 	w.want(w.commitAs("", -1), nil)
 }
 
@@ -148,25 +148,25 @@ func TestConsumerProtocol(t *testing.T) {
 func TestCommitsOfOlderEpochs(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 4)
-	w.has(w.heart("a", 0, nil), 1, 0, 1, 2, 3)
+	w.has(w.heart("a", 0, nil), 2, 0, 1, 2, 3)
 	w.want(w.createPartitions("t", 6, nil).ErrorCode, nil)
-	w.has(w.heart("a", 1, nil), 2, 0, 1, 2, 3, 4, 5)
-	w.want(w.commitAs("a", 1, 0, 1, 2, 3), nil)
-	w.want(w.commitAs("a", 1, 4), kerr.StaleMemberEpoch)
+	w.has(w.heart("a", 2, nil), 3, 0, 1, 2, 3, 4, 5)
+	w.want(w.commitAs("a", 2, 0, 1, 2, 3), nil)
+	w.want(w.commitAs("a", 2, 4), kerr.StaleMemberEpoch)
 	w.want(w.commitAs("a", 0), kerr.StaleMemberEpoch)
 
-	w.has(w.heart("b", 0, nil), 3, []int32{}...)
-	w.has(w.heart("a", 2, w.owns(0, 1, 2, 3, 4, 5)), 2, 0, 1, 2)
+	w.has(w.heart("b", 0, nil), 4, []int32{}...)
+	w.has(w.heart("a", 3, w.owns(0, 1, 2, 3, 4, 5)), 3, 0, 1, 2)
 	for range 2 { // 3, 4 and 5 are its own until it says that it gave them up
-		w.want(w.commitAs("a", 1, 2, 3), nil)
-		w.want(w.commitAs("a", 1, 4), kerr.StaleMemberEpoch)
+		w.want(w.commitAs("a", 2, 2, 3), nil)
+		w.want(w.commitAs("a", 2, 4), kerr.StaleMemberEpoch)
 		w.restart()
 	}
-	w.has(w.heart("a", 2, w.owns(0, 1, 2)), 3)
-	w.want(w.commitAs("a", 2, 3), kerr.StaleMemberEpoch) // nobody has it yet
-	w.has(w.heart("b", 3, nil), 3, 3, 4, 5)
+	w.has(w.heart("a", 3, w.owns(0, 1, 2)), 4)
+	w.want(w.commitAs("a", 3, 3), kerr.StaleMemberEpoch) // nobody has it yet
+	w.has(w.heart("b", 4, nil), 4, 3, 4, 5)
 	for range 2 {
-		for epoch := int32(1); epoch < 3; epoch++ {
+		for epoch := int32(2); epoch < 4; epoch++ {
 			w.want(w.commitAs("a", epoch, 0, 1, 2), nil)
 			w.want(w.commitAs("a", epoch, 3), kerr.StaleMemberEpoch)
 			w.want(w.commitAs("b", epoch, 3), kerr.StaleMemberEpoch)
@@ -175,10 +175,10 @@ func TestCommitsOfOlderEpochs(t *testing.T) {
 	}
 
 	w.has(w.heart("b", -1, nil), -1)
-	w.has(w.heart("a", 3, w.owns(0, 1, 2)), 4, 0, 1, 2, 3, 4, 5)
-	w.want(w.commitAs("a", 3, 3), kerr.StaleMemberEpoch) // it has it back, and b committed meanwhile
-	w.want(w.commitAs("a", 4, 3), nil)
-	w.want(w.commitAs("a", 1), nil)
+	w.has(w.heart("a", 4, w.owns(0, 1, 2)), 5, 0, 1, 2, 3, 4, 5)
+	w.want(w.commitAs("a", 4, 3), kerr.StaleMemberEpoch) // it has it back, and b committed meanwhile
+	w.want(w.commitAs("a", 5, 3), nil)
+	w.want(w.commitAs("a", 2), nil)
 }
 
 // TestARefusedCommitStoresNothing: of a commit of an older epoch no offset is stored if
@@ -186,12 +186,12 @@ func TestCommitsOfOlderEpochs(t *testing.T) {
 func TestARefusedCommitStoresNothing(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
-	w.has(w.heart("a", 0, nil), 1, 0)
+	w.has(w.heart("a", 0, nil), 2, 0)
 	w.want(w.createPartitions("t", 2, nil).ErrorCode, nil)
-	w.has(w.heart("a", 1, nil), 2, 0, 1)
-	w.want(w.commitAs("a", 1, 0, 1), kerr.StaleMemberEpoch)
+	w.has(w.heart("a", 2, nil), 3, 0, 1)
+	w.want(w.commitAs("a", 2, 0, 1), kerr.StaleMemberEpoch)
 	w.wantOffset(-1)
-	w.want(w.commitAs("a", 1, 0), nil)
+	w.want(w.commitAs("a", 2, 0), nil)
 	w.wantOffset(1)
 }
 
@@ -202,13 +202,13 @@ func TestStaticConsumer(t *testing.T) {
 	w.topic("t", 4)
 	name := "one"
 	static := func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &name }
-	w.has(w.heart("a", 0, static), 1, 0, 1, 2, 3)
+	w.has(w.heart("a", 0, static), 2, 0, 1, 2, 3)
 	w.want(w.heart("a2", 0, static).ErrorCode, kerr.UnreleasedInstanceID)
 	w.has(w.heart("a", -2, static), -2)
 	w.want(w.heart("x", -1, static).ErrorCode, kerr.FencedInstanceID)
-	w.has(w.heart("a2", 0, static), 1, 0, 1, 2, 3)
-	w.want(w.heart("a", 1, static).ErrorCode, kerr.FencedInstanceID)
-	w.has(w.heart("a2", 1, static), 1)
+	w.has(w.heart("a2", 0, static), 2, 0, 1, 2, 3)
+	w.want(w.heart("a", 2, static).ErrorCode, kerr.FencedInstanceID)
+	w.has(w.heart("a2", 2, static), 2)
 }
 
 // TestOneMemberOfAnId: a member that joins again as a static one, as another instance
@@ -233,7 +233,7 @@ func TestOneMemberOfAnId(t *testing.T) {
 				}
 			}
 			if test.second == "left" {
-				w.has(w.heart("gone", 0, as("left")), 1, 0, 1)
+				w.has(w.heart("gone", 0, as("left")), 2, 0, 1)
 				w.has(w.heart("gone", -2, as("left")), -2)
 			}
 			w.want(w.heart("m", 0, as(test.first)).ErrorCode, nil)
@@ -258,11 +258,11 @@ func TestPatternsFollowTopics(t *testing.T) {
 	join := func(r *kmsg.ConsumerGroupHeartbeatRequest) {
 		r.SubscribedTopicNames, r.SubscribedTopicRegex = nil, &pattern
 	}
-	w.has(w.heart("a", 0, join), 1, 0)
+	w.has(w.heart("a", 0, join), 2, 0)
 	w.topic("other", 1)
-	w.has(w.heart("a", 1, nil), 1)
+	w.has(w.heart("a", 2, nil), 2)
 	w.topic("t2", 1)
-	w.has(w.heart("a", 1, nil), 2, 0, 0)
+	w.has(w.heart("a", 2, nil), 3, 0, 0)
 }
 
 // TestPatternsSeeWhatTheMemberMay: a pattern matches the topics that its member may
@@ -301,7 +301,7 @@ func TestPatternsSeeWhatTheMemberMay(t *testing.T) {
 			t.Errorf("eve is to read %q, want %q", got, want)
 		}
 	}
-	w.has(beat(0), 1, 0)
+	w.has(beat(0), 2, 0)
 	is("t")
 	w.restart()
 
@@ -312,16 +312,16 @@ func TestPatternsSeeWhatTheMemberMay(t *testing.T) {
 	w.topic("t3", 1)
 	w.want(w.heart("all", 0, every).ErrorCode, nil)
 	is("t")
-	w.want(beat(1).ErrorCode, nil)
+	w.want(beat(2).ErrorCode, nil)
 	w.topic("t4", 1)
-	w.want(w.heart("all", 2, nil).ErrorCode, nil)
+	w.want(w.heart("all", 3, nil).ErrorCode, nil)
 	is("t")
 
 	w.allow(kmsg.ACLResourceTypeTopic, "t4", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
-	w.want(w.heart("all", 3, nil).ErrorCode, nil) // no topic came, but a rule
+	w.want(w.heart("all", 4, nil).ErrorCode, nil) // no topic came, but a rule
 	is("t", "t4")
 	w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeDeny)
-	w.want(w.heart("all", 3, nil).ErrorCode, nil)
+	w.want(w.heart("all", 4, nil).ErrorCode, nil)
 	is("t4")
 }
 
@@ -417,7 +417,7 @@ func TestOnlineUpgrade(t *testing.T) {
 	w.has(w.heart("new", -1, nil), -1)
 	w.groupIs("classic", group.PreparingRebalance)
 	w.restart()
-	w.want(w.heartClassic(id, 3), kerr.RebalanceInProgress)
+	w.want(w.heartClassic(id, given.Generation), kerr.RebalanceInProgress)
 	back := w.joinClassic(id, 0, 1)
 	w.want(back.ErrorCode, nil)
 	if back.LeaderID != id || len(back.Members) != 1 {
@@ -464,7 +464,7 @@ func TestUpgradeForgetsNoOwner(t *testing.T) {
 func TestRemovedMemberIsTold(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 2)
-	w.has(w.heart("new", 0, nil), 1, 0, 1)
+	w.has(w.heart("new", 0, nil), 2, 0, 1)
 	w.want(w.joinClassic("gone", 0).ErrorCode, kerr.UnknownMemberID)
 	w.want(w.joinClassic("").ErrorCode, nil)
 }

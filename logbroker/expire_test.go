@@ -33,12 +33,12 @@ const day = 24 * time.Hour
 func TestOffsetsExpire(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
-	w.has(w.heart("a", 0, nil), 1, 0)
-	w.want(w.commitAs("a", 1), nil)
+	w.has(w.heart("a", 0, nil), 2, 0)
+	w.want(w.commitAs("a", 2), nil)
 	for range 20 { // the member lives on
 		for range 60 * 24 {
 			w.now = w.now.Add(time.Minute / 2)
-			w.has(w.heart("a", 1, nil), 1)
+			w.has(w.heart("a", 2, nil), 2)
 		}
 		w.Clean()
 	}

@@ -174,6 +174,32 @@ func TestFiftyMembersJoinAtOnce(t *testing.T) {
 	}
 }
 
+// TestGroupsBeginAnew: a group without members that changes its protocol counts from the
+// beginning, whatever its members were at, also after a restart.
+func TestGroupsBeginAnew(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	for _, interrupt := range []func(){func() {}, w.restart} {
+		for range 2 {
+			old := w.joinClassic("")
+			w.want(old.ErrorCode, nil)
+			if old.Generation != 1 {
+				t.Errorf("the classic group begins with generation %d", old.Generation)
+			}
+			again := w.joinClassic(old.MemberID)
+			w.syncClassic(old.MemberID, again.Generation, map[string][]int32{old.MemberID: {0}})
+			leave := kmsg.NewPtrLeaveGroupRequest()
+			leave.Version, leave.Group = 4, "g"
+			leave.Members = []kmsg.LeaveGroupRequestMember{{MemberID: old.MemberID}}
+			w.want(ask[*kmsg.LeaveGroupResponse](w, leave).ErrorCode, nil)
+			interrupt()
+			w.has(w.heart("a", 0, nil), 2, 0)
+			w.has(w.heart("a", -1, nil), -1)
+			interrupt()
+		}
+	}
+}
+
 // TestGroupConfigsAreInForce: how long a member may be silent, and how often it is to
 // give a sign of life, follow the configs of its group at once, and after a restart.
 func TestGroupConfigsAreInForce(t *testing.T) {
@@ -190,26 +216,26 @@ func TestGroupConfigsAreInForce(t *testing.T) {
 		w.want(ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources[0].ErrorCode, nil)
 	}
 	a := w.heart("a", 0, nil)
-	w.has(a, 1, 0)
+	w.has(a, 2, 0)
 	if a.HeartbeatIntervalMillis != 5000 {
 		t.Errorf("a sign of life every %d ms", a.HeartbeatIntervalMillis)
 	}
 	set("consumer.session.timeout.ms", "60000")
 	set("consumer.heartbeat.interval.ms", "15000")
-	if b := w.heart("a", 1, nil); b.HeartbeatIntervalMillis != 15_000 {
+	if b := w.heart("a", 2, nil); b.HeartbeatIntervalMillis != 15_000 {
 		t.Errorf("a sign of life every %d ms, want 15000", b.HeartbeatIntervalMillis)
 	}
 	w.pass(59 * time.Second)
-	w.want(w.heart("a", 1, nil).ErrorCode, nil)
+	w.want(w.heart("a", 2, nil).ErrorCode, nil)
 	w.restart()
 	w.pass(59 * time.Second)
-	w.want(w.heart("a", 1, nil).ErrorCode, nil)
+	w.want(w.heart("a", 2, nil).ErrorCode, nil)
 	w.pass(61 * time.Second)
-	w.want(w.heart("a", 1, nil).ErrorCode, kerr.UnknownMemberID)
-	w.has(w.heart("a", 0, nil), 3, 0)
+	w.want(w.heart("a", 2, nil).ErrorCode, kerr.UnknownMemberID)
+	w.has(w.heart("a", 0, nil), 4, 0)
 	set("consumer.session.timeout.ms", "45000")
 	w.pass(46 * time.Second)
-	w.want(w.heart("a", 3, nil).ErrorCode, kerr.UnknownMemberID)
+	w.want(w.heart("a", 4, nil).ErrorCode, kerr.UnknownMemberID)
 }
 
 // TestServerAssignors: members choose range or uniform, most win, and uniform is what

@@ -36,7 +36,7 @@ func (e *groupEntry) changed() bool {
 // isNothing tells whether the group came to nothing: it was made for a member
 // that was refused.
 func (e *groupEntry) isNothing() bool {
-	return e.consumer != nil && len(e.consumer.Members) == 0 && e.consumer.Epoch == 0 ||
+	return e.consumer != nil && e.consumer.IsNew() ||
 		e.classic != nil && e.classic.State == group.Empty && e.classic.Generation == 0 && e.classic.Next().IsZero()
 }
 

@@ -123,7 +123,7 @@ func TestTicksCostWhatIsDue(t *testing.T) {
 	}
 	m := w.joinClassic("")
 	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
-	w.has(w.heart("a", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }), 1, 0)
+	w.has(w.heart("a", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }), 2, 0)
 	w.Tick(w.now)
 	for id, e := range g.byID {
 		if strings.HasPrefix(id, "x") {
@@ -136,7 +136,7 @@ func TestTicksCostWhatIsDue(t *testing.T) {
 	for range 10 {
 		w.now = w.now.Add(10 * time.Second)
 		w.want(w.heartClassic(m.MemberID, m.Generation), nil)
-		w.has(w.heart("a", 1, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }), 1)
+		w.has(w.heart("a", 2, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }), 2)
 		if len(w.run.wakeUp) > 0 {
 			t.Fatal("a sign of life wakes the loop")
 		}

@@ -76,13 +76,17 @@ func decodeAssignment(b []byte, topics Topics) (Partitions, error) {
 }
 
 // Upgrade makes a consumer group of a classic one: its members keep their
-// partitions, and speak their protocol on. It returns the answers to those that
+// partitions, and speak their protocol on; one without members begins anew. It returns the answers to those that
 // wait, who come back. Only a group of consumers can be upgraded; the error wraps
 // a *kerr.Error, and the group is as it was.
 func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, session time.Duration)) (*Consumer, []Answer, error) {
 	c := NewConsumer(g.ID, g.cfg, times)
-	c.Epoch, c.TargetEpoch, c.changed = g.Generation, g.Generation, true
-	if len(g.Members) > 0 && g.ProtocolType != consumerProtocol {
+	c.changed = true
+	if len(g.Members) == 0 {
+		return c, nil, nil // nobody knows its generation
+	}
+	c.Epoch, c.TargetEpoch = g.Generation, g.Generation
+	if g.ProtocolType != consumerProtocol {
 		return nil, nil, refusef(kerr.GroupIDNotFound, "the group is of %q, not of consumers", g.ProtocolType)
 	}
 	var told []Partitions
@@ -139,10 +143,11 @@ func (g *Consumer) OnlyClassic() bool {
 // not given up yet is theirs until then.
 func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	c := New(g.ID, g.cfg)
-	c.Generation, c.Emptied, c.changed = g.Epoch, g.Emptied, true
+	c.Emptied, c.changed = g.Emptied, true
 	if len(g.Members) == 0 {
-		return c
+		return c // nobody knows its epoch
 	}
+	c.Generation = g.Epoch
 	c.ProtocolType, c.State, c.Leader = consumerProtocol, Stable, g.Members[0].ID
 	for _, m := range g.Members {
 		c.Members = append(c.Members, &Member{

@@ -28,6 +28,10 @@ const (
 	LeaveForNowEpoch = -2
 )
 
+// firstEpoch is that of a group nobody has joined yet, as in Apache Kafka: its first
+// member is at the next.
+const firstEpoch = 1
+
 // Topic is a topic as a consumer group knows it.
 type Topic struct {
 	ID         TopicID
@@ -112,7 +116,7 @@ type Consumer struct {
 // NewConsumer makes an empty consumer group. times are how often a member gives
 // a sign of life, and how long it may not.
 func NewConsumer(id string, cfg Config, times func() (heartbeat, session time.Duration)) *Consumer {
-	return &Consumer{ID: id, cfg: cfg.WithDefaults(), times: times, holders: map[Partition]*ConsumerMember{}}
+	return &Consumer{ID: id, Epoch: firstEpoch, cfg: cfg.WithDefaults(), times: times, holders: map[Partition]*ConsumerMember{}}
 }
 
 // Heartbeat is a ConsumerGroupHeartbeat. Nil pointers and slices are what has
@@ -152,6 +156,9 @@ func (g *Consumer) Changed() bool {
 	g.changed = false
 	return c
 }
+
+// IsNew tells that nobody has ever joined.
+func (g *Consumer) IsNew() bool { return len(g.Members) == 0 && g.Epoch == firstEpoch }
 
 // State is where the group stands.
 func (g *Consumer) State() State {
@@ -425,10 +432,13 @@ func (g *Consumer) leave(now time.Time, h Heartbeat) (HeartbeatAnswer, error) {
 	return HeartbeatAnswer{MemberID: h.MemberID, Epoch: h.Epoch}, nil
 }
 
-// remove takes a member out; the others share what it had.
+// remove takes a member out; the others share what it had. Where those who are left
+// speak the classic protocol the group becomes a classic one, and they share it there.
 func (g *Consumer) remove(now time.Time, m *ConsumerMember) {
 	g.drop(m)
-	g.bump()
+	if !g.OnlyClassic() {
+		g.bump()
+	}
 	if len(g.Members) == 0 {
 		g.Emptied = now
 	}

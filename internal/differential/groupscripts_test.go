@@ -1,0 +1,411 @@
+package differential
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// groupScripts are what happens to a group whose server assigns (KIP-848). What each
+// line is, groupTalk.do says.
+var groupScripts = map[string]string{
+	"members come and go": `
+		topic a 4
+		topic b 2
+		join m1 a
+		beat m1
+		group
+		join m2 a
+		beat m1
+		beat m1
+		beat m2
+		group
+		subscribe m2 a b
+		beat m1
+		beat m2
+		group
+		leave m2
+		beat m1
+		group
+		leave m1
+		group
+		join m1 a
+		group
+		join m3 a
+		beat m1
+		beat m1
+		beat m3
+		group
+		lose m3
+		leave m3
+		beat m1
+		group`,
+	"topics come and grow": `
+		topic a 1
+		join m1 a b
+		beat m1
+		group
+		topic b 1
+		until m1 3
+		group
+		grow a 3
+		until m1 4
+		group
+		join m2 b
+		join m3 a b
+		beat m1
+		beat m1
+		beat m2
+		beat m3
+		group`,
+	"a topic that is not there": `
+		join m1 none
+		beat m1
+		group
+		join m2 none
+		group
+		leave m1
+		leave m2
+		group`,
+	"static members": `
+		topic a 2
+		join m1 a static i1
+		group
+		join m2 a static i2
+		beat m1
+		beat m1
+		beat m2
+		group
+		away m1
+		group
+		beat m2
+		join m3 a static i1
+		beat m2
+		group
+		away m3
+		join m3 a static i1
+		group
+		away m3
+		topic b 1
+		join m4 a b static i1
+		beat m2
+		group
+		leave m4
+		beat m2
+		group`,
+	"what a member says of itself": `
+		topic a 2
+		topic b 2
+		join m1 a
+		rack m1 r1
+		group
+		assignor m1 range
+		group
+		assignor m1 uniform
+		group
+		subscribe m1 a
+		subscribe m1 b
+		subscribe m1 a b
+		group`,
+	"a classic group before": `
+		topic a 2
+		commit a
+		join m1 a
+		group`,
+	"an empty classic group before": `
+		topic a 2
+		classic c1 a
+		classic c1 a
+		quit c1
+		join m1 a
+		group
+		leave m1
+		classic c1 a
+		quit c1
+		join m1 a
+		group`,
+	"an upgrade": `
+		topic a 2
+		classic c1 a
+		classic c1 a
+		join m1 a
+		group
+		leave m1
+		group
+		classic c1 a
+		join m1 a
+		group`,
+	"by pattern": `
+		topic a 2
+		pattern m1 a
+		until m1 2
+		group
+		pattern m2 a
+		until m1 3
+		until m2 3
+		group`,
+}
+
+// groupTalk is one group at one broker.
+type groupTalk struct {
+	*broker
+	group   string
+	prefix  string // of topics
+	members map[string]*groupMember
+}
+
+// groupMember is what a member knows of itself.
+type groupMember struct {
+	id, instance string
+	epoch        int32
+	owned        []kmsg.ConsumerGroupHeartbeatRequestTopic
+}
+
+func (c *groupTalk) topicName(name string) string { return c.prefix + name }
+
+// do carries out a line of a script.
+func (c *groupTalk) do(line string) string {
+	f := strings.Fields(line)
+	c.doing = line
+	switch f[0] {
+	case "topic": // NAME PARTITIONS
+		n := int32(f[2][0] - '0')
+		out := newWorld("", false).newTopic(c.topicName(f[1]), n, 1, "", "", false).do(c.broker)
+		c.known(c.topicName(f[1]), int(n))
+		return out
+	case "grow": // NAME PARTITIONS
+		req := kmsg.NewPtrCreatePartitionsRequest()
+		req.TimeoutMillis = 5000
+		t := kmsg.NewCreatePartitionsRequestTopic()
+		t.Topic, t.Count = c.topicName(f[1]), int32(f[2][0]-'0')
+		req.Topics = append(req.Topics, t)
+		out := codeName(c.ask(req).(*kmsg.CreatePartitionsResponse).Topics[0].ErrorCode)
+		c.known(t.Topic, int(t.Count))
+		return out
+	case "group":
+		return c.describe()
+	case "commit": // TOPIC: of nobody
+		return commitOne(c.broker, c.group, c.topicName(f[1]))
+	case "classic": // MEMBER TOPIC...: joins, and takes its part, by the classic protocol
+		return c.classic(f[1], f[2:])
+	case "quit": // MEMBER
+		req := kmsg.NewPtrLeaveGroupRequest()
+		req.Version, req.Group = 4, c.group
+		m := kmsg.NewLeaveGroupRequestMember()
+		m.MemberID = c.members[f[1]].id
+		req.Members = append(req.Members, m)
+		delete(c.members, f[1])
+		return codeName(c.ask(req).(*kmsg.LeaveGroupResponse).ErrorCode)
+	case "until": // MEMBER EPOCH: beats until it is there
+		settle(func() string {
+			if got := c.do("beat " + f[1]); strings.HasPrefix(got, "ok "+f[2]) {
+				return got
+			}
+			return "busy"
+		}, "busy")
+		return fmt.Sprint("at ", c.members[f[1]].epoch)
+	}
+	return c.heartbeat(f)
+}
+
+// heartbeat carries out a line that is a member's sign of life.
+func (c *groupTalk) heartbeat(f []string) string {
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Version, req.Group, req.RebalanceTimeoutMillis = 1, c.group, -1
+	m := c.members[f[1]]
+	if f[0] == "join" || f[0] == "pattern" && m == nil { // MEMBER TOPIC... [static INSTANCE]
+		m = &groupMember{id: f[1]}
+		c.members[f[1]] = m
+		req.RebalanceTimeoutMillis, req.Topics = 10_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		if i := slices.Index(f, "static"); i >= 0 {
+			m.instance, f = f[i+1], f[:i]
+		}
+	}
+	req.MemberID, req.MemberEpoch = m.id, m.epoch
+	if m.instance != "" {
+		req.InstanceID = &m.instance
+	}
+	switch f[0] {
+	case "rejoin": // MEMBER TOPIC...: while it is a member
+		req.MemberEpoch, req.RebalanceTimeoutMillis, req.Topics = 0, 10_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		fallthrough
+	case "join", "subscribe": // MEMBER TOPIC...
+		for _, name := range f[2:] {
+			req.SubscribedTopicNames = append(req.SubscribedTopicNames, c.topicName(name))
+		}
+	case "pattern": // MEMBER PREFIX
+		regex := c.topicName(f[2]) + ".*"
+		req.SubscribedTopicRegex = &regex
+	case "beat": // MEMBER
+	case "rack": // MEMBER RACK
+		req.RackID = &f[2]
+	case "assignor": // MEMBER ASSIGNOR
+		req.ServerAssignor = &f[2]
+	case "lose": // MEMBER: what it knows is old
+		req.MemberEpoch = m.epoch + 5
+	case "leave": // MEMBER
+		req.MemberEpoch = -1
+	case "away": // MEMBER: it is back soon
+		req.MemberEpoch = -2
+	}
+	out := c.beat(m, req)
+	if f[0] == "pattern" { // Kafka finds the topics after its answer
+		out, _, _ = strings.Cut(out, " ")
+	}
+	return out
+}
+
+// beat sends what a member says; it owns what it was last told.
+func (c *groupTalk) beat(m *groupMember, req *kmsg.ConsumerGroupHeartbeatRequest) string {
+	if m.epoch > 0 && req.Topics == nil {
+		req.Topics = append([]kmsg.ConsumerGroupHeartbeatRequestTopic{}, m.owned...)
+	}
+	got := c.ask(req).(*kmsg.ConsumerGroupHeartbeatResponse)
+	if got.ErrorCode != 0 {
+		return codeName(got.ErrorCode)
+	}
+	m.epoch = max(got.MemberEpoch, 0)
+	out := fmt.Sprint("ok ", got.MemberEpoch)
+	if got.Assignment == nil {
+		return out
+	}
+	m.owned, out = nil, out+","
+	n := 0
+	for _, t := range got.Assignment.Topics {
+		m.owned = append(m.owned, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: t.TopicID, Partitions: t.Partitions})
+		n += len(t.Partitions)
+	}
+	return fmt.Sprint(out, " assigned ", n)
+}
+
+// assignAtOnce has the group assign whenever something changes, not once a second.
+func (c *groupTalk) assignAtOnce() {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	res := kmsg.NewIncrementalAlterConfigsRequestResource()
+	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeGroupConfig, c.group
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = "consumer.assignment.interval.ms", kmsg.StringPtr("0")
+	res.Configs = append(res.Configs, config)
+	req.Resources = append(req.Resources, res)
+	got := c.ask(req).(*kmsg.IncrementalAlterConfigsResponse).Resources[0]
+	if got.ErrorCode != 0 {
+		c.t.Fatalf("%s: %s", config.Name, codeName(got.ErrorCode))
+	}
+}
+
+// known waits until the coordinator knows a topic and its partitions: it assigns them to
+// the one member of another group.
+func (c *groupTalk) known(topic string, partitions int) {
+	want := fmt.Sprint("assigned ", partitions)
+	i := 0
+	settle(func() string {
+		i++
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, fmt.Sprint(topic, "-known-", partitions, "-", i), "m", 10_000
+		req.SubscribedTopicNames, req.Topics = []string{topic}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		if strings.Contains(c.beat(&groupMember{}, req), want) {
+			return "done"
+		}
+		return "busy"
+	}, "busy")
+}
+
+func (c *groupTalk) classic(name string, topics []string) string {
+	m := c.members[name]
+	if m == nil {
+		m = &groupMember{}
+		c.members[name] = m
+	}
+	md := kmsg.NewConsumerMemberMetadata()
+	for _, t := range topics {
+		md.Topics = append(md.Topics, c.topicName(t))
+	}
+	var generation int32
+	for {
+		req := kmsg.NewPtrJoinGroupRequest()
+		req.Version, req.Group, req.MemberID, req.ProtocolType, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 5, c.group, m.id, "consumer", 10_000, 10_000
+		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: md.AppendTo(nil)}}
+		got := c.ask(req).(*kmsg.JoinGroupResponse)
+		m.id = got.MemberID
+		if got.ErrorCode == 79 { // now it has an id
+			continue
+		}
+		if got.ErrorCode != 0 {
+			return codeName(got.ErrorCode)
+		}
+		generation = got.Generation
+		break
+	}
+	req := kmsg.NewPtrSyncGroupRequest()
+	req.Version, req.Group, req.MemberID, req.Generation = 3, c.group, m.id, generation
+	a := kmsg.NewConsumerMemberAssignment()
+	req.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: m.id, MemberAssignment: a.AppendTo(nil)}}
+	return fmt.Sprint(codeName(c.ask(req).(*kmsg.SyncGroupResponse).ErrorCode), " ", generation)
+}
+
+func (c *groupTalk) describe() string {
+	req := kmsg.NewPtrConsumerGroupDescribeRequest()
+	req.Groups = []string{c.group}
+	got := c.ask(req).(*kmsg.ConsumerGroupDescribeResponse).Groups[0]
+	out := fmt.Sprintf("%s %s, epoch %d, target %d", codeName(got.ErrorCode), got.State, got.Epoch, got.AssignmentEpoch)
+	slices.SortFunc(got.Members, func(a, b kmsg.ConsumerGroupDescribeResponseGroupMember) int {
+		return strings.Compare(a.MemberID, b.MemberID)
+	})
+	for _, m := range got.Members {
+		for name, known := range c.members { // a broker may have named it
+			if known.id == m.MemberID {
+				m.MemberID = name
+			}
+		}
+		out += fmt.Sprintf(", %s at %d", m.MemberID, m.MemberEpoch)
+	}
+	return out
+}
+
+// TestGroupsAsApacheKafka: the same happens to a group whose server assigns, and its
+// epochs rise as far, where Kafka does not put assignments off.
+func TestGroupsAsApacheKafka(t *testing.T) {
+	addr := os.Getenv("LEVADA_KAFKA")
+	if addr == "" {
+		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
+	}
+	for name, script := range groupScripts {
+		t.Run(name, func(t *testing.T) {
+			var told [2][]string
+			for i, b := range []*broker{dialBroker(t, "Levada", startLevada(t)), dialBroker(t, "Apache Kafka", addr)} {
+				unique := fmt.Sprintf("%d-%s", time.Now().UnixNano(), strings.ReplaceAll(name, " ", "-"))
+				c := &groupTalk{broker: b, group: unique, prefix: unique + "-", members: map[string]*groupMember{}}
+				if i == 1 {
+					c.assignAtOnce()
+				}
+				for line := range strings.SplitSeq(strings.TrimSpace(script), "\n") {
+					line = strings.TrimSpace(line)
+					told[i] = append(told[i], line+" -> "+c.do(line))
+				}
+			}
+			for i, ours := range told[0] {
+				if theirs := told[1][i]; ours != theirs {
+					t.Errorf("Levada: %s\nApache Kafka: %s", ours, theirs)
+				} else {
+					t.Log(ours)
+				}
+			}
+		})
+	}
+}
+
+// commitOne commits an offset as nobody.
+func commitOne(b *broker, group, topic string) string {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Version, req.Group, req.Generation = 8, group, -1
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic = topic
+	t.Partitions = []kmsg.OffsetCommitRequestTopicPartition{{Offset: 1, LeaderEpoch: -1}}
+	req.Topics = append(req.Topics, t)
+	return codeName(b.ask(req).(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode)
+}
