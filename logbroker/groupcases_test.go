@@ -200,6 +200,34 @@ func TestGroupsBeginAnew(t *testing.T) {
 	}
 }
 
+// TestFencedMemberJoinsAgain: under its id, while it still is a member, and also while
+// it is to give partitions up: it has given up all it had.
+func TestFencedMemberJoinsAgain(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 4)
+	w.has(w.heart("a", 0, nil), 2, 0, 1, 2, 3)
+	w.has(w.heart("b", 0, nil), 3, []int32{}...)
+	w.has(w.heart("a", 2, w.owns(0, 1, 2, 3)), 2, 0, 1)
+	w.want(w.heart("a", 9, nil).ErrorCode, kerr.FencedMemberEpoch)
+	w.has(w.heart("a", 0, w.owns()), 3, 0, 1)
+	w.has(w.heart("b", 3, nil), 3, 2, 3)
+	w.restart()
+	w.want(w.heart("a", 9, nil).ErrorCode, kerr.FencedMemberEpoch)
+	w.has(w.heart("a", 0, w.owns()), 3, 0, 1)
+	w.has(w.heart("b", 3, nil), 3)
+
+	one := "one"
+	static := func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &one }
+	w.want(w.heart("c", 0, static).ErrorCode, nil)
+	w.has(w.heart("a", 3, w.owns(0, 1)), 3, 0)
+	w.has(w.heart("a", 3, w.owns(0)), 4)
+	w.want(w.heart("c", 4, static).ErrorCode, nil)
+	w.want(w.heart("c", 9, static).ErrorCode, kerr.FencedMemberEpoch)
+	w.has(w.heart("d", 0, nil), 5, []int32{}...)
+	w.want(w.heart("c", 4, static).ErrorCode, nil)
+	w.want(w.heart("c", 0, static).ErrorCode, kerr.UnreleasedInstanceID)
+}
+
 // TestGroupConfigsAreInForce: how long a member may be silent, and how often it is to
 // give a sign of life, follow the configs of its group at once, and after a restart.
 func TestGroupConfigsAreInForce(t *testing.T) {

@@ -112,6 +112,57 @@ var groupScripts = map[string]string{
 		subscribe m1 b
 		subscribe m1 a b
 		group`,
+	"a member that joins again": `
+		topic a 2
+		topic b 2
+		join m1 a
+		join m1 a
+		join m2 a b
+		beat m1
+		beat m1
+		beat m2
+		lose m1
+		rejoin m1 a
+		beat m1
+		group
+		rejoin m1 a b
+		beat m2
+		beat m1
+		group
+		leave m1
+		rejoin m1 a b
+		beat m2
+		beat m2
+		beat m1
+		group`,
+	"a member that joins again while it gives up": `
+		topic a 6
+		join m1 a
+		join m2 a
+		beat m1
+		rejoin m1 a
+		beat m2
+		group
+		join m3 a
+		rejoin m1 a
+		rejoin m2 a
+		beat m3
+		beat m2
+		beat m1
+		beat m3
+		group`,
+	"a static member that joins again": `
+		topic a 2
+		join m1 a static i1
+		join m2 a static i1
+		join m3 a static i2
+		beat m1
+		beat m1
+		beat m3
+		lose m1
+		rejoin m1 a
+		beat m1
+		group`,
 	"a classic group before": `
 		topic a 2
 		commit a

@@ -253,7 +253,7 @@ func (g *Consumer) subscribe(h Heartbeat) (*ConsumerMember, error) {
 		return g.subscribeStatic(h)
 	}
 	if m := g.member(h.MemberID); m != nil { // a static one may leave its instance out
-		return m, m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
+		return m, g.joinAgain(m, h)
 	}
 	if h.Epoch != JoinEpoch {
 		return nil, refusef(kerr.UnknownMemberID, "member %q is not in the group", h.MemberID)
@@ -265,7 +265,7 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 	m, known := g.static(h.InstanceID), g.member(h.MemberID)
 	switch {
 	case m == nil && h.Epoch == JoinEpoch && known != nil: // it becomes static, or another instance
-		return known, known.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
+		return known, g.joinAgain(known, h)
 	case m == nil && h.Epoch != JoinEpoch:
 		return nil, refusef(kerr.UnknownMemberID, "instance %q is not in the group", h.InstanceID)
 	case m == nil:
@@ -292,7 +292,23 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 		g.takePlace(m, h)
 		return m, nil
 	}
-	return m, m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
+	err := m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
+	if err != nil && h.Epoch == JoinEpoch {
+		err = refusef(kerr.UnreleasedInstanceID, "instance %q has not left", h.InstanceID)
+	}
+	return m, err
+}
+
+// joinAgain lets a member in that is there, at any epoch if it joins: it has been
+// fenced, or has lost what it knew, and nobody else has its id.
+func (g *Consumer) joinAgain(m *ConsumerMember, h Heartbeat) error {
+	if h.Epoch != JoinEpoch || m.Epoch == LeaveForNowEpoch {
+		return m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
+	}
+	if m.Classic != nil {
+		m.Classic, g.changed = nil, true
+	}
+	return nil
 }
 
 // takePlace gives the place of a static member, with its target, to its next
