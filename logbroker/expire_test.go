@@ -143,3 +143,38 @@ func TestProducersExpire(t *testing.T) {
 	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 5, false, "again")).ErrorCode, nil)
 	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 9, false, "gap")).ErrorCode, kerr.OutOfOrderSequenceNumber)
 }
+
+// TestRefusedJoinKeepsOffsets: a join by the other protocol, which is refused, does not
+// take from a group when its last member went.
+func TestRefusedJoinKeepsOffsets(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	wrong := func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+		pattern := "["
+		r.SubscribedTopicRegex = &pattern
+	}
+	lives := func(beat func()) {
+		for range 8 * 24 * 60 * 2 {
+			w.now = w.now.Add(time.Minute / 2)
+			beat()
+		}
+	}
+	w.has(w.heart("a", 0, nil), 2, 0)
+	w.want(w.commitAs("a", 2), nil)
+	lives(func() { w.has(w.heart("a", 2, nil), 2) })
+	w.has(w.heart("a", -1, nil), -1)
+	w.want(ask[*kmsg.JoinGroupResponse](w, eager("g", 4<<20-1000)).ErrorCode, kerr.UnknownServerError)
+	w.Clean()
+	w.wantOffset(1)
+
+	m := w.joinClassic("")
+	m = w.joinClassic(m.MemberID)
+	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
+	lives(func() { w.want(w.heartClassic(m.MemberID, m.Generation), nil) })
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Version, leave.Group, leave.MemberID = 2, "g", m.MemberID
+	w.want(ask[*kmsg.LeaveGroupResponse](w, leave).ErrorCode, nil)
+	w.want(w.heart("b", 0, wrong).ErrorCode, kerr.InvalidRegularExpression)
+	w.Clean()
+	w.wantOffset(1)
+}

@@ -37,7 +37,7 @@ func (e *groupEntry) changed() bool {
 // that was refused.
 func (e *groupEntry) isNothing() bool {
 	return e.consumer != nil && e.consumer.IsNew() ||
-		e.classic != nil && e.classic.State == group.Empty && e.classic.Generation == 0 && e.classic.Next().IsZero()
+		e.classic != nil && e.classic.State == group.Empty && e.classic.Generation == 0 && e.classic.Emptied.IsZero() && e.classic.Next().IsZero()
 }
 
 func (e *groupEntry) encode() ([]byte, error) {

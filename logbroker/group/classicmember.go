@@ -81,7 +81,7 @@ func decodeAssignment(b []byte, topics Topics) (Partitions, error) {
 // a *kerr.Error, and the group is as it was.
 func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, session time.Duration)) (*Consumer, []Answer, error) {
 	c := NewConsumer(g.ID, g.cfg, times)
-	c.changed = true
+	c.Emptied, c.changed = g.Emptied, true
 	if len(g.Members) == 0 {
 		return c, nil, nil // nobody knows its generation
 	}

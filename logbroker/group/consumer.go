@@ -158,7 +158,9 @@ func (g *Consumer) Changed() bool {
 }
 
 // IsNew tells that nobody has ever joined.
-func (g *Consumer) IsNew() bool { return len(g.Members) == 0 && g.Epoch == firstEpoch }
+func (g *Consumer) IsNew() bool {
+	return len(g.Members) == 0 && g.Epoch == firstEpoch && g.Emptied.IsZero()
+}
 
 // State is where the group stands.
 func (g *Consumer) State() State {
