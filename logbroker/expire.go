@@ -58,7 +58,8 @@ const expiredAtOnce = 500
 
 // expireOffsets forgets the offsets of groups that have had no members for long
 // (KIP-211); of a group that never had any, those that were committed long ago. A
-// group whose last offset goes, goes with it.
+// group whose last offset goes, goes with it, and one without offsets with its last
+// member.
 func (b *Broker) expireOffsets() {
 	g := b.coordinator()
 	ids, err := g.ids()
@@ -108,7 +109,7 @@ func (b *Broker) expireGroup(g *groups, batch *meta.Batch, id string) (gone int,
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := g.find(id, false)
-	if e != nil && (e.state() != group.Empty || e.emptied().After(oldest)) {
+	if e != nil && (e.state() != group.Empty || len(offsets) > 0 && e.emptied().After(oldest)) {
 		return 0, nil
 	}
 	if len(old) < len(offsets) || len(old) == 0 && (e == nil || e.emptied().IsZero()) {

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -177,4 +178,43 @@ func TestRefusedJoinKeepsOffsets(t *testing.T) {
 	w.want(w.heart("b", 0, wrong).ErrorCode, kerr.InvalidRegularExpression)
 	w.Clean()
 	w.wantOffset(1)
+}
+
+// TestGroupsWithoutOffsetsGo: when their last member has, of either protocol; not while
+// somebody has a member id and may come, or offsets are pending.
+func TestGroupsWithoutOffsetsGo(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	are := func(want ...string) {
+		t.Helper()
+		w.Clean()
+		w.restart()
+		if ids, err := w.coordinator().ids(); err != nil || !slices.Equal(ids, want) {
+			t.Errorf("groups %q, %v, want %q", ids, err, want)
+		}
+	}
+	w.has(w.heart("a", 0, nil), 2, 0)
+	are("g")
+	w.has(w.heart("a", -1, nil), -1)
+	are()
+	w.has(w.heart("a", 0, nil), 2, 0)
+	w.has(w.heart("a", -1, nil), -1)
+	pid, epoch := w.initID("x")
+	w.want(w.commitOffset("x", pid, epoch, "g", 7).Topics[0].Partitions[0].ErrorCode, nil)
+	are("g")
+	w.want(w.endTxn(5, "x", pid, epoch, false).ErrorCode, nil)
+	are()
+
+	m := w.joinClassic("")
+	w.want(m.ErrorCode, nil)
+	are("g")
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Version, leave.Group, leave.MemberID = 2, "g", m.MemberID
+	w.want(ask[*kmsg.LeaveGroupResponse](w, leave).ErrorCode, nil)
+	are()
+	w.want(ask[*kmsg.JoinGroupResponse](w, joinOf("")).ErrorCode, kerr.MemberIDRequired)
+	w.Clean()
+	if ids, err := w.coordinator().ids(); err != nil || len(ids) != 1 {
+		t.Errorf("groups %q, %v, while one may join", ids, err)
+	}
 }

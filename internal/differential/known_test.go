@@ -35,8 +35,8 @@ func unreadable(op string) bool {
 // says why.
 func knownOfKafka(op, ours, theirs string) bool {
 	switch {
-	// There a group stays when its offsets are gone, and one is made by a commit
-	// that is refused or aborted.
+	// There a group whose offsets are gone, or that was made by a commit that is
+	// refused or aborted, stays until the next check, up to 10 minutes.
 	case strings.HasPrefix(op, "DeleteGroups"):
 		return ours == "GROUP_ID_NOT_FOUND" && theirs == "ok"
 	case strings.HasPrefix(op, "DescribeGroups"):
