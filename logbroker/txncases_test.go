@@ -159,21 +159,48 @@ func TestProducerIDsAreNeverReused(t *testing.T) {
 	}
 }
 
+// rise takes a transactional id over until its producer has an epoch.
+func (w *workbench) rise(id string, to int16) (pid int64, epoch int16) {
+	w.t.Helper()
+	pid, epoch = w.initID(id)
+	for epoch < to {
+		again, next := w.initID(id)
+		if again != pid || next != epoch+1 {
+			w.t.Fatalf("producer %d with epoch %d after %d with %d", again, next, pid, epoch)
+		}
+		epoch = next
+	}
+	return pid, epoch
+}
+
+// TestEpochsRunOutByTakeover: the abort of an open transaction, or the new instance
+// after it, takes the last epoch of a producer.
+func TestEpochsRunOutByTakeover(t *testing.T) {
+	for held, want := range map[int16]int16{1<<15 - 3: 0, 1<<15 - 2: 1} {
+		w := newWorkbench(t)
+		w.topic("t", 1)
+		id := "a"
+		first, epoch := w.rise(id, held)
+		w.want(w.produce(13, &id, 0, oneRecord(first, epoch, 0, true, "gone")).ErrorCode, nil)
+		pid, next := w.initID(id)
+		if pid <= first || next != want {
+			t.Errorf("producer %d with epoch %d after %d with %d", pid, next, first, epoch)
+		}
+		w.restart()
+		w.want(w.endTxn(5, id, first, epoch, true).ErrorCode, kerr.InvalidProducerIDMapping)
+		w.want(w.produce(13, &id, 0, oneRecord(pid, next, 0, true, "v")).ErrorCode, nil)
+		w.want(w.endTxn(5, id, pid, next, true).ErrorCode, nil)
+		w.wantValues(0, "v")
+	}
+}
+
 // TestEpochsRunOut: after the last epoch of a producer comes another producer id,
 // with either protocol, and who has the old one is fenced.
 func TestEpochsRunOut(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
 	id := "a"
-	first, last := w.initID(id)
-	begun := last
-	for range 1<<15 - 3 - int(begun) {
-		pid, epoch := w.initID(id)
-		if pid != first || epoch != last+1 {
-			t.Fatalf("producer %d with epoch %d after %d with %d", pid, epoch, first, last)
-		}
-		last = epoch
-	}
+	first, _ := w.rise(id, 1<<15-3)
 	w.restart()
 	pid, epoch := w.initID(id) // the last that a producer is given
 	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "last")).ErrorCode, nil)
