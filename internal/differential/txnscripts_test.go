@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -260,7 +261,8 @@ func TestTransactionsAsApacheKafka(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var told [2][]string
 			for i, b := range []*broker{dialBroker(t, "Levada", startLevada(t)), dialBroker(t, "Apache Kafka", addr)} {
-				c := &txnTalk{broker: b, id: fmt.Sprintf("%d-%s", os.Getpid(), name), topic: fmt.Sprintf("txns-%d", os.Getpid())}
+				unique := time.Now().UnixNano()
+				c := &txnTalk{broker: b, id: fmt.Sprintf("%d-%s", unique, name), topic: fmt.Sprintf("txns-%d", unique)}
 				newWorld("", false).newTopic(c.topic, 1, 1, "", "", false).do(b)
 				for line := range strings.SplitSeq(strings.TrimSpace(script), "\n") {
 					line = strings.TrimSpace(line)
