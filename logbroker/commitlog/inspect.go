@@ -83,6 +83,7 @@ type inspection struct {
 	// unsure is how far beyond expected the next batch may begin, as those before
 	// it are damaged.
 	unsure int64
+	whole  int64 // end of the last batch that is valid
 	epoch  int32 // leader epoch of the last
 	epochs []foundEpoch
 	synced int64 // what the mark says was durable
@@ -93,9 +94,11 @@ type inspection struct {
 	held    []Fault
 }
 
-// foundEpoch is where a leader epoch was first seen.
+// foundEpoch is where a leader epoch was first seen. Where what was there before it was
+// compacted away it began anywhere after the batch before.
 type foundEpoch struct {
 	epochStart
+	after    int64 // the end of the batch before
 	path     string
 	position int64
 }
@@ -322,11 +325,12 @@ func (in *inspection) take(b recordbatch.Batch, position int64, gaps bool, next 
 	if epoch := b.LeaderEpoch(); (epoch > in.epoch || in.sum.Batches == 1) && !in.tooHigh(epoch) {
 		// Where batches before it are damaged, it may have begun there.
 		if in.unsure == 0 {
-			in.epochs = append(in.epochs, foundEpoch{epochStart{epoch, b.BaseOffset()}, in.file, position})
+			in.epochs = append(in.epochs, foundEpoch{epochStart{epoch, b.BaseOffset()}, in.whole, in.file, position})
 		}
 		in.epoch = max(in.epoch, epoch)
 	}
 	in.expected, in.unsure = b.LastOffset()+1, 0
+	in.whole = in.expected
 }
 
 func (in *inspection) tooHigh(epoch int32) bool { return in.MaxEpoch > 0 && epoch > in.MaxEpoch }
@@ -476,7 +480,9 @@ func (in *inspection) snapshot(p []byte, end int64) {
 // when a snapshot was written: no checksum of a batch covers its own.
 func (in *inspection) compareEpochs(known []epochStart, end int64) {
 	for _, e := range in.epochs {
-		same := func(k epochStart) bool { return k.epoch == e.epoch && (k.start == e.start || k.start < in.sum.Start) }
+		same := func(k epochStart) bool {
+			return k.epoch == e.epoch && (k.start >= e.after && k.start <= e.start || k.start < in.sum.Start)
+		}
 		if e.start < end && !slices.ContainsFunc(known, same) {
 			in.report(Fault{
 				Path: e.path, Position: e.position, Offset: e.start,

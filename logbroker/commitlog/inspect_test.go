@@ -235,6 +235,33 @@ func TestInspectBelievesNoDamagedBatch(t *testing.T) {
 	}
 }
 
+// TestInspectAfterCompaction: where the batches that began a leader epoch were compacted
+// away nothing is wrong with those that follow.
+func TestInspectAfterCompaction(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes = 500
+	for epoch := range int32(3) {
+		cfg.LeaderEpoch = epoch
+		l := mustOpen(t, cfg)
+		for range 9 {
+			putKeyed(t, l, "a", "value")
+		}
+		if _, err := l.Compact(NewCompactor(0), Compaction{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum, faults := inspect(t, cfg.FS)
+	if sum.Start != 0 || sum.End != 27 || sum.Records > 9 {
+		t.Errorf("%+v: not every epoch lost its first batch", sum)
+	}
+	if len(faults) > 0 {
+		t.Error(faults)
+	}
+}
+
 // hookFS calls a function before a file is opened.
 type hookFS struct {
 	vfs.FS
