@@ -89,9 +89,10 @@ type inspection struct {
 	synced int64 // what the mark says was durable
 	file   string
 	base   int64
-	// What is found in a segment is held until it is known to be there still.
+	// What is found is held until it is known to be there still, and was found twice.
 	holding bool
 	held    []Fault
+	quiet   bool // Batch has been called for what is looked at again
 }
 
 // foundEpoch is where a leader epoch was first seen. Where what was there before it was
@@ -107,11 +108,11 @@ type foundEpoch struct {
 // it finds goes to Fault.
 func (i Inspector) Inspect() (Summary, error) {
 	in := &inspection{Inspector: i, dir: &directory{fs: i.FS, path: i.Dir}, expected: -1, epoch: -1}
+	in.mark() // first: all that is listed after it reaches as far
 	have, err := in.dir.list()
 	if err != nil {
 		return Summary{}, err
 	}
-	in.mark()
 	if err := in.swap(); err != nil {
 		return Summary{}, err
 	}
@@ -122,7 +123,9 @@ func (i Inspector) Inspect() (Summary, error) {
 	if in.sum.Segments > 0 {
 		in.sum.Start, in.sum.End = start, max(in.expected, 0)
 	}
-	in.checkpoint()
+	if err := in.checkpoint(); err != nil {
+		return in.sum, err
+	}
 	// Where the last batches are damaged, that has been said.
 	if in.synced > in.sum.End && in.unsure == 0 {
 		in.report(Fault{Path: in.dir.join(markFile), Position: -1, Offset: in.sum.End, What: fmt.Sprintf("records up to offset %d were on disk, and the log ends before", in.synced), Mend: mendRecords})
@@ -161,32 +164,40 @@ func (in *inspection) mark() {
 
 // swap looks at a compaction that was decided and not finished.
 func (in *inspection) swap() error {
-	s, err := in.dir.readSwap()
+	_, err := in.dir.readSwap()
 	if err != nil {
 		in.report(Fault{Path: in.dir.join(swapFile), Position: -1, Offset: -1, What: err.Error(), Mend: mendRecords})
+	}
+	return in.swapping()
+}
+
+// swapping is an error while files are being replaced by a compaction: they do not fit
+// each other.
+func (in *inspection) swapping() error {
+	if s, _ := in.dir.readSwap(); s == nil {
 		return nil
 	}
-	if s != nil {
-		return fmt.Errorf("commitlog: %s: a compaction is being finished; look again when the broker has started", in.dir.join(swapFile))
-	}
-	return nil
+	return fmt.Errorf("commitlog: %s: a compaction is being finished; look again when the broker has started", in.dir.join(swapFile))
 }
 
 // segments walks over the segments, and returns where the first begins. Retention may
 // remove the oldest meanwhile: what was found in one that is gone says nothing, and the
-// rest is listed again.
+// rest is listed again. What was found in one that is there may be of two files, as a
+// compaction replaced one, or the next segment was begun: it is looked at again.
 func (in *inspection) segments(bases []int64) (start int64, err error) {
 	if len(bases) > 0 {
 		start = bases[0]
 	}
+	twice := int64(-1) // what is looked at again
 	for len(bases) > 0 {
 		base, next := bases[0], int64(math.MaxInt64)
 		if bases = bases[1:]; len(bases) > 0 {
 			next = bases[0]
 		}
+		before := *in
 		in.holding, in.held = true, nil
 		err := in.segment(base, next)
-		in.holding = false
+		in.holding, in.quiet = false, false
 		if err != nil && !isNotExist(err) {
 			in.release()
 			return start, err
@@ -199,6 +210,15 @@ func (in *inspection) segments(bases []int64) (start int64, err error) {
 			return start, listErr
 		}
 		if slices.Contains(again.segments, base) {
+			if twice != base {
+				if err := in.swapping(); err != nil {
+					return start, err
+				}
+				*in, twice = before, base
+				in.quiet = err == nil
+				bases = slices.DeleteFunc(again.segments, func(b int64) bool { return b < base })
+				continue
+			}
 			in.release()
 			if err != nil {
 				return start, err
@@ -298,7 +318,7 @@ func (in *inspection) batches(f io.ReaderAt, size int64, sealed *seal, gaps bool
 			break
 		}
 		in.take(b, position, gaps, next)
-		if in.Batch != nil {
+		if in.Batch != nil && !in.quiet {
 			if err := in.Batch(in.file, position, b); err != nil {
 				return err
 			}
@@ -405,9 +425,27 @@ func (in *inspection) index(base, size int64) {
 	}
 }
 
-// checkpoint compares the checkpoint with the segments that are there after it was read:
-// a broker may have begun some, and removed others, since they were looked at.
-func (in *inspection) checkpoint() {
+// checkpoint looks at the checkpoint, and again where something is wrong: a broker may
+// write another meanwhile, or replace the files that it tells of.
+func (in *inspection) checkpoint() error {
+	for range 2 {
+		in.holding, in.held = true, nil
+		in.lastCheckpoint()
+		in.holding = false
+		if len(in.held) == 0 {
+			return nil
+		}
+		if err := in.swapping(); err != nil {
+			return err
+		}
+	}
+	in.release()
+	return nil
+}
+
+// lastCheckpoint compares the checkpoint with the segments that are there after it was
+// read: a broker may have begun some, and removed others, since they were looked at.
+func (in *inspection) lastCheckpoint() {
 	p, err := in.dir.readFile(checkpointFile, maxCheckpoint)
 	if isNotExist(err) {
 		return

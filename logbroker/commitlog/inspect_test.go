@@ -2,12 +2,14 @@ package commitlog
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/levada/levada/internal/recordbatch"
 )
@@ -314,5 +316,116 @@ func TestInspectBesideRetention(t *testing.T) {
 				t.Errorf("%s %d: %+v, %v, removed: %v", suffix, upTo, sum, err, done)
 			}
 		}
+	}
+}
+
+// whatABrokerDoes is what changes the files of a log.
+var whatABrokerDoes = map[string]func(*testing.T, *Log){
+	"appends": func(t *testing.T, l *Log) {
+		for len(*l.segments.Load()) < 12 {
+			manyCheckpoints(t, l, 1)
+		}
+	},
+	"compaction": func(t *testing.T, l *Log) { compactKeys(t, l) },
+	"compaction into one": func(t *testing.T, l *Log) {
+		l.SetSegmentLimits(1<<20, 0)
+		compactKeys(t, l)
+	},
+}
+
+func compactKeys(t *testing.T, l *Log) {
+	t.Helper()
+	if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || stats.Records == 0 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+}
+
+// keyedLog writes a log of several segments with few keys.
+func keyedLog(t *testing.T, fs vfs.FS) *Log {
+	t.Helper()
+	cfg := testConfig(fs)
+	cfg.SegmentBytes, cfg.IndexIntervalBytes = 500, 50
+	l := mustOpen(t, cfg)
+	for i := range 20 {
+		putKeyed(t, l, fmt.Sprint(i%2), "value")
+	}
+	for more := true; more; {
+		var err error
+		if more, err = l.Seal(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestInspectBesideABroker: whatever a broker does between any two calls of the file
+// system of a look, nothing is wrong with its log, and no batch is shown twice.
+func TestInspectBesideABroker(t *testing.T) {
+	for name, does := range whatABrokerDoes {
+		for at, reached := 0, true; reached; at++ {
+			fs := vfs.NewMem()
+			l := keyedLog(t, fs)
+			calls, shown := 0, int64(-1)
+			reached = false
+			_, err := Inspector{
+				FS: errorfs.Wrap(fs, errorfs.InjectorFunc(func(errorfs.Op) error {
+					if calls++; calls == at+1 {
+						reached = true
+						does(t, l)
+					}
+					return nil
+				})),
+				Dir:   testDir,
+				Fault: func(f Fault) { t.Errorf("%s before call %d: %s", name, at, f) },
+				Batch: func(_ string, _ int64, b recordbatch.Batch) error {
+					if b.BaseOffset() <= shown {
+						t.Errorf("%s before call %d: offset %d comes after %d", name, at, b.BaseOffset(), shown)
+					}
+					shown = b.BaseOffset()
+					return nil
+				},
+			}.Inspect()
+			if err != nil {
+				t.Errorf("%s before call %d: %v", name, at, err)
+			}
+			closeQuietly(l)
+		}
+	}
+}
+
+// TestInspectInsideABroker: between any two calls of the file system of a broker nothing
+// is wrong with the records, or it is said that files are being replaced.
+func TestInspectInsideABroker(t *testing.T) {
+	for name, does := range whatABrokerDoes {
+		fs := vfs.NewMem()
+		begun, calls, looked := false, 0, 0
+		l := keyedLog(t, errorfs.Wrap(fs, errorfs.InjectorFunc(func(errorfs.Op) error {
+			if !begun {
+				return nil
+			}
+			calls++
+			_, err := Inspector{FS: fs, Dir: testDir, Fault: func(f Fault) {
+				if !f.Derived {
+					t.Errorf("%s, call %d: %s", name, calls, f)
+				}
+			}}.Inspect()
+			_, replacing := fs.Stat(fs.PathJoin(testDir, swapFile))
+			if err == nil {
+				looked++
+			} else if replacing != nil {
+				t.Errorf("%s, call %d: %v", name, calls, err)
+			}
+			return nil
+		})))
+		begun = true
+		does(t, l)
+		if looked < 10 {
+			t.Errorf("%s: %d of %d calls were looked at", name, looked, calls)
+		}
+		begun = false
+		closeQuietly(l)
 	}
 }
