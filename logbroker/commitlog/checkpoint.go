@@ -162,7 +162,12 @@ func (l *Log) saveCheckpoint() error {
 	size := len(p)
 	l.checkpoints = checkpoints{} // until it is written
 	if file.hasRoom(size) {
-		err = errors.Join(l.addCheckpoint(p, file.size), l.arm(file.size), l.syncCheckpoint())
+		if err = l.addCheckpoint(p, file.size); err == nil {
+			err = l.arm(file.size)
+		}
+		if err == nil {
+			err = l.syncCheckpoint()
+		}
 	} else {
 		file = checkpoints{}
 		err = l.dir.replaceFile(checkpointFile, p)

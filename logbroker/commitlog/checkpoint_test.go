@@ -271,6 +271,45 @@ func TestCheckpointsAreAppended(t *testing.T) {
 	}
 }
 
+// TestCheckpointThatCannotBeAdded: at any of its writes, when a segment is full. The log
+// goes on, the one before it counts, and the next goes into another file.
+func TestCheckpointThatCannotBeAdded(t *testing.T) {
+	for n := range 3 {
+		fs, writes := vfs.NewMem(), -1
+		cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if writes < 0 || !strings.HasSuffix(op.Path, checkpointFile) || op.Kind != errorfs.OpFileWriteAt && op.Kind != errorfs.OpFileSync {
+				return nil
+			}
+			if writes++; writes == n+1 {
+				return syscall.ENOSPC
+			}
+			return nil
+		})))
+		l := mustOpen(t, cfg)
+		before := manyCheckpoints(t, l, 2)[1]
+		writes = 0
+		for len(*l.segments.Load()) < 2 {
+			mustAppend(t, l, source{}, strings.Repeat("x", 100))
+		}
+		if writes <= n || l.saved != before {
+			t.Errorf("write %d of %d: the checkpoint ends at %d, was %d", n, writes, l.saved, before)
+		}
+		// The log may be looked at, and killed, at this moment.
+		if _, faults := inspect(t, fs); len(faults) > 0 {
+			t.Errorf("write %d: %v", n, faults)
+		}
+		again := mustOpen(t, cfg2(cfg, readImage(t, fs).write(t)))
+		if again.End() != l.End() {
+			t.Errorf("write %d: a start ends at %d of %d", n, again.End(), l.End())
+		}
+		checkState(t, again)
+		if ends := manyCheckpoints(t, l, 2); l.checkpoints.count != 2 || ends[1] != l.End() {
+			t.Errorf("write %d: %+v, and the checkpoints end at %d", n, l.checkpoints, ends)
+		}
+		closeQuietly(l)
+	}
+}
+
 // TestDamagedCheckpoint: whatever byte of the newest checkpoint is wrong, that or the one
 // before it counts, the log is as it was, and nothing is left to complain about.
 func TestDamagedCheckpoint(t *testing.T) {
