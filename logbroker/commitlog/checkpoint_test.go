@@ -310,6 +310,36 @@ func TestCheckpointThatCannotBeAdded(t *testing.T) {
 	}
 }
 
+// TestCheckpointOfWhatWasDeleted: all records that a checkpoint tells of go, and none can
+// be written of the empty log. What it knows of producers still holds.
+func TestCheckpointOfWhatWasDeleted(t *testing.T) {
+	full := false
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, checkpointFile) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	l := mustOpen(t, cfg)
+	mustAppend(t, l, source{id: 7}, "deleted")
+	manyCheckpoints(t, l, 1)
+	full = true
+	if _, err := l.Retain(Retention{Bytes: -1}, func(start int64) error { cfg.LogStart = start; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	full = false
+	want := l.Producers()
+	l = mustOpen(t, cfg) // after a kill
+	if got := l.Producers(); len(*l.segments.Load()) != 1 || l.Start() != 2 || l.End() != 2 || len(got) != 1 || !slices.Equal(got, want) {
+		t.Errorf("%d to %d, producers %+v, were %+v", l.Start(), l.End(), got, want)
+	}
+	mustAppend(t, l, source{}, "more")
+	l = mustOpen(t, cfg)
+	if got := l.Producers(); l.End() != 3 || !slices.Equal(got, want) {
+		t.Errorf("the end is %d, producers %+v, were %+v", l.End(), got, want)
+	}
+}
+
 // TestDamagedCheckpoint: whatever byte of the newest checkpoint is wrong, that or the one
 // before it counts, the log is as it was, and nothing is left to complain about.
 func TestDamagedCheckpoint(t *testing.T) {

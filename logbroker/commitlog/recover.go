@@ -156,8 +156,11 @@ func (r *recovery) trustCheckpoint() error {
 	r.mark = max(r.mark, c.end)
 	r.swap.amend(&c)
 	first := slices.IndexFunc(c.segments, func(s checkpointSegment) bool { return s.base >= r.segments[0].base })
-	if first < 0 {
-		return nil // all it knows was deleted since
+	switch {
+	case first < 0 && c.end != r.segments[0].base:
+		return nil // all it knows was deleted since, and more
+	case first < 0:
+		first = len(c.segments)
 	}
 	known := c.segments[first:]
 	for i, k := range known {
