@@ -319,6 +319,25 @@ func TestInspectBesideRetention(t *testing.T) {
 	}
 }
 
+// TestInspectWhatCouldNotBeRemoved: the next start removes it, and nothing is wrong with it.
+func TestInspectWhatCouldNotBeRemoved(t *testing.T) {
+	fs, failing := vfs.NewMem(), false
+	l := keyedLog(t, errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if failing && op.Kind == errorfs.OpRemove && strings.HasSuffix(op.Path, logSuffix) {
+			return errDied
+		}
+		return nil
+	})))
+	compactKeys(t, l)
+	failing = true
+	if err := l.DeleteTo(l.active().base); !errors.Is(err, errDied) {
+		t.Fatal(err)
+	}
+	if _, faults := inspect(t, fs); len(faults) > 0 {
+		t.Error(faults)
+	}
+}
+
 // whatABrokerDoes is what changes the files of a log.
 var whatABrokerDoes = map[string]func(*testing.T, *Log){
 	"appends": func(t *testing.T, l *Log) {

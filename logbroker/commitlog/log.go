@@ -190,8 +190,13 @@ func (l *Log) DeleteTo(offset int64) error {
 	return errors.Join(errs...)
 }
 
+// removeSegment removes a segment, and what belongs to it once it is gone: without its
+// seal one that was compacted would count as damaged.
 func (d *directory) removeSegment(base int64) error {
-	return errors.Join(d.remove(logName(base)), d.remove(indexName(base)), d.remove(timeIndexName(base)), d.remove(sealName(base)))
+	if err := d.remove(logName(base)); err != nil {
+		return err
+	}
+	return errors.Join(d.remove(indexName(base)), d.remove(timeIndexName(base)), d.remove(sealName(base)))
 }
 
 // Close syncs, writes the checkpoint that lets the next start read nothing,
