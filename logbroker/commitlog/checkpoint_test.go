@@ -340,6 +340,52 @@ func TestCheckpointOfWhatWasDeleted(t *testing.T) {
 	}
 }
 
+// TestDeletionWithoutACheckpoint: the last segment was begun, and the checkpoint for it not
+// written. Whatever comes before all records that an older one tells of are deleted, a
+// start after a kill knows who wrote them.
+func TestDeletionWithoutACheckpoint(t *testing.T) {
+	for name, between := range map[string]func(l *Log, cfg Config, full *bool) *Log{
+		"a kill": func(_ *Log, cfg Config, full *bool) *Log {
+			*full = false
+			return mustOpen(t, cfg)
+		},
+		"room":                   func(l *Log, _ Config, full *bool) *Log { *full = false; return l },
+		"room with the deletion": func(l *Log, _ Config, _ *bool) *Log { return l },
+	} {
+		full := false
+		cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpRemove && strings.HasSuffix(op.Path, firstLog) {
+				full = false
+			}
+			if full && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, checkpointFile) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})))
+		l := mustOpen(t, cfg)
+		manyCheckpoints(t, l, 1)
+		mustAppend(t, l, source{id: 7}, "deleted")
+		full = true
+		for len(*l.segments.Load()) < 2 {
+			mustAppend(t, l, source{}, strings.Repeat("x", 100))
+		}
+		want := l.Producers()
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		l = between(l, cfg, &full)
+		cfg.LogStart = l.active().base
+		if err := l.DeleteTo(cfg.LogStart); err != nil {
+			t.Fatal(err)
+		}
+		again := mustOpen(t, cfg)
+		if got := again.Producers(); again.End() != l.End() || len(got) != 1 || !slices.Equal(got, want) {
+			t.Errorf("%s: the end is %d of %d, producers %+v, were %+v", name, again.End(), l.End(), got, want)
+		}
+		closeQuietly(again)
+	}
+}
+
 // TestDamagedCheckpoint: whatever byte of the newest checkpoint is wrong, that or the one
 // before it counts, the log is as it was, and nothing is left to complain about.
 func TestDamagedCheckpoint(t *testing.T) {

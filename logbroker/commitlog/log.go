@@ -183,11 +183,30 @@ func (l *Log) DeleteTo(offset int64) error {
 	}
 	kept := segs[n:]
 	l.segments.Store(&kept)
+	unsaved := kept[0].base > l.saved && !l.saveAgain()
 	var errs []error
 	for _, s := range segs[:n] {
 		errs = append(errs, s.close(), l.dir.removeSegment(s.base))
 	}
+	if unsaved {
+		l.saveAgain() // there may be room now
+	}
 	return errors.Join(errs...)
+}
+
+// saveAgain writes the checkpoint that the last roll did not: nobody else knows of
+// producers whose records are all deleted. appends is held.
+func (l *Log) saveAgain() bool {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	err := l.syncActive()
+	if err == nil {
+		err = l.saveCheckpoint()
+	}
+	if err != nil {
+		l.log.Warn("checkpoint was not written; a start after a crash does not know producers whose records are deleted", "dir", l.dir.path, "error", err)
+	}
+	return err == nil
 }
 
 // removeSegment removes a segment, and what belongs to it once it is gone: without its

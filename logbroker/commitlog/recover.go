@@ -511,7 +511,9 @@ func (r *recovery) finish() (*Log, error) {
 	if r.from == len(r.segments)-1 {
 		l.savedBytes = r.fromByte
 	}
-	if r.torn || r.changed && (r.swap != nil || r.read >= worthSaving) {
+	// One that does not know the last segment may not outlive those it knows.
+	rolled := r.from < len(r.segments)-1
+	if r.torn || r.changed && (r.swap != nil || r.read >= worthSaving) || rolled {
 		if err := l.saveCheckpoint(); err != nil {
 			r.log.Warn("checkpoint was not written; the next start reads more", "dir", r.dir.path, "error", err)
 			l.swapping = r.swap != nil
