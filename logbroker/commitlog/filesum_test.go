@@ -95,6 +95,29 @@ func TestSealsReadNothingAgain(t *testing.T) {
 	}
 }
 
+// TestSealOfWhatWasReplaced: a planted fault that puts a batch in the place of another is
+// one of offsets, and not of the file: the seal is that of what is there.
+func TestSealOfWhatWasReplaced(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustOpen(t, testConfig(fs))
+	mustAppend(t, l, source{}, "first")
+	mustAppend(t, l, source{}, "second")
+	instead := makeBatch(source{}, 1, "SECOND")
+	l.goBack(instead)
+	if _, err := l.Append(instead, nil); err != nil || l.End() != 2 {
+		t.Fatalf("%v, the end is %d", err, l.End())
+	}
+	for len(*l.segments.Load()) < 2 {
+		mustAppend(t, l, source{}, strings.Repeat("x", 100))
+	}
+	if more, err := l.Seal(); !more || err != nil {
+		t.Fatal(more, err)
+	}
+	if sum, faults := inspect(t, fs); len(faults) > 0 || sum.Sealed != 1 {
+		t.Errorf("%d are sealed, and of them: %v", sum.Sealed, faults)
+	}
+}
+
 func BenchmarkJoinSums(b *testing.B) {
 	sum := uint32(1)
 	for b.Loop() {

@@ -20,6 +20,7 @@ func (l *Log) goBack(b recordbatch.Batch) {
 		}
 		if !last.IsControl() && last.Count() == b.Count() && len(last) <= len(b) {
 			seg.size.Store(position)
+			seg.appended.size = -1 // for its seal it is read
 			l.end.Store(last.BaseOffset())
 		}
 		return
