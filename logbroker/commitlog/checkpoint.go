@@ -13,7 +13,7 @@ import (
 
 const (
 	checkpointHeader = "levada checkpoint 3"
-	maxCheckpoint    = 64 << 20
+	maxCheckpoint    = 1 << 30
 
 	checkpointMagic = "LVCP"
 	checkpointHead  = 16

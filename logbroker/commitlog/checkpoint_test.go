@@ -386,6 +386,24 @@ func TestDeletionWithoutACheckpoint(t *testing.T) {
 	}
 }
 
+// TestLargeCheckpoint: one of very many aborted transactions is read as any other.
+func TestLargeCheckpoint(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	l := mustOpen(t, cfg)
+	const aborted = 3_000_000
+	for i := range int64(aborted) {
+		l.state.aborted.put(AbortedTxn{ProducerID: 9, FirstOffset: i, LastOffset: i})
+	}
+	mustAppend(t, l, source{}, "value")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, cfg)
+	if n := len(l.state.aborted.txns); n != aborted || l.saved != l.End() {
+		t.Errorf("%d aborted transactions are known, want %d; the checkpoint ends at %d of %d", n, aborted, l.saved, l.End())
+	}
+}
+
 // TestDamagedCheckpoint: whatever byte of the newest checkpoint is wrong, that or the one
 // before it counts, the log is as it was, and nothing is left to complain about.
 func TestDamagedCheckpoint(t *testing.T) {
