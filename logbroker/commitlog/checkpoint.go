@@ -264,6 +264,8 @@ func (c *Checkpoint) Sync() error {
 	name := nextCheckpoint
 	if c.added() {
 		name = checkpointFile
+	} else if err := c.l.dir.syncFile(checkpointFile); err != nil && !isNotExist(err) {
+		return err // the one before it may be the last that was added there
 	}
 	err := c.l.dir.syncFile(name)
 	if isNotExist(err) {

@@ -386,6 +386,25 @@ func TestDeletionWithoutACheckpoint(t *testing.T) {
 	}
 }
 
+// TestCheckpointBeforeTheLastIsDurable: a power loss takes the last one at most, whether it
+// was added to a file or began one.
+func TestCheckpointBeforeTheLastIsDurable(t *testing.T) {
+	fs := crashableDir(t)
+	cfg := testConfig(fs)
+	cfg.SegmentBytes = 1 << 20
+	l := mustOpen(t, cfg)
+	before := manyCheckpoints(t, l, 1)[0]
+	for i := range 2 * maxCheckpoints {
+		last := manyCheckpoints(t, l, 1)[0]
+		after := fs.CrashClone(vfs.CrashCloneCfg{})
+		c, _, _, err := lastCheckpoint(fileBytes(t, after, l.dir.join(checkpointFile)))
+		if err != nil || c.end < before {
+			t.Fatalf("checkpoint %d: one that ends at %d is left, want %d: %v", i, c.end, before, err)
+		}
+		before = last
+	}
+}
+
 // TestLargeCheckpoint: one of very many aborted transactions is read as any other.
 func TestLargeCheckpoint(t *testing.T) {
 	cfg := testConfig(vfs.NewMem())
