@@ -139,10 +139,8 @@ func (k *backup) freeze() error {
 
 // sync makes the whole backup durable.
 func (k *backup) sync() error {
-	if fd := k.b.syncer.root.Fd(); fd != vfs.InvalidFd {
-		if did, err := syncFileSystem(fd); did || err != nil {
-			return err
-		}
+	if did, err := k.b.syncer.all(); did || err != nil {
+		return err
 	}
 	return syncTree(k.b.gate, k.dir)
 }

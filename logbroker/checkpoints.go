@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/levada/levada/logbroker/commitlog"
 )
 
@@ -55,12 +53,9 @@ func (b *Broker) checkpoint(least int64) error {
 	if len(begun) == 0 {
 		return errors.Join(errs...)
 	}
-	atOnce := false
-	if fd := b.syncer.root.Fd(); fd != vfs.InvalidFd {
-		var err error
-		if atOnce, err = syncFileSystem(fd); err != nil {
-			return errors.Join(append(errs, err)...)
-		}
+	atOnce, err := b.syncer.all()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	finished := make([]error, len(begun))
 	b.parallel(len(begun), func(i int) {

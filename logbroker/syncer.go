@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -53,9 +54,12 @@ func (p *pacing) took(d time.Duration, now time.Time) {
 // syncer makes logs durable: few of them each by itself, many at once by a sync of
 // the whole file system, which costs the disk one flush.
 type syncer struct {
-	b    *Broker
-	root vfs.File // held open from the start: only so it is told of every failed write
-	wake chan struct{}
+	b *Broker
+	// Both are held open from the start: only so they are told of every failed write.
+	// Each is told once, so that whoever else syncs the file system must not hear what
+	// those who wait have to be told: root is theirs.
+	root, rest vfs.File
+	wake       chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	waiting []syncRequest
@@ -77,6 +81,9 @@ func (s *syncer) open(b *Broker) error {
 		return fmt.Errorf("logbroker: %w", err)
 	}
 	s.root = root
+	if s.rest, err = b.gate.OpenDir(b.dir.Join(logsDir)); err != nil {
+		return fmt.Errorf("logbroker: %w", err)
+	}
 	if !b.cfg.Synchronous {
 		b.run.work.Go(s.loop)
 	}
@@ -84,10 +91,27 @@ func (s *syncer) open(b *Broker) error {
 }
 
 func (s *syncer) close() error {
-	if s.root == nil {
-		return nil
+	var errs []error
+	for _, f := range []vfs.File{s.root, s.rest} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
-	return s.root.Close()
+	return errors.Join(errs...)
+}
+
+// all makes durable all that was written to the file system; did is false where it
+// cannot do that. A failure ends the broker, as that of any sync: what was lost may be
+// of any log.
+func (s *syncer) all() (did bool, err error) {
+	fd := s.rest.Fd()
+	if fd == vfs.InvalidFd {
+		return false, nil
+	}
+	if did, err = syncFileSystem(fd); err != nil {
+		s.b.fatal(err)
+	}
+	return did, err
 }
 
 // sync makes durable all that was appended to the log before the call.
