@@ -277,6 +277,50 @@ func TestCleanStartFinishesACompaction(t *testing.T) {
 	}
 }
 
+// TestStartThatCannotFinishACompaction: the checkpoint of the last compaction cannot be
+// written by the start after it either. No other compaction may take the decision's place
+// until it is there.
+func TestStartThatCannotFinishACompaction(t *testing.T) {
+	full := false
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full && op.Kind == errorfs.OpCreate && strings.Contains(op.Path, checkpointFile) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 1
+	l := mustOpen(t, cfg)
+	for range 6 {
+		putKeyed(t, l, "a", "v")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, cfg)
+	full = true
+	for range 2 {
+		if _, err := l.Compact(NewCompactor(0), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		if f, err := l.Freeze(); err == nil {
+			f.Thaw()
+			t.Error("a copy was begun whose checkpoint is older than its segments")
+		}
+		if c, err := l.BeginCheckpoint(0); c != nil || err != nil {
+			t.Errorf("checkpoint %v, %v", c, err)
+		}
+		closeQuietly(l)
+		l = mustOpen(t, cfg)
+	}
+	full = false
+	if _, err := l.Compact(NewCompactor(0), Compaction{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := readCompacted(t, l); len(got) == 0 || got[len(got)-1].offset != 5 {
+		t.Errorf("%v are left", got)
+	}
+}
+
 // TestNoCheckpointOutlivesACompaction: those that were written before it tell of segments
 // that are gone, and do not count where the one that was written after it is damaged.
 func TestNoCheckpointOutlivesACompaction(t *testing.T) {
