@@ -350,6 +350,9 @@ func TestCheckpointsAfterACopy(t *testing.T) {
 	if c.end != ends[2] || torn || err != nil {
 		t.Errorf("the copy has a checkpoint that ends at %d, want %d; torn %t, %v", c.end, ends[2], torn, err)
 	}
+	if mark := readMark(&directory{fs, "/copy"}); mark != ends[2] {
+		t.Errorf("the copy says that all below %d was on disk, want %d", mark, ends[2])
+	}
 	cfg.Dir = "/copy"
 	if again := mustOpen(t, cfg); again.End() != frozen.End() {
 		t.Errorf("the copy ends at %d, want %d", again.End(), frozen.End())

@@ -80,6 +80,35 @@ func TestCheckpointOfWhatWasDeleted(t *testing.T) {
 	}
 }
 
+// TestCheckpointOfWhatWasDeletedInPart: more was deleted than it tells of, and no newer one
+// could be written. It says nothing about what is left, which is no damage.
+func TestCheckpointOfWhatWasDeletedInPart(t *testing.T) {
+	full := false
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, checkpointFile) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	l := mustOpen(t, cfg)
+	mustAppend(t, l, source{id: 7}, "deleted")
+	manyCheckpoints(t, l, 1)
+	full = true
+	mustAppend(t, l, source{id: 7, sequence: 1}, "deleted too")
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Retain(Retention{Bytes: -1}, func(start int64) error { cfg.LogStart = start; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	full = false
+	l = mustOpen(t, cfg)
+	if l.Start() != 3 || l.End() != 3 {
+		t.Errorf("%d to %d", l.Start(), l.End())
+	}
+	mustAppend(t, l, source{id: 7, sequence: 2}, "more")
+}
+
 // TestDeletionWithoutACheckpoint: the last segment was begun, and the checkpoint for it not
 // written. Whatever comes before all records that an older one tells of are deleted, a
 // start after a kill knows who wrote them.
@@ -197,6 +226,14 @@ func TestCheckpointAfterAFullFile(t *testing.T) {
 	if c.end != l.End() || torn || err != nil || l.checkpoints != (checkpoints{int64(len(data)), 3}) {
 		t.Errorf("the last of %d bytes ends at %d of %d, torn %t, %v: %+v", len(data), c.end, l.End(), torn, err, l.checkpoints)
 	}
+	// A start counts from the last.
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, l.cfg)
+	if c, err := l.BeginCheckpoint(1); c != nil || err != nil {
+		t.Errorf("a checkpoint of nothing new: %v, %v", c, err)
+	}
 }
 
 // TestCheckpointOfASegmentThatIsMissing: it is damage, whichever it is, and not taken for
@@ -230,7 +267,10 @@ func TestGarbageForACheckpoint(t *testing.T) {
 	for _, data := range [][]byte{[]byte("garbage"), {}, checkpoint{end: 1, segments: []checkpointSegment{{sizeBytes: 1}}}.encode([]byte("no snapshot"))} {
 		files := readImage(t, fs).with(checkpointFile, data).write(t)
 		again := mustOpen(t, cfg2(cfg, files))
-		c, _, torn, err := lastCheckpoint(fileBytes(t, files, again.dir.join(checkpointFile)))
+		c, snapshot, torn, err := lastCheckpoint(fileBytes(t, files, again.dir.join(checkpointFile)))
+		if err == nil {
+			_, err = decodeSnapshot(snapshot, c.end, 1)
+		}
 		if again.End() != l.End() || c.end != l.End() || torn || err != nil {
 			t.Errorf("after %q: the log ends at %d of %d, its checkpoint at %d, torn %t, %v", data, again.End(), l.End(), c.end, torn, err)
 		}
