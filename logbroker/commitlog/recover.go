@@ -78,6 +78,10 @@ func (r *recovery) survey() error {
 		return err
 	}
 	if r.swap != nil {
+		// A kill may have left it in the page cache alone.
+		if err := r.dir.sync(); err != nil {
+			return err
+		}
 		if err := r.dir.carryOut(*r.swap); err != nil {
 			return err
 		}

@@ -321,6 +321,49 @@ func TestStartThatCannotFinishACompaction(t *testing.T) {
 	}
 }
 
+// TestDecisionThatIsNotOnDisk: a kill comes right after a compaction was decided, and the
+// power goes while the next start carries it out. What it did must not outlive the decision.
+func TestDecisionThatIsNotOnDisk(t *testing.T) {
+	for n := range 8 {
+		for seed := range uint64(20) {
+			fs, decided, left := crashableDir(t), false, -1
+			cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+					return nil
+				}
+				if decided || left == 0 {
+					return errDied
+				}
+				left--
+				decided = op.Kind == errorfs.OpRename && strings.Contains(op.Path, swapFile)
+				return nil
+			})))
+			cfg.SegmentBytes = 1000
+			l := mustOpen(t, cfg)
+			for range 20 {
+				putKeyed(t, l, "a", "value")
+			}
+			if _, err := l.Compact(NewCompactor(0), Compaction{}); !errors.Is(err, errDied) {
+				t.Fatal(err)
+			}
+			closeQuietly(l)
+			decided, left = false, n
+			if l, err := Open(cfg); err == nil {
+				closeQuietly(l)
+			}
+			after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 1))})
+			l, err := Open(cfg2(testConfig(after), after))
+			if err != nil {
+				t.Fatalf("write %d: %v", n, err)
+			}
+			if got := readCompacted(t, l); l.End() != 19 && l.End() != 20 || got[len(got)-1].offset != l.End()-1 {
+				t.Errorf("write %d: %v are left of %d", n, got, l.End())
+			}
+			closeQuietly(l)
+		}
+	}
+}
+
 // TestNoCheckpointOutlivesACompaction: those that were written before it tell of segments
 // that are gone, and do not count where the one that was written after it is damaged.
 func TestNoCheckpointOutlivesACompaction(t *testing.T) {
