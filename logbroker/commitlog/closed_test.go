@@ -102,6 +102,45 @@ func TestSealsOfAClosedLog(t *testing.T) {
 	}
 }
 
+// TestSealOfASegmentThatIsCompacted: where a compaction replaces a segment while it is
+// read for its seal, the seal stays that of the new one.
+func TestSealOfASegmentThatIsCompacted(t *testing.T) {
+	var l *Log
+	compacted := false
+	fs := vfs.NewMem()
+	cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if l == nil || compacted || op.Kind != errorfs.OpFileReadAt || !strings.HasSuffix(op.Path, firstLog) {
+			return nil
+		}
+		compacted = true
+		if stats, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil || stats.Records == 0 {
+			t.Errorf("%+v, %v", stats, err)
+		}
+		return nil
+	})))
+	cfg.SegmentBytes = 500
+	opened := mustOpen(t, cfg)
+	for i := range 20 {
+		putKeyed(t, opened, "a", fmt.Sprint(i))
+	}
+	if err := opened.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, cfg)
+	for more := true; more; {
+		var err error
+		if more, err = l.Seal(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !compacted {
+		t.Fatal("nothing was read")
+	}
+	if _, faults := inspect(t, fs); len(faults) > 0 {
+		t.Error(faults)
+	}
+}
+
 func makeKeyed(key string) recordbatch.Batch {
 	var b recordbatch.Builder
 	b.Append(1000, []byte(key), []byte(strings.Repeat("v", 300)), nil)
