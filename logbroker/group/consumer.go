@@ -308,6 +308,9 @@ func (g *Consumer) joinAgain(m *ConsumerMember, h Heartbeat) error {
 		return m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
 	}
 	if m.Classic != nil {
+		if err := g.admits(m, h); err != nil {
+			return err // it speaks its protocol on
+		}
 		m.Classic, g.changed = nil, true
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A heartbeat that is refused for what it says changes nothing: who wanted the place
@@ -49,5 +50,44 @@ func TestRefusedHeartbeatChangesNothing(t *testing.T) {
 		if err := beat("d", "", JoinEpoch, change); err == nil || g.Changed() || emptied.IsZero() || !g.Emptied.Equal(emptied) {
 			t.Errorf("%s: emptied at %v, after a join that was refused with %v at %v", name, emptied, err, g.Emptied)
 		}
+	}
+}
+
+// TestRefusedUpgradeChangesNothing: a classic member that would speak the consumer
+// protocol, and is refused for what it says, speaks the classic one on.
+func TestRefusedUpgradeChangesNothing(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	wrong := "("
+	g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
+	h := Heartbeat{MemberID: "b", Rebalance: time.Minute, Topics: []string{"t"}}
+	if _, err := g.Heartbeat(now, h, &topicList{}); err != nil {
+		t.Fatal(err)
+	}
+	metadata := kmsg.NewConsumerMemberMetadata()
+	metadata.Version, metadata.Topics = 3, []string{"t"}
+	join := Join{
+		Session: time.Minute, Rebalance: time.Minute, ProtocolType: consumerProtocol, NewID: "a",
+		Protocols: []Protocol{{Name: "range", Metadata: metadata.AppendTo(nil)}},
+	}
+	a := g.JoinClassic(now, join, &topicList{})
+	if a.Err != nil {
+		t.Fatal(a.Err)
+	}
+	g.Changed()
+	for _, instance := range []string{"", "i"} {
+		h = Heartbeat{MemberID: "a", InstanceID: instance, Rebalance: time.Minute, Topics: []string{"t"}, Regex: &wrong}
+		if _, err := g.Heartbeat(now, h, &topicList{}); !errors.Is(err, kerr.InvalidRegularExpression) {
+			t.Fatalf("instance %q: told %v", instance, err)
+		}
+		if m := g.member("a"); m.Classic == nil || g.Changed() {
+			t.Fatalf("instance %q: the member has changed: %+v", instance, m)
+		}
+		if err := g.HeartbeatClassic(now, "a", "", a.Generation, &topicList{}); err != nil {
+			t.Fatalf("instance %q: the classic member is told %v", instance, err)
+		}
+	}
+	h.InstanceID, h.Regex = "", nil
+	if _, err := g.Heartbeat(now, h, &topicList{}); err != nil || g.member("a").Classic != nil || !g.Changed() {
+		t.Errorf("told %v, and is %+v", err, g.member("a"))
 	}
 }
