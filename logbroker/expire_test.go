@@ -85,6 +85,32 @@ func TestClassicOffsetsExpire(t *testing.T) {
 	w.wantOffset(-1)
 }
 
+// TestLastMemberWentBeforeACrash: while one who was given an id had not joined yet, so that
+// a rebalance without members was under way. The offsets are kept as long as those of any
+// group that is empty, and the group goes with them.
+func TestLastMemberWentBeforeACrash(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	m := w.joinClassic("")
+	w.syncClassic(m.MemberID, m.Generation, map[string][]int32{m.MemberID: {0}})
+	w.want(w.commitAs(m.MemberID, m.Generation), nil)
+	w.now = w.now.Add(8 * day)
+	w.want(w.heartClassic(m.MemberID, m.Generation), nil)
+	w.want(ask[*kmsg.JoinGroupResponse](w, joinOf("")).ErrorCode, kerr.MemberIDRequired)
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Version, leave.Group, leave.MemberID = 2, "g", m.MemberID
+	w.want(ask[*kmsg.LeaveGroupResponse](w, leave).ErrorCode, nil)
+	w.restart()
+	w.Clean()
+	w.wantOffset(1)
+	w.pass(7*day + time.Minute)
+	w.Clean()
+	w.wantOffset(-1)
+	if ids, err := w.coordinator().ids(); err != nil || len(ids) > 0 {
+		t.Errorf("groups %q are left, %v", ids, err)
+	}
+}
+
 // TestTransactionalIDsExpire: an id that was not used for seven days is forgotten
 // and fenced; one with an open transaction is not. Its producer recovers (KIP-360).
 func TestTransactionalIDsExpire(t *testing.T) {

@@ -265,6 +265,9 @@ func (g *Group) remove(now time.Time, m *Member) []Answer {
 	out := refuse(m, kerr.UnknownMemberID)
 	g.Members = slices.DeleteFunc(g.Members, func(o *Member) bool { return o == m })
 	g.changed = true
+	if len(g.Members) == 0 {
+		g.Emptied = now // a rebalance may be under way for those who come, and be lost in a crash
+	}
 	if g.Leader == m.ID {
 		g.Leader = ""
 		if len(g.Members) > 0 {
