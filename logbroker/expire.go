@@ -109,8 +109,8 @@ func (b *Broker) expireGroup(g *groups, batch *meta.Batch, id string) (gone int,
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := g.find(id, false)
-	if e != nil && (e.state() != group.Empty || len(offsets) > 0 && e.emptied().After(oldest)) {
-		return 0, nil
+	if e != nil && (e.state() != group.Empty || !e.next().IsZero() || len(offsets) > 0 && e.emptied().After(oldest)) {
+		return 0, nil // somebody is there, may come with the id that it was given, or was there
 	}
 	if len(old) < len(offsets) || len(old) == 0 && (e == nil || e.emptied().IsZero()) {
 		for _, o := range old {

@@ -243,4 +243,14 @@ func TestGroupsWithoutOffsetsGo(t *testing.T) {
 	if ids, err := w.coordinator().ids(); err != nil || len(ids) != 1 {
 		t.Errorf("groups %q, %v, while one may join", ids, err)
 	}
+
+	w.pass(time.Minute) // nobody comes
+	are()
+	m = w.joinClassic("")
+	leave.MemberID = m.MemberID
+	w.want(ask[*kmsg.LeaveGroupResponse](w, leave).ErrorCode, nil)
+	next := ask[*kmsg.JoinGroupResponse](w, joinOf(""))
+	w.want(next.ErrorCode, kerr.MemberIDRequired)
+	w.Clean()
+	w.want(ask[*kmsg.JoinGroupResponse](w, joinOf(next.MemberID)).ErrorCode, nil)
 }
