@@ -8,7 +8,8 @@ import (
 )
 
 // TestProperties feeds random events: what was handed out never changes, epochs
-// only grow, and a decision is of the transaction that was open.
+// only grow, a decision is of the transaction that was open, and the time-out is the
+// one that was asked for last.
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, now, fresh := New(), time.Unix(1000, 0), int64(1)
@@ -23,10 +24,11 @@ func TestProperties(t *testing.T) {
 			case 1:
 				who.Epoch--
 			}
+			timeout := time.Duration(rapid.IntRange(30, 90).Draw(t, "timeout")) * time.Second
 			commit := rapid.Bool().Draw(t, "yes")
 			ev := []Event{
-				Init{Holder: NoProducer, Timeout: time.Minute, Fresh: fresh},
-				Init{Holder: who, Timeout: time.Minute, Fresh: fresh},
+				Init{Holder: NoProducer, Timeout: timeout, Fresh: fresh},
+				Init{Holder: who, Timeout: timeout, Fresh: fresh},
 				Add{Producer: who, Partitions: []Partition{{Index: int32(fresh % 3)}}, Implicit: commit},
 				End{Producer: who, Commit: commit, Bump: true, Fresh: fresh},
 				End{Producer: who, Commit: commit},
@@ -60,6 +62,9 @@ func TestProperties(t *testing.T) {
 func check(t *rapid.T, s, next State, ev Event, eff Effects) {
 	if next.Producer.ID == s.Producer.ID && next.Producer.Epoch < s.Producer.Epoch {
 		t.Fatalf("%T took the epoch from %d to %d", ev, s.Producer.Epoch, next.Producer.Epoch)
+	}
+	if init, ok := ev.(Init); ok && next.Timeout != init.Timeout {
+		t.Fatalf("%+v left the time-out at %v", init, next.Timeout)
 	}
 	if d := eff.Decide; d != nil {
 		if s.Phase != Ongoing || d.Producer != s.Producer || len(d.Partitions) != len(s.Partitions) || d.MarkerEpoch < s.Producer.Epoch {
