@@ -103,3 +103,30 @@ func TestInitialDelayOfAGroupLeft(t *testing.T) {
 		t.Errorf("answers %+v", out)
 	}
 }
+
+// TestInitialDelayIsOfTheFirstRebalance: the next is over as soon as all are there.
+func TestInitialDelayIsOfTheFirstRebalance(t *testing.T) {
+	g := New("g", Config{InitialDelay: time.Second})
+	now := time.Unix(1000, 0)
+	join := func(request RequestID, id string) []Answer {
+		j := Join{
+			Request: request, Session: time.Minute, Rebalance: time.Minute,
+			ProtocolType: "consumer", Protocols: []Protocol{{Name: "range"}}, NewID: id,
+		}
+		if g.member(id) != nil {
+			j.MemberID = id
+		}
+		return g.Join(now, j)
+	}
+	join(1, "a")
+	now = now.Add(time.Second)
+	if out := g.Tick(now); len(out) != 1 || out[0].Join.Err != nil {
+		t.Fatalf("answers %+v", out)
+	}
+	if out := join(2, "b"); len(out) > 0 {
+		t.Fatalf("answered before all are there: %+v", out[0].Join)
+	}
+	if out := join(3, "a"); len(out) != 2 || out[0].Join.Generation != 2 || out[1].Join.Generation != 2 {
+		t.Errorf("answers %+v when all are there", out)
+	}
+}
