@@ -112,7 +112,7 @@ func (b *Broker) expireGroup(g *groups, batch *meta.Batch, id string) (gone int,
 	if e != nil && (e.state() != group.Empty || !e.next().IsZero() || len(offsets) > 0 && e.emptied().After(oldest)) {
 		return 0, nil // somebody is there, may come with the id that it was given, or was there
 	}
-	if len(old) < len(offsets) || len(old) == 0 && (e == nil || e.emptied().IsZero()) {
+	if len(old) < len(offsets) || len(old) == 0 && e == nil {
 		for _, o := range old {
 			batch.DeleteOffset(id, o.Topic, o.Partition)
 		}

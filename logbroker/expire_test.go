@@ -254,3 +254,22 @@ func TestGroupsWithoutOffsetsGo(t *testing.T) {
 	w.Clean()
 	w.want(ask[*kmsg.JoinGroupResponse](w, joinOf(next.MemberID)).ErrorCode, nil)
 }
+
+// TestGroupsLeftBehindGo: a row without members, and without when the last of them went,
+// as a crash left it that met older programs.
+func TestGroupsLeftBehindGo(t *testing.T) {
+	w := newWorkbench(t)
+	batch := w.meta.NewBatch()
+	batch.PutGroup("g", []byte(`{"version":1,"state":"PreparingRebalance","protocol_type":"consumer","generation":3}`))
+	if err := w.commit(batch); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	w.Clean()
+	for range 2 {
+		if ids, err := w.coordinator().ids(); err != nil || len(ids) > 0 {
+			t.Fatalf("groups %q are left, %v", ids, err)
+		}
+		w.restart()
+	}
+}
