@@ -226,6 +226,12 @@ func TestFencedMemberJoinsAgain(t *testing.T) {
 	w.has(w.heart("d", 0, nil), 5, []int32{}...)
 	w.want(w.heart("c", 4, static).ErrorCode, nil)
 	w.want(w.heart("c", 0, static).ErrorCode, kerr.UnreleasedInstanceID)
+
+	w.has(w.heart("c", -2, static), -2)
+	w.want(w.heart("c", 0, nil).ErrorCode, kerr.FencedMemberEpoch) // the place is its instance's
+	w.want(w.heart("c", 0, static).ErrorCode, nil)
+	two := "two"
+	w.want(w.heart("a", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &two }).ErrorCode, nil)
 }
 
 // TestGroupConfigsAreInForce: how long a member may be silent, and how often it is to
