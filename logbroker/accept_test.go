@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -220,5 +221,80 @@ func TestWrongTimesAndKeys(t *testing.T) {
 	w.want(answer.ErrorCode, kerr.InvalidTimestamp)
 	if len(answer.ErrorRecords) != 2 {
 		t.Errorf("named records: %v", answer.ErrorRecords)
+	}
+}
+
+// TestTimesBehindManyKeys: records are looked at beyond those that an answer names, for
+// the times of the others decide which error it is.
+func TestTimesBehindManyKeys(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith("cleanup.policy=compact")
+	var b recordbatch.Builder
+	for range maxRecordFaults + 1 {
+		b.Append(w.now.UnixMilli(), nil, []byte("no key"), nil)
+	}
+	b.Append(w.now.Add(2*time.Hour).UnixMilli(), []byte("k"), []byte("v"), nil)
+	batch := b.Batch()
+	batch.SetCRC()
+	answer := w.produce(13, nil, 0, batch)
+	w.want(answer.ErrorCode, kerr.InvalidTimestamp)
+	if len(answer.ErrorRecords) != maxRecordFaults {
+		t.Errorf("%d named records", len(answer.ErrorRecords))
+	}
+}
+
+// TestRulesOfBuiltBatches: who is in this process is held to the rules of the topic about
+// keys and times as clients are.
+func TestRulesOfBuiltBatches(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith("cleanup.policy=compact")
+	for _, c := range []struct {
+		name  string
+		batch recordbatch.Batch
+		want  error
+	}{
+		{"no key", w.keyed(w.now, "=1"), kerr.InvalidRecord},
+		{"too far ahead", w.keyed(w.now.Add(2*time.Hour), "a=1"), kerr.InvalidTimestamp},
+		{"good", w.keyed(w.now, "a=1"), nil},
+	} {
+		if _, err := w.Append("t", 0, c.batch); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	w.deleteTopic("t")
+	w.topicWith()
+	if _, err := w.Append("t", 0, w.keyed(w.now.Add(2*time.Hour), "a=1")); !errors.Is(err, kerr.InvalidTimestamp) {
+		t.Errorf("too far ahead, in a topic that is not compacted: %v", err)
+	}
+}
+
+// TestClaimedAppendTimeInATransaction: records that are written anew because their batch
+// claims LogAppendTime are still those of its producer and its transaction.
+func TestClaimedAppendTimeInATransaction(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith("compression.type=zstd")
+	id := "a"
+	pid, epoch := w.initID(id)
+	send := func() kmsg.ProduceResponseTopicPartition {
+		batch := w.keyed(w.now, "a=1", "b=2")
+		batch.SetProducer(pid, epoch, 0, true)
+		batch.SetLogAppendTime(w.now.UnixMilli() + 5)
+		batch.SetCRC()
+		answer := w.produce(13, &id, 0, batch)
+		w.want(answer.ErrorCode, nil)
+		return answer
+	}
+	if first, again := send(), send(); first.BaseOffset != 0 || again.BaseOffset != 0 {
+		t.Errorf("offsets %d and, sent again, %d", first.BaseOffset, again.BaseOffset)
+	}
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 2, true, "the next")).ErrorCode, nil)
+	if res, err := w.Fetch("t", 0, 0, true, 1<<20, nil); err != nil || len(res.Batches) > 0 {
+		t.Errorf("%d bytes of an open transaction, %v", len(res.Batches), err)
+	}
+	w.want(w.endTxn(5, id, pid, epoch, false).ErrorCode, nil)
+	w.want(w.produce(13, nil, 0, w.keyed(w.now, "c=3")).ErrorCode, nil) // which syncs the log
+	res, err := w.Fetch("t", 0, 0, true, 1<<20, nil)
+	if err != nil || len(res.Aborted) != 1 || res.Aborted[0].ProducerID != pid {
+		t.Errorf("aborted transactions: %+v, %v", res.Aborted, err)
 	}
 }
