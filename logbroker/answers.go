@@ -95,11 +95,17 @@ func (a *answers) begin(p *pending) error {
 	}
 }
 
+// flushLeft sends what the reader has left for another answer to go along with.
+func (a *answers) flushLeft() error {
+	if a.waiting.Load() > 0 {
+		return nil // the goroutine does
+	}
+	return a.flush()
+}
+
 // finish sends what the reader has left; no answer is given after it.
 func (a *answers) finish() {
-	if a.waiting.Load() == 0 {
-		_ = a.flush() // the connection ends, and why is known
-	}
+	_ = a.flushLeft() // the connection ends, and why is known
 	close(a.queue)
 }
 

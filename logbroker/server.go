@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -160,7 +161,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 		if _, err := io.ReadFull(r, size[:]); err != nil {
 			return err
 		}
-		if err := conn.wait(b.now, answers.closed); err != nil {
+		if err := b.unmuted(conn, answers); err != nil {
 			return err
 		}
 		rest := time.Now().Add(b.cfg.patience.frame)
@@ -190,20 +191,34 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 	}
 }
 
-// wait lets the time pass for which the client is muted.
-func (c *Conn) wait(now func() time.Time, closed <-chan struct{}) error {
+// unmuted waits while the client is muted, at most as long as a connection may be idle:
+// nobody sees meanwhile whether the client is still there. What it was answered it gets
+// before that.
+func (b *Broker) unmuted(c *Conn, answers *answers) error {
+	if c.mutedFor(b.now()) <= 0 {
+		return nil
+	}
+	if err := answers.flushLeft(); err != nil {
+		return err
+	}
+	end := time.Now().Add(b.cfg.patience.idle)
 	for {
-		d := c.mutedFor(now())
-		if d <= 0 {
+		d, left := c.mutedFor(b.now()), time.Until(end)
+		switch {
+		case d <= 0:
 			return nil
+		case left <= 0:
+			return os.ErrDeadlineExceeded
 		}
-		alarm := time.NewTimer(min(d, muteStep))
+		alarm := time.NewTimer(min(d, left, muteStep))
 		select {
 		case <-alarm.C:
-		case <-closed:
-			alarm.Stop()
-			return net.ErrClosed
+			continue
+		case <-answers.closed:
+		case <-b.run.stop:
 		}
+		alarm.Stop()
+		return net.ErrClosed
 	}
 }
 
