@@ -183,6 +183,9 @@ func (u *cut) write(c net.Conn, w *bufio.Writer) error {
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	_, err = io.Copy(c, u.section.Reader())
+	n, err := io.Copy(c, u.section.Reader())
+	if err == nil && n < int64(u.size) {
+		return io.ErrUnexpectedEOF // the file was cut, which Copy takes for its end
+	}
 	return err
 }

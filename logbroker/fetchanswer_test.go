@@ -4,8 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,4 +140,61 @@ func overTCP(t *testing.T, f *fetchAnswer) []byte {
 	}
 	_ = c.Close()
 	return <-came
+}
+
+// TestAnswerOfAShortenedFile: a file that somebody has cut ends the connection, plain or
+// not: what follows would be taken for the rest of the records.
+func TestAnswerOfAShortenedFile(t *testing.T) {
+	for name, hide := range map[string]func(net.Conn) net.Conn{
+		"plain":                   func(c net.Conn) net.Conn { return c },
+		"through the broker, TLS": func(c net.Conn) net.Conn { return struct{ net.Conn }{c} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			log, err := commitlog.Open(commitlog.Config{FS: vfs.Default, Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			if _, err := log.Append(oneRecord(-1, -1, -1, false, strings.Repeat("v", 1000)), nil); err != nil {
+				t.Fatal(err)
+			}
+			r, ok := log.Locate(0, log.End(), 1<<20, 1)
+			files, err := filepath.Glob(filepath.Join(dir, "*.log"))
+			if !ok || err != nil || len(files) != 1 {
+				t.Fatalf("located %v, in %v, %v", ok, files, err)
+			}
+			if err := os.Truncate(files[0], 500); err != nil {
+				t.Fatal(err)
+			}
+			resp := kmsg.NewPtrFetchResponse()
+			resp.Version = 11
+			resp.Topics = []kmsg.FetchResponseTopic{{Topic: "t", Partitions: []kmsg.FetchResponseTopicPartition{kmsg.NewFetchResponseTopicPartition()}}}
+			here, there := tcpPair(t)
+			go func() { _, _ = io.Copy(io.Discard, there) }() // until this end is closed
+			answer := &fetchAnswer{FetchResponse: resp, ranges: []commitlog.Range{r}}
+			_, err = answer.write(hide(here), bufio.NewWriter(here), []byte("\x00\x00\x00\x00head"), &patience{write: time.Minute, speed: 1})
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("after half of the records: %v", err)
+			}
+		})
+	}
+}
+
+// tcpPair are both ends of a connection.
+func tcpPair(t *testing.T) (here, there net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if there, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if here, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = here.Close(), there.Close() })
+	return here, there
 }
