@@ -68,10 +68,15 @@ func (s *topicSet) clearName(name string, from, to int32) error {
 }
 
 // isUnmade tells whether a log could not be opened because its first segment could not
-// be made, as on a full disk: nothing was ever in it, or it was to begin anew.
+// be made, as on a full disk or without file descriptors: nothing was ever in it, or it
+// was to begin anew. Of a log that no run has opened yet no look at its directory is
+// needed, which may fail for the same reason.
 func (s *topicSet) isUnmade(cfg commitlog.Config, err error) bool {
 	if damage := (*commitlog.DamageError)(nil); errors.As(err, &damage) || cfg.Existing && cfg.Cleanly {
 		return false
+	}
+	if !cfg.Existing {
+		return true
 	}
 	files, err := s.b.gate.List(cfg.Dir)
 	return err == nil && !slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, ".log") })

@@ -246,6 +246,44 @@ func TestSegmentThatCouldNotBeMade(t *testing.T) {
 	}
 }
 
+// TestPartitionsWithoutDescriptors: partitions of a new topic for which there were no
+// more file descriptors, not even to look into their directories, begin when there are.
+func TestPartitionsWithoutDescriptors(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	var few, made atomic.Bool
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if !few.Load() || !strings.Contains(op.Path, "/t-1") {
+			return nil
+		}
+		switch op.Kind {
+		case errorfs.OpMkdirAll:
+			made.Store(true)
+		case errorfs.OpCreate, errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpReuseForWrite, errorfs.OpList:
+			if made.Load() {
+				return syscall.EMFILE
+			}
+		}
+		return nil
+	}))
+	w.open()
+	few.Store(true)
+	w.topic("t", 2)
+	for range 2 { // one more end does not change it
+		w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, kerr.KafkaStorageError)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.open()
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	few.Store(false)
+	w.open()
+	w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+}
+
 // TestDeletionWritesNoLog: what is deleted needs no checkpoint.
 func TestDeletionWritesNoLog(t *testing.T) {
 	w := newWorkbench(t)
