@@ -170,18 +170,59 @@ func TestSpellingsOfAddresses(t *testing.T) {
 // TestNamesAreBounded: any number of client names takes bounded memory, and does
 // not let the one off that has to wait.
 func TestNamesAreBounded(t *testing.T) {
-	table := New()
-	table.Set(Entity{Client: Default}, map[string]float64{ProducerBytes: 10})
-	now := time.Unix(1000, 0)
-	table.Use("u", "greedy", ProducerBytes, 1e6, now)
-	for i := range 5 * maxUsages {
-		table.Use("u", fmt.Sprint("c", i), ProducerBytes, 1, now)
-		if len(table.usages) > maxUsages {
-			t.Fatalf("%d are remembered", len(table.usages))
+	for _, limit := range []string{ProducerBytes, Mutations} {
+		table := New()
+		table.Set(Entity{Client: Default}, map[string]float64{limit: 10})
+		now := time.Unix(1000, 0)
+		table.Use("u", "greedy", limit, 1e6, now)
+		for i := range 5 * maxUsages {
+			table.Use("u", fmt.Sprint("c", i), limit, 1, now)
+			if len(table.usages) > maxUsages {
+				t.Fatalf("%s: %d are remembered", limit, len(table.usages))
+			}
+		}
+		if table.Over("u", "greedy", limit, now) == 0 {
+			t.Errorf("%s: the one that has to wait was forgotten", limit)
 		}
 	}
-	if table.Over("u", "greedy", ProducerBytes, now) == 0 {
-		t.Error("the one that has to wait was forgotten")
+}
+
+// TestWindows: a window ends a second after its first use, and counts for eleven after
+// its last, so that there may be twelve.
+func TestWindows(t *testing.T) {
+	table := New()
+	table.Set(Entity{Client: Default}, map[string]float64{ConsumerBytes: 1})
+	start := time.Unix(1000, 0)
+	use := func(ms int, amount float64) time.Duration {
+		return table.Use("u", "c", ConsumerBytes, amount, start.Add(time.Duration(ms)*time.Millisecond))
+	}
+	use(0, 1000)
+	use(999, 1000)
+	for n := 1; n < windows; n++ {
+		use(n*windowMs, 1)
+	}
+	if got, want := use(windows*windowMs, 1), 2000*time.Second; got != want {
+		t.Errorf("with the first window it waits %v, want %v", got, want)
+	}
+	if got, want := use(windows*windowMs+999, 0), time.Millisecond; got != want {
+		t.Errorf("after the first window it waits %v, want %v", got, want)
+	}
+}
+
+// TestChangedLimits: a limit that is changed holds at once, also for who has used it.
+func TestChangedLimits(t *testing.T) {
+	table, now := New(), time.Unix(1000, 0)
+	for _, step := range []struct{ rate, amount, bytes, mutations float64 }{{1, 21, 11, 10}, {10, 0, 0, 1}, {100, 0, 0, 1}, {1, 0, 11, 10}} {
+		table.Set(Entity{Client: Default}, map[string]float64{ConsumerBytes: step.rate, Mutations: step.rate})
+		for limit, want := range map[string]float64{ConsumerBytes: step.bytes, Mutations: step.mutations} {
+			if got := table.Use("u", "c", limit, step.amount, now).Seconds(); math.Abs(got-want) > 1 {
+				t.Errorf("%s of %v: waits %v s, want %v", limit, step.rate, got, want)
+			}
+		}
+	}
+	table.Set(Entity{Client: Default}, map[string]float64{Mutations: 1e6})
+	if wait := table.Use("u", "d", Mutations, 11e6+1, now); wait != time.Millisecond {
+		t.Errorf("over the limit by little it waits %v", wait)
 	}
 }
 
