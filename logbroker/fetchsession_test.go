@@ -293,6 +293,119 @@ func TestOneRequestOfASessionAtATime(t *testing.T) {
 	}
 }
 
+// TestSessionsOfWhoLostItsRights: what a session fetches is judged with each request, and
+// again when one that waits goes on: who may not read any more gets no records, and is
+// not told where the partition stands.
+func TestSessionsOfWhoLostItsRights(t *testing.T) {
+	for _, version := range []int16{12, 13} {
+		w := newSecured(t)
+		w.topic("t", 1)
+		w.grant(onTopic(kmsg.ACLOperationRead)...)
+		c := eve()
+		var got *fetchAnswer
+		fetch := func(id, epoch int32, parts int) {
+			req := sessionFetch("t", id, epoch, 0, parts)
+			req.Version, req.MaxBytes, req.MinBytes, req.MaxWaitMillis = version, 1<<20, 1, 1000
+			if parts > 0 {
+				req.Topics[0].TopicID, req.Topics[0].Partitions[0].PartitionMaxBytes = w.topics.byName("t").id, 1<<20
+			}
+			got = nil
+			w.Handle(c, req, func(r kmsg.Response) { got = r.(*fetchAnswer) })
+		}
+		fetch(0, newSessionEpoch, 1)
+		w.pass(time.Second)
+		if got == nil || got.SessionID == 0 {
+			t.Fatalf("version %d: no session begins: %+v", version, got)
+		}
+		id := got.SessionID
+		refused := func(what string) {
+			t.Helper()
+			if got == nil || fetchedBytes(got) > 0 || len(got.Topics) != 1 || len(got.Topics[0].Partitions) != 1 {
+				t.Fatalf("version %d, %s: %+v", version, what, got)
+			}
+			p := got.Topics[0].Partitions[0]
+			w.want(p.ErrorCode, kerr.TopicAuthorizationFailed)
+			if p.HighWatermark != -1 || p.LastStableOffset != -1 || p.LogStartOffset != -1 {
+				t.Errorf("version %d, %s: told %+v", version, what, p)
+			}
+		}
+		fetch(id, 1, 0)
+		if got != nil {
+			t.Fatalf("version %d: does not wait: %+v", version, got.Topics)
+		}
+		w.grant()
+		w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, "secret")).ErrorCode, nil)
+		w.pass(time.Second)
+		refused("that waited")
+		fetch(id, 2, 0)
+		refused("asked after")
+		w.grant(onTopic(kmsg.ACLOperationRead)...)
+		if fetch(id, 3, 0); got == nil || fetchedBytes(got) == 0 {
+			t.Errorf("version %d: with its rights again: %+v", version, got)
+		}
+	}
+}
+
+// TestSessionsTellWhatIsNews: a partition that a request names again is not told again
+// if nothing is new, and a session is of names or of ids, as by Kafka.
+func TestSessionsTellWhatIsNews(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	c := NewConn("c", "/c")
+	id := w.inSession(c, sessionFetch("t", 0, newSessionEpoch, 0, 1)).SessionID
+	if got := w.inSession(c, sessionFetch("t", id, 1, 0, 1)); got.SessionID != id || len(got.Topics) != 0 {
+		t.Errorf("named again: %+v", got)
+	}
+	byID := sessionFetch("t", id, 2, 0, 0)
+	byID.Version = 13
+	w.want(w.inSession(c, byID).ErrorCode, kerr.FetchSessionTopicIDError)
+	w.want(w.inSession(c, sessionFetch("t", id, 2, 0, 0)).ErrorCode, nil)
+	w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+	moves := sessionFetch("t", id, 3, 0, 1)
+	moves.Topics[0].Partitions[0].FetchOffset = 1
+	if got := w.inSession(c, moves); len(got.Topics) != 1 || got.Topics[0].Partitions[0].HighWatermark != 1 {
+		t.Errorf("a new end: %+v", got)
+	}
+	deletion := kmsg.NewPtrDeleteRecordsRequest()
+	deletion.Version = 2
+	deletion.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "t", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: 1}}}}
+	w.want(ask[*kmsg.DeleteRecordsResponse](w, deletion).Topics[0].Partitions[0].ErrorCode, nil)
+	if got := w.inSession(c, sessionFetch("t", id, 4, 0, 0)); len(got.Topics) != 1 || got.Topics[0].Partitions[0].LogStartOffset != 1 {
+		t.Errorf("a new start: %+v", got)
+	}
+	if got := w.inSession(c, sessionFetch("t", id, 5, 0, 0)); got.ErrorCode != 0 || len(got.Topics) != 0 {
+		t.Errorf("nothing is new: %+v", got)
+	}
+	id = w.inSession(c, sessionFetch("t", id, newSessionEpoch, 0, 0)).SessionID
+	for epoch := int32(1); epoch < 3; epoch++ {
+		ahead := sessionFetch("t", id, epoch, 0, 1)
+		ahead.Version = 12
+		p := &ahead.Topics[0].Partitions[0]
+		p.FetchOffset, p.LastFetchedEpoch = 9, w.epoch
+		if got := w.inSession(c, ahead); len(got.Topics) != 1 || got.Topics[0].Partitions[0].DivergingEpoch.EndOffset != 1 {
+			t.Errorf("a client that has more than the log, told %d times: %+v", epoch-1, got)
+		}
+	}
+}
+
+// TestSessionsDoNotGrowWithoutEnd: a session ends with the request that would make it
+// larger than a request can be, and keeps nothing that this broker does not know.
+func TestSessionsDoNotGrowWithoutEnd(t *testing.T) {
+	w := newWorkbench(t)
+	c := NewConn("c", "/c")
+	id := w.inSession(c, sessionFetch("nowhere", 0, newSessionEpoch, 0, maxElements)).SessionID
+	w.want(w.inSession(c, sessionFetch("nowhere", id, 1, maxElements, 1)).ErrorCode, kerr.FetchSessionIDNotFound)
+	if id == 0 || w.sessions.room != 0 {
+		t.Errorf("session %d, and room of %d is taken", id, w.sessions.room)
+	}
+	strange := sessionFetch("nowhere", 0, newSessionEpoch, 0, 1)
+	strange.Topics[0].Partitions[0].UnknownTags.Set(77, make([]byte, 1000))
+	id = w.inSession(c, strange).SessionID
+	if n := w.sessions.byID[id].parts[0].UnknownTags.Len(); n > 0 {
+		t.Errorf("%d fields are kept that are not known", n)
+	}
+}
+
 // TestSessionsThatAreEmpty: one may begin with nothing, and ends when nothing is left.
 // What is named and forgotten by one request is forgotten.
 func TestSessionsThatAreEmpty(t *testing.T) {
