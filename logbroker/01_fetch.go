@@ -138,7 +138,12 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 		return 0
 	}
 	if p.LastFetchedEpoch >= 0 {
-		if epoch, end := part.log.EpochEnd(p.LastFetchedEpoch); epoch < p.LastFetchedEpoch || end < p.FetchOffset {
+		epoch, end := part.log.EpochEnd(p.LastFetchedEpoch)
+		if end < 0 { // one that has not come
+			rp.ErrorCode = kerr.OffsetOutOfRange.Code
+			return 0
+		}
+		if epoch < p.LastFetchedEpoch || end < p.FetchOffset {
 			rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = part.highWatermark(), f.b.lastStable(part), part.log.Start()
 			rp.DivergingEpoch.Epoch, rp.DivergingEpoch.EndOffset = epoch, end
 			return 0
@@ -224,7 +229,32 @@ func (f *fetch) park() {
 	}
 	f.alarm = f.b.timers.at(f.b.now().Add(milliseconds(f.req.MaxWaitMillis)), func(time.Time) { f.try(true) })
 	f.mu.Unlock() // whoever answers reads the alarm
-	f.try(false)  // something may have come before the watch
+	if !f.r.conn.parked.add(f) {
+		f.leave()
+		return
+	}
+	f.try(false) // something may have come before the watch
+}
+
+// leave ends a fetch that nobody is to be told the answer of.
+func (f *fetch) leave() {
+	f.mu.Lock()
+	done := f.done
+	f.done = true
+	f.mu.Unlock()
+	if !done {
+		f.unpark()
+	}
+}
+
+// unpark ends the waiting of a fetch that is done.
+func (f *fetch) unpark() {
+	f.alarm.stop()
+	for _, cancel := range f.cancels {
+		cancel()
+	}
+	f.cancels = nil
+	f.r.conn.parked.remove(f)
 }
 
 // drop lets go of what was read: it is too little to be sent, and is read again.
@@ -251,16 +281,16 @@ func (f *fetch) try(over bool) {
 	for {
 		enough := f.read() || over
 		f.mu.Lock()
+		if f.done { // its client has gone
+			f.drop()
+			f.mu.Unlock()
+			return
+		}
 		over = over || f.over
 		if enough || over {
 			f.done = true
-			cancels := f.cancels
-			f.cancels = nil
 			f.mu.Unlock()
-			f.alarm.stop()
-			for _, cancel := range cancels {
-				cancel()
-			}
+			f.unpark()
 			f.respond()
 			return
 		}

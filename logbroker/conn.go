@@ -2,7 +2,9 @@ package logbroker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +33,43 @@ type Conn struct {
 	onFail    func(error)
 	earned    int                       // bytes of its last produce, which it is trusted to send again
 	muted     atomic.Pointer[time.Time] // until when nothing is read from it
+	parked    parked
+}
+
+// parked are the fetches of a connection that wait. They end with it: a client may ask
+// for a wait of weeks, and connect again.
+type parked struct {
+	mu    sync.Mutex
+	list  []*fetch
+	ended bool
+}
+
+// add is false once the connection has ended.
+func (p *parked) add(f *fetch) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		p.list = append(p.list, f)
+	}
+	return !p.ended
+}
+
+func (p *parked) remove(f *fetch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.list, f); i >= 0 {
+		p.list = slices.Delete(p.list, i, i+1)
+	}
+}
+
+func (p *parked) end() {
+	p.mu.Lock()
+	p.ended = true
+	list := slices.Clone(p.list)
+	p.mu.Unlock()
+	for _, f := range list {
+		f.leave()
+	}
 }
 
 // authState is how far a connection is with its authentication. Only the handlers

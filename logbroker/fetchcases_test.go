@@ -546,3 +546,47 @@ func TestTimeIsOverWhileAFetchReads(t *testing.T) {
 		t.Error("a fetch was answered twice")
 	}
 }
+
+// TestFetchEndsWithItsConnection: a client that asks for a wait of weeks, goes, and does
+// so again, leaves nothing behind.
+func TestFetchEndsWithItsConnection(t *testing.T) {
+	b, addr, _ := serveSecured(t, Config{}, Listener{})
+	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	part, err := b.topics.partition(b.topics.byName("t"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watchers := func() int { return len(*part.watchers.Load()) }
+	alarms := func() int {
+		b.timers.mu.Lock()
+		defer b.timers.mu.Unlock()
+		return len(b.timers.heap)
+	}
+	quiet := alarms()
+	for range 3 {
+		c := dialWire(t, addr)
+		for range 2 {
+			req := kmsg.NewPtrFetchRequest()
+			req.Version, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 11, math.MaxInt32, 1<<20, 1<<20
+			topic := kmsg.NewFetchRequestTopic()
+			topic.Topic = "t"
+			topic.Partitions = append(topic.Partitions, kmsg.NewFetchRequestTopicPartition())
+			req.Topics = append(req.Topics, topic)
+			c.send(frameOf(req))
+		}
+		if !eventually(10*time.Second, func() bool { return part.watchers.Load() != nil && watchers() == 2 }) {
+			t.Fatal("the fetches do not wait")
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !eventually(10*time.Second, func() bool { return watchers() == 0 }) {
+			t.Fatalf("%d fetches wait for a client that is gone", watchers())
+		}
+	}
+	if n := alarms(); n > quiet {
+		t.Errorf("%d alarms are set, before %d", n, quiet)
+	}
+}

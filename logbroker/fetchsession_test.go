@@ -386,6 +386,9 @@ func TestSessionsTellWhatIsNews(t *testing.T) {
 			t.Errorf("a client that has more than the log, told %d times: %+v", epoch-1, got)
 		}
 	}
+	strange := sessionFetch("t", id, noSessionEpoch, 0, 1)
+	strange.Version, strange.Topics[0].Partitions[0].LastFetchedEpoch = 12, w.epoch+1
+	w.want(w.inSession(c, strange).Topics[0].Partitions[0].ErrorCode, kerr.OffsetOutOfRange)
 }
 
 // TestSessionsDoNotGrowWithoutEnd: a session ends with the request that would make it

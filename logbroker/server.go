@@ -122,6 +122,7 @@ func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
 		end()
 	}
 	writer.Wait()
+	conn.parked.end()
 }
 
 // refusedError is what a client sent and this broker does not take.
