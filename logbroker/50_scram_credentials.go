@@ -123,8 +123,9 @@ func changesOf(req *kmsg.AlterUserSCRAMCredentialsRequest) map[string]*userChang
 
 // userEdit is what is to become of credentials, by their keys.
 type userEdit struct {
-	set  map[string]sasl.Credential
-	drop map[string]bool
+	set   map[string]sasl.Credential
+	drop  map[string]bool
+	added int // of set, that are new
 }
 
 func newUserEdit() *userEdit {
@@ -163,11 +164,17 @@ func (b *Broker) alterUser(c *userChange, name string, all *userEdit) error {
 		}
 		edit.set[key] = sasl.FromSalted(scramMechanisms[u.Mechanism], u.SaltedPassword, u.Salt, int(u.Iterations))
 	}
-	if have := len(b.security.users) + len(all.set); have+len(edit.set) > maxUsers {
+	for key := range edit.set {
+		if _, there := b.security.users[key]; !there {
+			edit.added++
+		}
+	}
+	if have := len(b.security.users) + all.added; edit.added > 0 && have+edit.added > maxUsers {
 		return fmt.Errorf("%w: there are %d credentials, more cannot be", kerr.PolicyViolation, have)
 	}
 	maps.Copy(all.set, edit.set)
 	maps.Copy(all.drop, edit.drop)
+	all.added += edit.added
 	return nil
 }
 

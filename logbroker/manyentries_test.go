@@ -112,4 +112,12 @@ func TestUsersOfOneRequest(t *testing.T) {
 			t.Errorf("%s has %d credentials, want %d", name, n, want)
 		}
 	}
+	// Where there is no room for another, those that are there can be changed.
+	for i := len(w.security.users); i < maxUsers; i++ {
+		w.security.users[credentialKey(scramMechanisms[1], fmt.Sprint("user ", i))] = w.security.users[credentialKey(scramMechanisms[1], "ann")]
+	}
+	req.Upsertions = []kmsg.AlterUserSCRAMCredentialsRequestUpsertion{upsert("ann", 1, 8192), upsert("eve", 1, 4096)}
+	resp = ask[*kmsg.AlterUserSCRAMCredentialsResponse](w, req)
+	w.want(resp.Results[0].ErrorCode, nil)
+	w.want(resp.Results[1].ErrorCode, kerr.PolicyViolation)
 }
