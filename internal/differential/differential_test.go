@@ -41,6 +41,8 @@ func startLevada(t *testing.T) string {
 // wrong ones is not what Apache Kafka says.
 const fakeName = "kfake"
 
+const kafkaName = "Apache Kafka"
+
 func startFake(t *testing.T) string {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -118,7 +120,7 @@ func TestAgainstApacheKafka(t *testing.T) {
 		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
 	}
 	for seed := range number("LEVADA_SEEDS", 15) {
-		ours, kafka := dialBroker(t, "Levada", startLevada(t)), dialBroker(t, "Apache Kafka", addr)
+		ours, kafka := dialBroker(t, "Levada", startLevada(t)), dialBroker(t, kafkaName, addr)
 		compare(t, uint64(seed), 120, fmt.Sprintf("d%d-%d-", time.Now().UnixNano(), seed), ours, kafka, knownOfKafka)
 	}
 }

@@ -2,11 +2,9 @@ package differential
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -421,33 +419,13 @@ func (c *groupTalk) describe() string {
 // TestGroupsAsApacheKafka: the same happens to a group whose server assigns, and its
 // epochs rise as far, where Kafka does not put assignments off.
 func TestGroupsAsApacheKafka(t *testing.T) {
-	addr := os.Getenv("LEVADA_KAFKA")
-	if addr == "" {
-		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
-	}
-	for name, script := range groupScripts {
-		t.Run(name, func(t *testing.T) {
-			var told [2][]string
-			for i, b := range []*broker{dialBroker(t, "Levada", startLevada(t)), dialBroker(t, "Apache Kafka", addr)} {
-				unique := fmt.Sprintf("%d-%s", time.Now().UnixNano(), strings.ReplaceAll(name, " ", "-"))
-				c := &groupTalk{broker: b, group: unique, prefix: unique + "-", members: map[string]*groupMember{}}
-				if i == 1 {
-					c.assignAtOnce()
-				}
-				for line := range strings.SplitSeq(strings.TrimSpace(script), "\n") {
-					line = strings.TrimSpace(line)
-					told[i] = append(told[i], line+" -> "+c.do(line))
-				}
-			}
-			for i, ours := range told[0] {
-				if theirs := told[1][i]; ours != theirs {
-					t.Errorf("Levada: %s\nApache Kafka: %s", ours, theirs)
-				} else {
-					t.Log(ours)
-				}
-			}
-		})
-	}
+	asApacheKafka(t, groupScripts, func(b *broker, unique string) func(line string) string {
+		c := &groupTalk{broker: b, group: unique, prefix: unique + "-", members: map[string]*groupMember{}}
+		if b.name == kafkaName {
+			c.assignAtOnce()
+		}
+		return c.do
+	})
 }
 
 // commitOne commits an offset as nobody.

@@ -253,20 +253,29 @@ func (c *txnTalk) write(f []string) string {
 // TestTransactionsAsApacheKafka: the same happens to a transactional id, and its
 // epochs rise as far.
 func TestTransactionsAsApacheKafka(t *testing.T) {
+	asApacheKafka(t, txnScripts, func(b *broker, unique string) func(line string) string {
+		c := &txnTalk{broker: b, id: unique, topic: "txns-" + unique}
+		newWorld("", false).newTopic(c.topic, 1, 1, "", "", false).do(b)
+		return c.do
+	})
+}
+
+// asApacheKafka has both brokers answer each script, line by line. begin is called for each
+// of both, with a name that was not used before.
+func asApacheKafka(t *testing.T, scripts map[string]string, begin func(b *broker, unique string) (do func(line string) string)) {
+	t.Helper()
 	addr := os.Getenv("LEVADA_KAFKA")
 	if addr == "" {
 		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
 	}
-	for name, script := range txnScripts {
+	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
 			var told [2][]string
-			for i, b := range []*broker{dialBroker(t, "Levada", startLevada(t)), dialBroker(t, "Apache Kafka", addr)} {
-				unique := time.Now().UnixNano()
-				c := &txnTalk{broker: b, id: fmt.Sprintf("%d-%s", unique, name), topic: fmt.Sprintf("txns-%d", unique)}
-				newWorld("", false).newTopic(c.topic, 1, 1, "", "", false).do(b)
+			for i, b := range []*broker{dialBroker(t, "Levada", startLevada(t)), dialBroker(t, kafkaName, addr)} {
+				do := begin(b, fmt.Sprintf("%d-%s", time.Now().UnixNano(), strings.ReplaceAll(name, " ", "-")))
 				for line := range strings.SplitSeq(strings.TrimSpace(script), "\n") {
 					line = strings.TrimSpace(line)
-					told[i] = append(told[i], line+" -> "+c.do(line))
+					told[i] = append(told[i], line+" -> "+do(line))
 				}
 			}
 			for i, ours := range told[0] {

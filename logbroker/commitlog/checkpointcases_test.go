@@ -54,12 +54,7 @@ func TestCheckpointThatCannotBeAdded(t *testing.T) {
 // be written of the empty log. What it knows of producers still holds.
 func TestCheckpointOfWhatWasDeleted(t *testing.T) {
 	full := false
-	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, checkpointFile) {
-			return syscall.ENOSPC
-		}
-		return nil
-	})))
+	cfg := testConfig(noRoom(vfs.NewMem(), checkpointFile, &full))
 	l := mustOpen(t, cfg)
 	mustAppend(t, l, source{id: 7}, "deleted")
 	manyCheckpoints(t, l, 1)
@@ -84,12 +79,7 @@ func TestCheckpointOfWhatWasDeleted(t *testing.T) {
 // could be written. It says nothing about what is left, which is no damage.
 func TestCheckpointOfWhatWasDeletedInPart(t *testing.T) {
 	full := false
-	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, checkpointFile) {
-			return syscall.ENOSPC
-		}
-		return nil
-	})))
+	cfg := testConfig(noRoom(vfs.NewMem(), checkpointFile, &full))
 	l := mustOpen(t, cfg)
 	mustAppend(t, l, source{id: 7}, "deleted")
 	manyCheckpoints(t, l, 1)

@@ -3,10 +3,14 @@ package commitlog
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/levada/levada/internal/recordbatch"
 )
@@ -36,6 +40,18 @@ func crashableDir(t testing.TB) *vfs.MemFS {
 		t.Fatal(err)
 	}
 	return fs
+}
+
+// noRoom is a file system that, while full, refuses to write files of a name, or only
+// calls of these kinds.
+func noRoom(fs vfs.FS, name string, full *bool, kinds ...errorfs.OpKind) vfs.FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		refused := op.Kind.ReadOrWrite() == errorfs.OpIsWrite && len(kinds) == 0 || slices.Contains(kinds, op.Kind)
+		if *full && refused && strings.Contains(op.Path, name) {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
 }
 
 func mustOpen(t testing.TB, cfg Config) *Log {

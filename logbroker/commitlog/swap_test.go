@@ -233,12 +233,7 @@ func TestSnapshotIsReplacedWhole(t *testing.T) {
 // writes one, and forgets the decision.
 func TestCleanStartFinishesACompaction(t *testing.T) {
 	full := false
-	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full && op.Kind == errorfs.OpCreate && strings.Contains(op.Path, checkpointFile) {
-			return syscall.ENOSPC
-		}
-		return nil
-	})))
+	cfg := testConfig(noRoom(vfs.NewMem(), checkpointFile, &full, errorfs.OpCreate))
 	cfg.SegmentBytes = 1
 	l := mustOpen(t, cfg)
 	for range 4 {
@@ -282,12 +277,7 @@ func TestCleanStartFinishesACompaction(t *testing.T) {
 // until it is there.
 func TestStartThatCannotFinishACompaction(t *testing.T) {
 	full := false
-	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full && op.Kind == errorfs.OpCreate && strings.Contains(op.Path, checkpointFile) {
-			return syscall.ENOSPC
-		}
-		return nil
-	})))
+	cfg := testConfig(noRoom(vfs.NewMem(), checkpointFile, &full, errorfs.OpCreate))
 	cfg.SegmentBytes = 1
 	l := mustOpen(t, cfg)
 	for range 6 {
