@@ -208,16 +208,21 @@ func manyCheckpoints(t *testing.T, l *Log, n int) (ends []int64) {
 	t.Helper()
 	for range n {
 		mustAppend(t, l, source{}, strings.Repeat("x", 100))
-		c, err := l.BeginCheckpoint(1)
-		if c == nil || err != nil {
-			t.Fatalf("checkpoint %v, %v", c, err)
-		}
-		if err := errors.Join(c.Sync(), c.Finish()); err != nil {
-			t.Fatal(err)
-		}
+		mustCheckpoint(t, l)
 		ends = append(ends, l.saved)
 	}
 	return ends
+}
+
+func mustCheckpoint(t *testing.T, l *Log) {
+	t.Helper()
+	c, err := l.BeginCheckpoint(1)
+	if c == nil || err != nil {
+		t.Fatalf("checkpoint %v, %v", c, err)
+	}
+	if err := errors.Join(c.Sync(), c.Finish()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestCheckpointsAreAppended: one file holds many of them, and no more than it may.

@@ -61,25 +61,14 @@ func testCheckpointInside(t *testing.T, failing string, killed bool) {
 		for i := range 3 {
 			putKeyed(t, l, "a", fmt.Sprint(i))
 		}
-		c, err := l.BeginCheckpoint(1)
-		if err != nil || c == nil {
-			t.Fatal(c, err)
-		}
-		if err := errors.Join(c.Sync(), c.Finish()); err != nil {
-			t.Fatal(err)
-		}
+		mustCheckpoint(t, l)
 		full = true
 		for i := range 12 {
 			putKeyed(t, l, fmt.Sprint("b", i%4), fmt.Sprint(i))
 		}
 		full = false
 		if failing == indexSuffix {
-			if c, err = l.BeginCheckpoint(1); err != nil || c == nil {
-				t.Fatal(c, err)
-			}
-			if err := errors.Join(c.Sync(), c.Finish()); err != nil {
-				t.Fatal(err)
-			}
+			mustCheckpoint(t, l)
 		}
 		if killed {
 			l = mustOpen(t, cfg)
@@ -88,7 +77,7 @@ func testCheckpointInside(t *testing.T, failing string, killed bool) {
 			t.Fatal(err)
 		}
 		left = n
-		_, err = l.Compact(NewCompactor(0), Compaction{})
+		_, err := l.Compact(NewCompactor(0), Compaction{})
 		if done = err == nil; !done && !errors.Is(err, errDied) {
 			t.Fatal(err)
 		}
