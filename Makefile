@@ -9,6 +9,11 @@ PACKAGES := ./...
 # Packages whose goroutines meet; the race detector needs a C compiler.
 RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
 
+E2E      := ./cmd/levada/... ./examples/... ./internal/chaos ./internal/peers ./internal/powerloss
+# What is left of go test -v: how each package went, and what was skipped and why.
+ALOUD    := /_test\.go:[0-9]+: / { why = $$0; sub(/.*_test\.go:[0-9]+: /, "", why) } \
+            /^ *--- SKIP/ { print "SKIPPED " $$3 ": " why } /^ *--- FAIL|^(ok|FAIL|panic)/ { print; fflush() }
+
 .PHONY: build run test race reproducible fuzz e2e chaos kafka lint fmt deps clean
 
 build: ## build the binary
@@ -36,10 +41,9 @@ reproducible: ## the same binary comes of the same sources in two directories
 	cmp $$one/levada.bin $$two/levada.bin && echo "both are $$(sha256sum < $$one/levada.bin | cut -c1-64)"
 
 e2e: kafka ## the real binary in separate processes, killed and restarted; then on Apache Kafka
-	LEVADA_E2E=1 $(GO) test -p 1 -count=1 -timeout 20m ./cmd/levada/... ./examples/... ./internal/chaos ./internal/peers ./internal/powerloss
-
-DURATION ?= 10m
-SEED     ?=
+	@run=$$(mktemp -d) && trap 'rm -rf "$$run"' EXIT && echo "$(GO) test $(E2E)" && \
+	{ LEVADA_E2E=1 $(GO) test -v -p 1 -count=1 -timeout 20m $(E2E); echo $$? >$$run/code; } 2>&1 | tee $$run/log | awk '$(ALOUD)'; \
+	code=$$(cat $$run/code); [ $$code = 0 ] || cat $$run/log; exit $$code
 
 chaos: ## break a server under load for DURATION, and check what its clients saw; SEED repeats what was random
 	LEVADA_E2E=1 LEVADA_CHAOS=$(DURATION) LEVADA_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run TestLong ./internal/chaos
