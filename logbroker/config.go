@@ -50,7 +50,7 @@ type Config struct {
 	// Fsync is when a produce is acknowledged.
 	Fsync FsyncPolicy
 
-	// SegmentBytes is the size at which a segment is rolled. Default 128 MiB.
+	// SegmentBytes is the size at which a segment is rolled. Default 1 GiB, as Kafka's.
 	SegmentBytes int64
 	// IndexIntervalBytes is the spacing of index entries. Default 4096.
 	IndexIntervalBytes int
@@ -179,7 +179,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.planted = plan
 	}
-	orDefault(&c.SegmentBytes, 128<<20)
+	orDefault(&c.SegmentBytes, 1<<30)
 	orDefault(&c.IndexIntervalBytes, 4096)
 	orDefault(&c.DefaultPartitions, 1)
 	c.patience.orDefault()

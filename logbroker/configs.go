@@ -108,7 +108,7 @@ var topicConfigs = []topicConfig{
 	{"remote.storage.enable", kmsg.ConfigTypeBoolean, "false", oneOf("false")}, // there is none
 	{"retention.bytes", kmsg.ConfigTypeLong, "-1", between(-1, math.MaxInt64)},
 	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64)},
-	{"segment.bytes", kmsg.ConfigTypeInt, "134217728", between(1<<20, math.MaxInt32)},
+	{"segment.bytes", kmsg.ConfigTypeInt, "1073741824", between(1<<20, math.MaxInt32)},
 	{"segment.index.bytes", kmsg.ConfigTypeInt, "10485760", between(4, math.MaxInt32)},
 	{"segment.jitter.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64)},
 	{"segment.ms", kmsg.ConfigTypeLong, "604800000", between(1, math.MaxInt64)},

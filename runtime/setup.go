@@ -189,10 +189,15 @@ func (s *setup) createForAnyTime(ctx context.Context, specs []logclient.TopicSpe
 	return err
 }
 
+// internalSegmentBytes is segment.bytes of the topics that the runtime makes: what is
+// deleted or compacted goes by segments, and a broker's default of 1 GiB would keep a
+// gigabyte of a repartition topic, and have that much of a changelog read at a restore.
+const internalSegmentBytes = "134217728"
+
 func repartitionSpec(name string, partitions int32) logclient.TopicSpec {
 	// Kept until the runtime deletes what is committed, whatever the event time.
 	return logclient.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: -1, Configs: map[string]string{
-		"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1",
+		"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": internalSegmentBytes,
 	}}
 }
 
@@ -321,7 +326,7 @@ func (s *setup) changelogs(ctx context.Context) error {
 			}
 			specs = append(specs, logclient.TopicSpec{
 				Name: store.Changelog.FullName(s.cfg.App), Partitions: n, ReplicationFactor: -1,
-				Configs: map[string]string{"cleanup.policy": "compact"},
+				Configs: map[string]string{"cleanup.policy": "compact", "segment.bytes": internalSegmentBytes},
 			})
 		}
 	}

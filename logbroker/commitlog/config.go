@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	defaultSegmentBytes  = 128 << 20
+	defaultSegmentBytes  = 1 << 30
 	maxSegmentBytes      = math.MaxInt32 // as Kafka's
 	defaultIndexInterval = 4096
 	defaultMaxProducers  = 20000
@@ -26,7 +26,7 @@ type Config struct {
 	// Dir is the directory of this partition alone.
 	Dir string
 	// SegmentBytes is the size past which a segment is sealed. A batch larger
-	// than that gets a segment of its own. Default 128 MiB, at most 2 GiB less a byte.
+	// than that gets a segment of its own. Default 1 GiB, at most 2 GiB less a byte.
 	SegmentBytes int64
 	// SegmentAge is how much younger than the first batch of a segment the next
 	// one may be; past it the segment is sealed. 0: any.

@@ -322,3 +322,21 @@ func TestRepartitionIsPurged(t *testing.T) {
 		t.Errorf("%d offsets before the purge, %d after", before, after)
 	}
 }
+
+// TestInternalTopicsHaveSmallSegments: what is purged and compacted goes by segments,
+// which are not those of a topic that records are kept in.
+func TestInternalTopicsHaveSmallSegments(t *testing.T) {
+	counts := dsl.NewTopic("out", serde.String{}, serde.Int64{})
+	b := newBench(t, plan(t, func(d *dsl.Builder) {
+		dsl.GroupBy(in.Stream(d), func(_, v string) string { return v }).Count("counts").Stream().To(counts)
+	}), nil)
+	topics, err := b.log.Admin().DescribeTopics([]string{"in", "app-counts-repartition", "app-counts-changelog"}, true).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"in": "1073741824", "app-counts-repartition": "134217728", "app-counts-changelog": "134217728"} {
+		if got := topics[name].Configs["segment.bytes"]; got != want {
+			t.Errorf("%s: segment.bytes is %q, want %s", name, got, want)
+		}
+	}
+}
