@@ -229,3 +229,37 @@ func BenchmarkCompactionOfAborted(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCheckpoint: what a checkpoint costs must not grow with the segment.
+func BenchmarkCheckpoint(b *testing.B) {
+	for _, entries := range []int{1000, 250_000} { // the index of 4 MiB, and of 1 GiB
+		b.Run(fmt.Sprint(entries), func(b *testing.B) {
+			cfg := testConfig(vfs.NewMem())
+			cfg.SegmentBytes, cfg.IndexIntervalBytes = 1<<30, 1
+			l := mustOpen(b, cfg)
+			defer closeQuietly(l)
+			add := func() {
+				if _, err := l.Append(makeBatch(source{id: -1}, 1, "v"), nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for range entries {
+				add()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				add()
+				c, err := l.BeginCheckpoint(1)
+				if err == nil {
+					err = c.Sync()
+				}
+				if err == nil {
+					err = c.Finish()
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -123,12 +123,15 @@ func (d *directory) writeFile(name string, data []byte, synced bool) error {
 	return nil
 }
 
-// extendFile is writeFile for a file that has the first bytes of data already.
+// extendFile appends to a file of so many bytes; of none it makes a new one.
 func (d *directory) extendFile(name string, data []byte, have int) error {
-	if have == 0 {
+	switch {
+	case have == 0:
 		return d.writeFile(name, data, false)
+	case len(data) == 0:
+		return nil
 	}
-	return d.writeAt(name, data[have:], int64(have))
+	return d.writeAt(name, data, int64(have))
 }
 
 // writeAt writes into a file that is there. It is not synced.

@@ -146,7 +146,7 @@ func FuzzIndex(f *testing.F) {
 				t.Fatalf("offset %d for time %d", o, ms)
 			}
 		}
-		gotOffsets, gotTimes := x.encode()
+		gotOffsets, gotTimes := x.encode(indexSizes{})
 		if !bytes.Equal(gotOffsets, offsets) || !bytes.Equal(gotTimes, times) {
 			t.Fatal("encodes to other bytes")
 		}

@@ -90,16 +90,18 @@ func (x *sparseIndex) offsetBefore(ms int64) int64 {
 	return x.base + int64(x.times[i-1].relative)
 }
 
-// encode gives the bytes of the .index and the .timeindex file.
-func (x *sparseIndex) encode() (offsets, times []byte) {
+// encode gives the bytes of the .index and the .timeindex file after those that are
+// written.
+func (x *sparseIndex) encode(written indexSizes) (offsets, times []byte) {
 	x.addTime()
-	offsets = make([]byte, 0, len(x.offsets)*offsetEntrySize)
-	for _, e := range x.offsets {
+	newOffsets, newTimes := x.offsets[written.offsets/offsetEntrySize:], x.times[written.times/timeEntrySize:]
+	offsets = make([]byte, 0, len(newOffsets)*offsetEntrySize)
+	for _, e := range newOffsets {
 		offsets = binary.BigEndian.AppendUint32(offsets, uint32(e.relative))
 		offsets = binary.BigEndian.AppendUint32(offsets, e.position)
 	}
-	times = make([]byte, 0, len(x.times)*timeEntrySize)
-	for _, e := range x.times {
+	times = make([]byte, 0, len(newTimes)*timeEntrySize)
+	for _, e := range newTimes {
 		times = binary.BigEndian.AppendUint64(times, uint64(e.timestamp))
 		times = binary.BigEndian.AppendUint32(times, uint32(e.relative))
 	}

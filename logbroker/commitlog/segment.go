@@ -273,21 +273,22 @@ func (s *segment) buildIndex() (*sparseIndex, error) {
 // writeIndex writes both index files. They are not synced: their sums tell
 // whether they are whole. What is new of a segment that grows is appended to what
 // was written: new files would cost the file system more than the rest of a
-// checkpoint. A sealed segment's may have a second name in a backup.
+// checkpoint, and all entries again more the larger the segment is. A sealed segment's
+// may have a second name in a backup.
 func (s *segment) writeIndex(grows bool) error {
 	s.lookup.Lock()
 	defer s.lookup.Unlock()
 	if s.index == nil {
 		return nil // as it was loaded from
 	}
-	offsets, times := s.index.encode()
-	sums, sizes := sumsOf(offsets, times), indexSizes{len(offsets), len(times)}
+	have, sums := s.written, s.sums
+	if !grows || have == (indexSizes{}) {
+		have, sums = indexSizes{}, indexSums{}
+	}
+	offsets, times := s.index.encode(have)
+	sums = indexSums{crc32.Update(sums.offsets, castagnoli, offsets), crc32.Update(sums.times, castagnoli, times)}
 	if sums == s.sums {
 		return nil
-	}
-	have := s.written
-	if !grows {
-		have = indexSizes{}
 	}
 	s.sums, s.written = indexSums{}, indexSizes{}
 	if err := s.dir.extendFile(indexName(s.base), offsets, have.offsets); err != nil {
@@ -296,6 +297,7 @@ func (s *segment) writeIndex(grows bool) error {
 	if err := s.dir.extendFile(timeIndexName(s.base), times, have.times); err != nil {
 		return err
 	}
+	sizes := indexSizes{have.offsets + len(offsets), have.times + len(times)}
 	s.sums, s.written = sums, sizes
 	return nil
 }

@@ -179,7 +179,7 @@ func TestIndexOfAGrownSegment(t *testing.T) {
 		b.SetBaseOffset(int64(i))
 		x.add(b, position)
 	}
-	offsets, times := x.encode()
+	offsets, times := x.encode(indexSizes{})
 	read := newIndex(0, 1)
 	if err := read.decode(offsets, times, math.MaxUint32+100, int64(len(positions))); err != nil {
 		t.Fatal(err)
