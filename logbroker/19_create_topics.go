@@ -19,6 +19,9 @@ func (b *Broker) handleCreateTopics(r *request) {
 		}
 		var made []string
 		for _, t := range req.Topics {
+			if seen[t.Topic] == 0 {
+				continue // was named twice, and answered once
+			}
 			rt := kmsg.NewCreateTopicsResponseTopic()
 			rt.Topic, rt.NumPartitions, rt.ReplicationFactor = t.Topic, -1, -1
 			rt.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
@@ -26,6 +29,7 @@ func (b *Broker) handleCreateTopics(r *request) {
 			if seen[t.Topic] == 1 {
 				err = b.createTopic(r, &rt, t, req, made)
 			}
+			seen[t.Topic] = 0
 			if err == nil {
 				made = append(made, t.Topic)
 			} else {

@@ -12,14 +12,29 @@ import (
 func (b *Broker) handleDeleteRecords(r *request) {
 	req := r.msg.(*kmsg.DeleteRecordsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+	type place struct {
+		topic     string
+		partition int32
+	}
+	last := map[place]int64{} // of those that are named again, as with Kafka
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			last[place{t.Topic, p.Partition}] = p.Offset
+		}
+	}
 	b.spawn(func() {
 		for _, t := range req.Topics {
 			rt := kmsg.NewDeleteRecordsResponseTopic()
 			rt.Topic = t.Topic
 			for _, p := range t.Partitions {
+				offset, left := last[place{t.Topic, p.Partition}]
+				if !left {
+					continue // was named twice, and answered once
+				}
+				delete(last, place{t.Topic, p.Partition})
 				rp := kmsg.NewDeleteRecordsResponseTopicPartition()
 				rp.Partition, rp.LowWatermark = p.Partition, -1
-				start, err := b.deleteRecords(t.Topic, p.Partition, p.Offset)
+				start, err := b.deleteRecords(t.Topic, p.Partition, offset)
 				if err != nil {
 					rp.ErrorCode = errorCode(err)
 				} else {
@@ -27,7 +42,9 @@ func (b *Broker) handleDeleteRecords(r *request) {
 				}
 				rt.Partitions = append(rt.Partitions, rp)
 			}
-			resp.Topics = append(resp.Topics, rt)
+			if len(rt.Partitions) > 0 {
+				resp.Topics = append(resp.Topics, rt)
+			}
 		}
 		r.respond(resp)
 	})

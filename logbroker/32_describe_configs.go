@@ -28,6 +28,10 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 		switch res.ResourceType {
 		case kmsg.ConfigResourceTypeTopic:
 			t := b.topics.byName(res.ResourceName)
+			if err := checkTopicName(res.ResourceName); err != nil {
+				rr.ErrorCode, rr.ErrorMessage = alterError(err)
+				break
+			}
 			if t == nil {
 				rr.ErrorCode = kerr.UnknownTopicOrPartition.Code
 				break

@@ -8,15 +8,19 @@ import (
 )
 
 // handleAlterConfigs answers AlterConfigs, versions 0 to 2: all configs of a
-// topic are replaced.
+// topic are replaced. A resource that is named twice is not changed.
 func (b *Broker) handleAlterConfigs(r *request) {
 	req := r.msg.(*kmsg.AlterConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
+	of := func(res kmsg.AlterConfigsRequestResource) configResource {
+		return configResource{res.ResourceType, res.ResourceName}
+	}
+	twice := resourcesTwice(req.Resources, of)
 	b.spawn(func() {
 		for _, res := range req.Resources {
 			rr := kmsg.NewAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
-			err := b.alterResource(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+			err := b.alterResource(of(res), twice, req.ValidateOnly, func(configs map[string]string) error {
 				err := namedTwice(res.Configs, func(c kmsg.AlterConfigsRequestResourceConfig) string { return c.Name })
 				if err != nil {
 					return err
@@ -36,9 +40,20 @@ func (b *Broker) handleAlterConfigs(r *request) {
 	})
 }
 
-func (b *Broker) alterResource(kind kmsg.ConfigResourceType, name string, validateOnly bool, change func(map[string]string) error) error {
-	switch kind {
+// alterResource changes the configs of a resource that is not among those named twice.
+func (b *Broker) alterResource(res configResource, twice map[configResource]bool, validateOnly bool, change func(map[string]string) error) error {
+	if twice[res] {
+		return fmt.Errorf("%w: the resource is named twice", kerr.InvalidRequest)
+	}
+	name := res.name
+	switch res.kind {
 	case kmsg.ConfigResourceTypeTopic:
+		if name == "" {
+			return fmt.Errorf("%w: name a topic", kerr.InvalidRequest)
+		}
+		if err := checkTopicName(name); err != nil {
+			return err
+		}
 		return b.topics.configure(name, validateOnly, change)
 	case kmsg.ConfigResourceTypeGroupConfig:
 		err := b.configureGroup(name, validateOnly, change)
@@ -47,7 +62,7 @@ func (b *Broker) alterResource(kind kmsg.ConfigResourceType, name string, valida
 	case kmsg.ConfigResourceTypeBroker:
 		return fmt.Errorf("%w: the broker's configuration is given when it starts", kerr.InvalidRequest)
 	}
-	return fmt.Errorf("%w: resources of type %d have no configs", kerr.InvalidRequest, kind)
+	return fmt.Errorf("%w: resources of type %d have no configs", kerr.InvalidRequest, res.kind)
 }
 
 func alterError(err error) (code int16, message *string) {

@@ -14,7 +14,7 @@ func (b *Broker) handleDeleteGroups(r *request) {
 	req := r.msg.(*kmsg.DeleteGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteGroupsResponse)
 	b.spawn(func() {
-		for _, id := range req.Groups {
+		for _, id := range once(req.Groups, itself) {
 			rg := kmsg.NewDeleteGroupsResponseGroup()
 			rg.Group = id
 			rg.ErrorCode, rg.ErrorMessage = alterError(b.deleteGroup(id))
@@ -25,9 +25,6 @@ func (b *Broker) handleDeleteGroups(r *request) {
 }
 
 func (b *Broker) deleteGroup(id string) error {
-	if id == "" {
-		return kerr.InvalidGroupID
-	}
 	g := b.coordinator()
 	g.persist.Lock()
 	defer g.persist.Unlock()

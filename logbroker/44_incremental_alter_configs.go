@@ -13,17 +13,12 @@ import (
 func (b *Broker) handleIncrementalAlterConfigs(r *request) {
 	req := r.msg.(*kmsg.IncrementalAlterConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
-	twice := resourcesTwice(req)
+	twice := resourcesTwice(req.Resources, incrementalResource)
 	b.spawn(func() {
 		for _, res := range req.Resources {
 			rr := kmsg.NewIncrementalAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
-			if twice[configResource{res.ResourceType, res.ResourceName}] {
-				rr.ErrorCode, rr.ErrorMessage = alterError(fmt.Errorf("%w: the resource is named twice", kerr.InvalidRequest))
-				resp.Resources = append(resp.Resources, rr)
-				continue
-			}
-			err := b.alterResource(res.ResourceType, res.ResourceName, req.ValidateOnly, func(configs map[string]string) error {
+			err := b.alterResource(incrementalResource(res), twice, req.ValidateOnly, func(configs map[string]string) error {
 				err := namedTwice(res.Configs, func(c kmsg.IncrementalAlterConfigsRequestResourceConfig) string { return c.Name })
 				if err != nil {
 					return err
@@ -48,11 +43,15 @@ type configResource struct {
 	name string
 }
 
+func incrementalResource(res kmsg.IncrementalAlterConfigsRequestResource) configResource {
+	return configResource{res.ResourceType, res.ResourceName}
+}
+
 // resourcesTwice has the resources that a request names more than once.
-func resourcesTwice(req *kmsg.IncrementalAlterConfigsRequest) map[configResource]bool {
+func resourcesTwice[R any](resources []R, is func(R) configResource) map[configResource]bool {
 	twice := map[configResource]bool{}
-	for _, res := range req.Resources {
-		r := configResource{res.ResourceType, res.ResourceName}
+	for _, res := range resources {
+		r := is(res)
 		_, twice[r] = twice[r]
 	}
 	return twice

@@ -119,8 +119,19 @@ func (b *Broker) handleAlterClientQuotas(r *request) {
 	b.spawn(func() {
 		b.security.edit.Lock()
 		defer b.security.edit.Unlock()
+		answers := map[quota.Entity]int{}
 		for _, e := range req.Entries {
-			resp.Entries = append(resp.Entries, quotaAnswer(e, b.alterQuota(e, req.ValidateOnly)))
+			e.Entity = lastParts(e.Entity)
+			who, err := quotaEntity(e)
+			if i, again := answers[who]; again && err == nil {
+				resp.Entries[i] = quotaAnswer(e, fmt.Errorf("%w: the client is named twice; only the first was done", kerr.InvalidRequest))
+				continue
+			}
+			if err == nil {
+				answers[who] = len(resp.Entries)
+				err = b.alterQuota(who, e.Ops, req.ValidateOnly)
+			}
+			resp.Entries = append(resp.Entries, quotaAnswer(e, err))
 		}
 		r.respond(resp)
 	})
@@ -137,22 +148,43 @@ func quotaAnswer(e kmsg.AlterClientQuotasRequestEntry, err error) kmsg.AlterClie
 	return out
 }
 
-// alterQuota changes the limits of one entity. security.edit is held.
-func (b *Broker) alterQuota(entry kmsg.AlterClientQuotasRequestEntry, validateOnly bool) error {
-	var e quota.Entity
+// lastParts has of each type the last: Kafka keeps the parts of an entity by their type.
+func lastParts(parts []kmsg.AlterClientQuotasRequestEntryEntity) (out []kmsg.AlterClientQuotasRequestEntryEntity) {
+	at := map[string]int{}
+	for _, p := range parts {
+		if i, ok := at[p.Type]; ok {
+			out[i] = p
+			continue
+		}
+		at[p.Type] = len(out)
+		out = append(out, p)
+	}
+	return out
+}
+
+// quotaEntity is whose limits an entry changes.
+func quotaEntity(entry kmsg.AlterClientQuotasRequestEntry) (e quota.Entity, err error) {
 	for _, part := range entry.Entity {
 		i := slices.IndexFunc(quotaParts(&e), func(p quotaPart) bool { return p.kind == part.Type })
-		if i < 0 || *quotaParts(&e)[i].name != "" {
-			return fmt.Errorf("%w: entity type %q is unknown, or named twice", kerr.InvalidRequest, part.Type)
+		if i < 0 {
+			return e, fmt.Errorf("%w: entity type %q is unknown", kerr.InvalidRequest, part.Type)
 		}
 		name := quotaParts(&e)[i].name
 		if *name = quota.Default; part.Name != nil {
 			*name = quotaName(part.Type, *part.Name)
 		}
 	}
+	return e, nil
+}
+
+// alterQuota changes the limits of one entity. security.edit is held.
+func (b *Broker) alterQuota(e quota.Entity, ops []kmsg.AlterClientQuotasRequestEntryOp, validateOnly bool) error {
+	if err := namedTwice(ops, func(op kmsg.AlterClientQuotasRequestEntryOp) string { return op.Key }); err != nil {
+		return err
+	}
 	limits := map[string]float64{}
 	maps.Copy(limits, b.security.quotas.Limits()[e])
-	for _, op := range entry.Ops {
+	for _, op := range ops {
 		value := op.Value
 		if op.Remove {
 			value = 1 // any that is taken: the rest is checked all the same

@@ -65,7 +65,7 @@ func (b *Broker) describeUser(name string) (out []kmsg.DescribeUserSCRAMCredenti
 }
 
 // handleAlterUserSCRAMCredentials answers AlterUserScramCredentials, version 0
-// (KIP-554), when the change is durable: for each user all or nothing.
+// (KIP-554), when the change is durable.
 func (b *Broker) handleAlterUserSCRAMCredentials(r *request) {
 	req := r.msg.(*kmsg.AlterUserSCRAMCredentialsRequest)
 	resp := req.ResponseKind().(*kmsg.AlterUserSCRAMCredentialsResponse)
@@ -132,8 +132,8 @@ func newUserEdit() *userEdit {
 	return &userEdit{set: map[string]sasl.Credential{}, drop: map[string]bool{}}
 }
 
-// alterUser adds all changes of one user to those of the request, or none.
-// security.edit is held.
+// alterUser adds the change of one user to those of the request. As with Kafka a user
+// may be changed once in a request, whatever the mechanism. security.edit is held.
 func (b *Broker) alterUser(c *userChange, name string, all *userEdit) error {
 	if name == "" {
 		return fmt.Errorf("%w: the user has no name", kerr.UnacceptableCredential)
@@ -141,54 +141,60 @@ func (b *Broker) alterUser(c *userChange, name string, all *userEdit) error {
 	if b.security.isGiven(name) {
 		return fmt.Errorf("%w: user %q is in the configuration, which goes first: change it in the file of --users, or Security.Users, and start the broker again", kerr.UnacceptableCredential, name)
 	}
-	edit := newUserEdit()
-	for _, d := range c.deletions {
-		key, err := edit.changedKey(name, d.Mechanism)
-		if err != nil {
-			return err
-		}
-		if b.security.users[key].Iterations == 0 {
-			return fmt.Errorf("%w: user %q has no such credential", kerr.ResourceNotFound, name)
-		}
-		edit.drop[key] = true
+	var key string
+	var set sasl.Credential // of an upsertion
+	var err error
+	if len(c.deletions) > 0 {
+		key, err = b.deletion(name, c.deletions[0])
+	} else {
+		key, set, err = upsertion(name, c.upsertions[0])
 	}
-	for _, u := range c.upsertions {
-		key, err := edit.changedKey(name, u.Mechanism)
-		switch {
-		case err != nil:
-			return err
-		case u.Iterations < sasl.MinIterations || u.Iterations > sasl.MaxIterations:
-			return fmt.Errorf("%w: %d iterations; %d to %d are", kerr.UnacceptableCredential, u.Iterations, sasl.MinIterations, sasl.MaxIterations)
-		case len(u.Salt) == 0 || len(u.SaltedPassword) == 0:
-			return fmt.Errorf("%w: the salt or the password is empty", kerr.UnacceptableCredential)
+	switch {
+	case err != nil:
+		return err
+	case len(c.deletions)+len(c.upsertions) > 1:
+		return fmt.Errorf("%w: user %q is changed twice: send one change at a time", kerr.DuplicateResource, name)
+	case len(c.deletions) > 0:
+		all.drop[key] = true
+		return nil
+	}
+	if _, there := b.security.users[key]; !there {
+		if have := len(b.security.users) + all.added; have >= maxUsers {
+			return fmt.Errorf("%w: there are %d credentials, more cannot be", kerr.PolicyViolation, have)
 		}
-		edit.set[key] = sasl.FromSalted(scramMechanisms[u.Mechanism], u.SaltedPassword, u.Salt, int(u.Iterations))
+		all.added++
 	}
-	for key := range edit.set {
-		if _, there := b.security.users[key]; !there {
-			edit.added++
-		}
-	}
-	if have := len(b.security.users) + all.added; edit.added > 0 && have+edit.added > maxUsers {
-		return fmt.Errorf("%w: there are %d credentials, more cannot be", kerr.PolicyViolation, have)
-	}
-	maps.Copy(all.set, edit.set)
-	maps.Copy(all.drop, edit.drop)
-	all.added += edit.added
+	all.set[key] = set
 	return nil
 }
 
-// changedKey is the key of a credential, which may be changed once in a request.
-func (e *userEdit) changedKey(name string, mechanism int8) (string, error) {
-	m, ok := scramMechanisms[mechanism]
+func (b *Broker) deletion(name string, d kmsg.AlterUserSCRAMCredentialsRequestDeletion) (key string, err error) {
+	mechanism, ok := scramMechanisms[d.Mechanism]
 	if !ok {
-		return "", fmt.Errorf("%w: mechanism %d", kerr.UnsupportedSaslMechanism, mechanism)
+		return "", unknownMechanism(d.Mechanism)
 	}
-	key := credentialKey(m, name)
-	if _, twice := e.set[key]; twice || e.drop[key] {
-		return "", fmt.Errorf("%w: user %q is changed twice", kerr.DuplicateResource, name)
+	key = credentialKey(mechanism, name)
+	if b.security.users[key].Iterations == 0 {
+		return "", fmt.Errorf("%w: user %q has no such credential", kerr.ResourceNotFound, name)
 	}
 	return key, nil
+}
+
+func upsertion(name string, u kmsg.AlterUserSCRAMCredentialsRequestUpsertion) (key string, c sasl.Credential, err error) {
+	mechanism, ok := scramMechanisms[u.Mechanism]
+	switch {
+	case !ok:
+		return "", c, unknownMechanism(u.Mechanism)
+	case u.Iterations < sasl.MinIterations || u.Iterations > sasl.MaxIterations:
+		return "", c, fmt.Errorf("%w: %d iterations; %d to %d are", kerr.UnacceptableCredential, u.Iterations, sasl.MinIterations, sasl.MaxIterations)
+	case len(u.Salt) == 0 || len(u.SaltedPassword) == 0:
+		return "", c, fmt.Errorf("%w: the salt or the password is empty", kerr.UnacceptableCredential)
+	}
+	return credentialKey(mechanism, name), sasl.FromSalted(mechanism, u.SaltedPassword, u.Salt, int(u.Iterations)), nil
+}
+
+func unknownMechanism(number int8) error {
+	return fmt.Errorf("%w: mechanism %d", kerr.UnsupportedSaslMechanism, number)
 }
 
 // storeUsers writes all changes at once.

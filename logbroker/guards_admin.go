@@ -175,7 +175,7 @@ func guardAlterConfigs(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response
 
 func guardIncrementalAlter(w who, r kmsg.Request) (kmsg.Response, func(kmsg.Response)) {
 	req := r.(*kmsg.IncrementalAlterConfigsRequest)
-	twice := resourcesTwice(req) // which are refused as such, as Kafka does, and not changed
+	twice := resourcesTwice(req.Resources, incrementalResource) // which are refused as such, as Kafka does, and not changed
 	pass, held := split(req.Resources, func(res *kmsg.IncrementalAlterConfigsRequestResource) bool {
 		if twice[configResource{res.ResourceType, res.ResourceName}] {
 			return true

@@ -472,12 +472,9 @@ func TestSubjects(t *testing.T) {
 func TestOverTheLimit(t *testing.T) {
 	b, addr, _ := serveSecured(t, Config{AutoCreateTopics: true}, Listener{})
 	name := "greedy"
-	e := kmsg.NewAlterClientQuotasRequestEntry()
-	e.Entity = append(e.Entity, kmsg.AlterClientQuotasRequestEntryEntity{Type: "client-id", Name: &name})
 	op := kmsg.NewAlterClientQuotasRequestEntryOp()
 	op.Key, op.Value = quota.ProducerBytes, 1450 // of which 10 s pass at once
-	e.Ops = append(e.Ops, op)
-	if err := b.alterQuota(e, false); err != nil {
+	if err := b.alterQuota(quota.Entity{Client: quota.Named(name)}, []kmsg.AlterClientQuotasRequestEntryOp{op}, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {

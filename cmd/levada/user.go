@@ -114,13 +114,27 @@ func (a *app) alterUsers(c *cobra.Command, cl *cluster, user string, drop []kadm
 		return err
 	}
 	defer admin.Close()
-	changed, err := admin.AlterUserSCRAMs(c.Context(), drop, set)
-	if err != nil {
-		return onCluster("user "+strconv.Quote(user), "alter").explained(err, "")
+	alter := func(drop []kadm.DeleteSCRAM, set []kadm.UpsertSCRAM) error {
+		changed, err := admin.AlterUserSCRAMs(c.Context(), drop, set)
+		if err != nil {
+			return onCluster("user "+strconv.Quote(user), "alter").explained(err, "")
+		}
+		for _, r := range changed {
+			if r.Err != nil {
+				return inputError(onCluster("user "+strconv.Quote(r.User), "alter").explained(r.Err, r.ErrMessage))
+			}
+		}
+		return nil
 	}
-	for _, r := range changed {
-		if r.Err != nil {
-			return inputError(onCluster("user "+strconv.Quote(r.User), "alter").explained(r.Err, r.ErrMessage))
+	// One request for each: a cluster takes one change of a user at a time.
+	for i := range drop {
+		if err := alter(drop[i:i+1], nil); err != nil {
+			return err
+		}
+	}
+	for i := range set {
+		if err := alter(nil, set[i:i+1]); err != nil {
+			return err
 		}
 	}
 	done := map[bool]string{true: "set", false: "deleted"}[len(set) > 0]

@@ -115,10 +115,7 @@ func TestAgainstFake(t *testing.T) {
 
 // TestAgainstApacheKafka compares with Apache Kafka at LEVADA_KAFKA.
 func TestAgainstApacheKafka(t *testing.T) {
-	addr := os.Getenv("LEVADA_KAFKA")
-	if addr == "" {
-		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
-	}
+	addr := kafkaAddress(t)
 	for seed := range number("LEVADA_SEEDS", 15) {
 		ours, kafka := dialBroker(t, "Levada", startLevada(t)), dialBroker(t, kafkaName, addr)
 		compare(t, uint64(seed), 120, fmt.Sprintf("d%d-%d-", time.Now().UnixNano(), seed), ours, kafka, knownOfKafka)

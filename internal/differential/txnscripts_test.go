@@ -260,14 +260,21 @@ func TestTransactionsAsApacheKafka(t *testing.T) {
 	})
 }
 
-// asApacheKafka has both brokers answer each script, line by line. begin is called for each
-// of both, with a name that was not used before.
-func asApacheKafka(t *testing.T, scripts map[string]string, begin func(b *broker, unique string) (do func(line string) string)) {
+// kafkaAddress is that of an Apache Kafka; without one the test is skipped.
+func kafkaAddress(t *testing.T) string {
 	t.Helper()
 	addr := os.Getenv("LEVADA_KAFKA")
 	if addr == "" {
 		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
 	}
+	return addr
+}
+
+// asApacheKafka has both brokers answer each script, line by line. begin is called for each
+// of both, with a name that was not used before.
+func asApacheKafka(t *testing.T, scripts map[string]string, begin func(b *broker, unique string) (do func(line string) string)) {
+	t.Helper()
+	addr := kafkaAddress(t)
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
 			var told [2][]string

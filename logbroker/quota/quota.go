@@ -83,6 +83,8 @@ func ParseKey(s string) (Entity, error) {
 // Check refuses an entity or a limit that cannot be.
 func Check(e Entity, key string, value float64) error {
 	switch {
+	case slices.Contains([]Name{e.User, e.Client, e.IP}, Named("")):
+		return fmt.Errorf("the limit %s is of a client without a name", key)
 	case e == Entity{}:
 		return fmt.Errorf("the limit %s is nobody's", key)
 	case e.IP != "" && (e.User != "" || e.Client != ""):
