@@ -12,6 +12,12 @@ import (
 	"github.com/levada/levada/logbroker/commitlog"
 )
 
+// Isolation levels of readers (KIP-98).
+const (
+	readUncommitted = 0
+	readCommitted   = 1
+)
+
 // minBatchBytes is the least that a fetch reads of a partition that has its
 // turn: a client that asks for less still gets one batch (KIP-74).
 const minBatchBytes = 1
@@ -25,10 +31,14 @@ const maxCopied = 4 << 20
 // little waits for its partitions to advance.
 func (b *Broker) handleFetch(r *request) {
 	req := r.msg.(*kmsg.FetchRequest)
-	f := &fetch{b: b, r: r, who: who{b, r.conn}, req: req, committed: req.IsolationLevel == 1}
+	f := &fetch{b: b, r: r, who: who{b, r.conn}, req: req, committed: req.IsolationLevel == readCommitted}
 	f.maxBytes = int(req.MaxBytes)
 	if f.maxBytes <= 0 || f.maxBytes > b.cfg.Limits.FetchBytes {
 		f.maxBytes = b.cfg.Limits.FetchBytes
+	}
+	if req.IsolationLevel != readUncommitted && req.IsolationLevel != readCommitted {
+		r.respond(refusedFetch(req, kerr.UnknownServerError)) // as Kafka, which knows no such level
+		return
 	}
 	if err := f.begin(); err != nil {
 		resp := req.ResponseKind().(*kmsg.FetchResponse)
@@ -41,6 +51,24 @@ func (b *Broker) handleFetch(r *request) {
 		return
 	}
 	f.park()
+}
+
+// refusedFetch is the answer to a request none of whose partitions is read.
+func refusedFetch(req *kmsg.FetchRequest, err *kerr.Error) *kmsg.FetchResponse {
+	resp := req.ResponseKind().(*kmsg.FetchResponse)
+	resp.ErrorCode = err.Code
+	for _, t := range req.Topics {
+		rt := kmsg.NewFetchResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewFetchResponseTopicPartition()
+			rp.Partition, rp.ErrorCode, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p.Partition, err.Code, -1, -1, -1
+			rp.AbortedTransactions, rp.RecordBatches = noneAborted, []byte{}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp
 }
 
 // fetch is a request under way.
@@ -87,7 +115,7 @@ func (f *fetch) read() (enough bool) {
 		rp.PreferredReadReplica, rp.RecordBatches = -1, []byte{} // librdkafka takes no null
 		f.found = append(f.found, commitlog.Range{})
 		if topic == nil {
-			rp.ErrorCode = unknown
+			rp.ErrorCode, rp.AbortedTransactions = unknown, noneAborted
 		} else {
 			total += f.readPartition(&rp, topic, p.FetchRequestTopicPartition, f.maxBytes-total, total == 0)
 		}
@@ -134,7 +162,9 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 		err = f.b.checkLeaderEpoch(p.CurrentLeaderEpoch)
 	}
 	if err != nil {
-		rp.ErrorCode = groupCode(err)
+		if rp.ErrorCode = groupCode(err); rp.ErrorCode == kerr.UnknownTopicOrPartition.Code {
+			rp.AbortedTransactions = noneAborted
+		}
 		return 0
 	}
 	if p.LastFetchedEpoch >= 0 {
@@ -154,10 +184,13 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 		maxBytes = max(maxBytes, minBatchBytes)
 	}
 	res, end, err := f.b.readable(part, p.FetchOffset, f.committed)
-	rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
 	if err != nil {
 		rp.ErrorCode = errorCode(err)
 		return 0
+	}
+	rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
+	if f.committed {
+		rp.AbortedTransactions = noneAborted
 	}
 	if p.FetchOffset >= end {
 		return 0
@@ -304,6 +337,9 @@ func (f *fetch) try(over bool) {
 		f.mu.Unlock()
 	}
 }
+
+// noneAborted is what Kafka answers where null would do; nothing is ever put into it.
+var noneAborted = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 
 // AbortedTxn is an aborted transaction of a partition.
 type AbortedTxn struct {

@@ -31,9 +31,15 @@ func (b *Broker) handleListOffsets(r *request) {
 			asked[place{t.Topic, p.Partition}]++
 		}
 	}
+	at := map[string]int{} // in the answer, where a topic that is named twice is told once
 	for _, t := range req.Topics {
-		rt := kmsg.NewListOffsetsResponseTopic()
-		rt.Topic = t.Topic
+		if _, ok := at[t.Topic]; !ok {
+			at[t.Topic] = len(resp.Topics)
+			rt := kmsg.NewListOffsetsResponseTopic()
+			rt.Topic = t.Topic
+			resp.Topics = append(resp.Topics, rt)
+		}
+		rt := &resp.Topics[at[t.Topic]]
 		topic := b.topics.byName(t.Topic)
 		for _, p := range t.Partitions {
 			times := asked[place{t.Topic, p.Partition}]
@@ -50,16 +56,17 @@ func (b *Broker) handleListOffsets(r *request) {
 			case times > 1:
 				rp.ErrorCode = kerr.InvalidRequest.Code
 				asked[place{t.Topic, p.Partition}] = 0
+			case req.IsolationLevel != readUncommitted && req.IsolationLevel != readCommitted:
+				rp.ErrorCode = kerr.UnknownServerError.Code // as Kafka, which knows no such level
 			case p.Timestamp < 0 && !placeKnown(p.Timestamp, req.Version):
 				rp.ErrorCode = kerr.UnsupportedVersion.Code
 			case err != nil:
 				rp.ErrorCode = groupCode(err)
 			default:
-				b.listOffset(&rp, part, p.Timestamp, req.IsolationLevel == 1)
+				b.listOffset(&rp, part, p.Timestamp, req.IsolationLevel == readCommitted)
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
-		resp.Topics = append(resp.Topics, rt)
 	}
 	r.respond(resp)
 }

@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -28,6 +29,21 @@ func (b *Broker) handleMetadata(r *request) {
 		byID bool
 		name string
 		id   [16]byte
+	}
+	if hasID := func(t kmsg.MetadataRequestTopic) bool { return t.TopicID != [16]byte{} }; slices.ContainsFunc(req.Topics, hasID) {
+		// As with Kafka, names do not count beside an id.
+		req.Topics = slices.DeleteFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return !hasID(t) })
+		for i := range req.Topics {
+			req.Topics[i].Topic = nil
+		}
+	} else if slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil }) {
+		for _, t := range req.Topics { // what names nothing is a request that Kafka cannot serve
+			out := kmsg.NewMetadataResponseTopic()
+			out.Topic, out.TopicID, out.ErrorCode = t.Topic, t.TopicID, kerr.UnknownServerError.Code
+			resp.Topics = append(resp.Topics, out)
+		}
+		r.respond(resp)
+		return
 	}
 	req.Topics = once(req.Topics, func(t *kmsg.MetadataRequestTopic) key { return key{t.Topic == nil, deref(t.Topic), t.TopicID} })
 	var create *autoTopics

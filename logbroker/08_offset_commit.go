@@ -59,7 +59,7 @@ func (b *Broker) handleOffsetCommit(r *request) {
 		if req.Version >= 9 {
 			noGroup = kerr.GroupIDNotFound
 		}
-		failCommit(resp, b.noSuchMember(req.Group, noGroup))
+		failCommit(resp, b.noSuchMember(req.Group, noGroup, kerr.UnknownMemberID))
 	case refused != nil:
 		failCommit(resp, refused)
 	case len(c.offsets) > 0:
@@ -75,8 +75,6 @@ var errNoGroup = errors.New("no such group")
 // Kafka, who may not commit one of the offsets commits none.
 func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, offsets []topicOffset, now time.Time) error {
 	switch {
-	case req.Group == "":
-		return kerr.InvalidGroupID
 	case e == nil && req.Generation >= 0:
 		return errNoGroup
 	case e == nil:
@@ -92,15 +90,15 @@ func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, offsets []topicOf
 	return nil
 }
 
-// noSuchMember is what a member is told whose group has no members: it may have
-// offsets, or not exist.
-func (b *Broker) noSuchMember(group string, noGroup error) error {
+// noSuchMember is what a member is told whose group has no members: one of both errors, as
+// it does not exist, or has offsets.
+func (b *Broker) noSuchMember(group string, noGroup, noMember error) error {
 	offsets, err := b.meta.Offsets(group)
 	switch {
 	case err != nil:
 		return kerr.CoordinatorNotAvailable // which clients retry
 	case len(offsets) > 0 || b.meta.HasPending(group):
-		return kerr.UnknownMemberID
+		return noMember
 	}
 	return noGroup
 }

@@ -57,10 +57,6 @@ func (b *Broker) fetchOffsets(r *request) {
 func (b *Broker) fetchGroup(req *kmsg.OffsetFetchRequest, g kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = g.Group
-	if g.Group == "" {
-		out.ErrorCode = kerr.InvalidGroupID.Code
-		return out
-	}
 	if err := b.checkFetch(g); err != nil {
 		out.ErrorCode = groupCode(err)
 		return out
@@ -109,8 +105,8 @@ func (b *Broker) checkFetch(g kmsg.OffsetFetchRequestGroup) error {
 	defer c.mu.Unlock()
 	e := c.find(g.Group, false)
 	switch {
-	case e == nil:
-		return kerr.GroupIDNotFound
+	case e == nil: // where it has offsets, they are anybody's
+		return b.noSuchMember(g.Group, kerr.GroupIDNotFound, nil)
 	case e.consumer == nil:
 		return nil
 	}

@@ -23,9 +23,14 @@ func (b *Broker) handleDeleteRecords(r *request) {
 		}
 	}
 	b.spawn(func() {
+		at := map[string]int{} // in the answer, where a topic that is named twice is told once
 		for _, t := range req.Topics {
-			rt := kmsg.NewDeleteRecordsResponseTopic()
-			rt.Topic = t.Topic
+			if _, ok := at[t.Topic]; !ok && len(t.Partitions) > 0 {
+				at[t.Topic] = len(resp.Topics)
+				rt := kmsg.NewDeleteRecordsResponseTopic()
+				rt.Topic = t.Topic
+				resp.Topics = append(resp.Topics, rt)
+			}
 			for _, p := range t.Partitions {
 				offset, left := last[place{t.Topic, p.Partition}]
 				if !left {
@@ -40,10 +45,8 @@ func (b *Broker) handleDeleteRecords(r *request) {
 				} else {
 					rp.LowWatermark = start
 				}
+				rt := &resp.Topics[at[t.Topic]]
 				rt.Partitions = append(rt.Partitions, rp)
-			}
-			if len(rt.Partitions) > 0 {
-				resp.Topics = append(resp.Topics, rt)
 			}
 		}
 		r.respond(resp)

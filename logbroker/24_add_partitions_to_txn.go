@@ -133,12 +133,23 @@ func setAll(topics []kmsg.AddPartitionsToTxnResponseTopic, err error) {
 	}
 }
 
+// named finds the transaction of an id.
+func (t *transactions) named(id string) (*txnEntry, error) {
+	if id == "" {
+		return nil, kerr.InvalidRequest
+	}
+	if e := t.find(id); e != nil {
+		return e, nil
+	}
+	return nil, kerr.InvalidProducerIDMapping
+}
+
 // addToTxn registers partitions or groups with the transaction of an id.
 func (b *Broker) addToTxn(id string, add txn.Add, done func(error)) {
 	b.spawn(func() {
-		e := b.txns.find(id)
-		if e == nil {
-			done(kerr.InvalidProducerIDMapping)
+		e, err := b.txns.named(id)
+		if err != nil {
+			done(err)
 			return
 		}
 		b.txns.apply(e, add, func(_ txn.Producer, err error) { done(err) })

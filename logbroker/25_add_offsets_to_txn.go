@@ -1,7 +1,6 @@
 package logbroker
 
 import (
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/logbroker/txn"
@@ -12,11 +11,6 @@ import (
 func (b *Broker) handleAddOffsetsToTxn(r *request) {
 	req := r.msg.(*kmsg.AddOffsetsToTxnRequest)
 	resp := req.ResponseKind().(*kmsg.AddOffsetsToTxnResponse)
-	if req.Group == "" {
-		resp.ErrorCode = kerr.InvalidGroupID.Code
-		r.respond(resp)
-		return
-	}
 	add := txn.Add{Producer: txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}, Groups: []string{req.Group}}
 	b.addToTxn(req.TransactionalID, add, func(err error) {
 		resp.ErrorCode = groupCode(fencedBefore(2, req.Version, err))

@@ -1,7 +1,6 @@
 package logbroker
 
 import (
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/logbroker/txn"
@@ -23,9 +22,9 @@ func (b *Broker) handleEndTxn(r *request) {
 		r.respond(resp)
 	}
 	b.spawn(func() {
-		e := b.txns.find(req.TransactionalID)
-		if e == nil {
-			done(txn.NoProducer, kerr.InvalidProducerIDMapping)
+		e, err := b.txns.named(req.TransactionalID)
+		if err != nil {
+			done(txn.NoProducer, err)
 			return
 		}
 		b.txns.apply(e, txn.End{

@@ -22,8 +22,8 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 	req := r.msg.(*kmsg.TxnOffsetCommitRequest)
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	b.spawn(func() {
-		refused := b.checkTxnOffsets(req, nil, func() {})
 		var offsets []topicOffset
+		known := false // one of the partitions
 		for _, t := range req.Topics {
 			rt := kmsg.NewTxnOffsetCommitResponseTopic()
 			rt.Topic, rt.TopicID = t.Topic, t.TopicID
@@ -32,15 +32,16 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 				rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
 				rp.Partition = p.Partition
 				switch {
-				case refused != nil:
-					rp.ErrorCode = groupCode(refused)
+				case req.Group == "":
+					rp.ErrorCode = kerr.InvalidGroupID.Code
 				case topic == nil:
 					rp.ErrorCode = unknown
 				case p.Partition < 0 || int(p.Partition) >= len(topic.parts()):
 					rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
 				case len(deref(p.Metadata)) > maxOffsetMetadata:
-					rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
+					rp.ErrorCode, known = kerr.OffsetMetadataTooLarge.Code, true
 				default:
+					known = true
 					offsets = append(offsets, topicOffset{topic, meta.Offset{
 						Topic: topic.name, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
 						Metadata: deref(p.Metadata), CommittedMs: b.now().UnixMilli(),
@@ -50,7 +51,7 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 			}
 			resp.Topics = append(resp.Topics, rt)
 		}
-		if len(offsets) > 0 {
+		if known {
 			if err := b.addPending(req, offsets); err != nil {
 				failTxnOffsets(resp, err)
 			}
@@ -61,23 +62,20 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 
 // checkTxnOffsets calls add if the member may add offsets, all of them.
 func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest, offsets []topicOffset, add func()) error {
-	if req.Group == "" {
-		return kerr.InvalidGroupID
-	}
 	if req.Version < 3 {
 		add()
 		return nil
 	}
 	err := b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, offsets, add)
 	if errors.Is(err, errNoGroup) {
-		return b.noSuchMember(req.Group, kerr.IllegalGeneration)
+		return b.noSuchMember(req.Group, kerr.IllegalGeneration, kerr.UnknownMemberID)
 	}
 	return err
 }
 
 // addPending makes offsets pending in the open transaction. The gate is held
 // while they are written, so none is added after the decision. Those in a topic
-// that was deleted meanwhile are gone with it. The member is checked again when the
+// that was deleted meanwhile are gone with it. The member is checked when the
 // gate is passed, which may take long: whoever has its partitions by then has looked
 // for pending offsets, or finds these.
 func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOffset) error {
@@ -145,7 +143,7 @@ func (t *transactions) enterGroup(id string, producer txn.Producer, group string
 func failTxnOffsets(resp *kmsg.TxnOffsetCommitResponse, err error) {
 	for i := range resp.Topics {
 		for j := range resp.Topics[i].Partitions {
-			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 {
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 || p.ErrorCode == kerr.OffsetMetadataTooLarge.Code {
 				p.ErrorCode = groupCode(err)
 			}
 		}

@@ -38,6 +38,10 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 			}
 			rr.Configs = chosenConfigs(res, b.describeConfigs(*t.configs.Load()))
 		case kmsg.ConfigResourceTypeGroupConfig:
+			if res.ResourceName == "" {
+				rr.ErrorCode = kerr.InvalidRequest.Code
+				break
+			}
 			rr.Configs = chosenConfigs(res, b.groupSettings.describe(res.ResourceName))
 		case kmsg.ConfigResourceTypeBroker:
 			switch res.ResourceName {
@@ -48,16 +52,23 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 				}
 			case "": // what was changed for all brokers: nothing
 			default:
-				text := fmt.Sprintf("there is no broker %q; the only one is %d", res.ResourceName, b.cfg.NodeID)
-				rr.ErrorCode, rr.ErrorMessage = kerr.InvalidRequest.Code, &text
+				rr.ErrorCode, rr.ErrorMessage = alterError(b.noBroker(res.ResourceName))
 			}
-		case kmsg.ConfigResourceTypeBrokerLogger, kmsg.ConfigResourceTypeClientMetrics:
+		case kmsg.ConfigResourceTypeBrokerLogger: // whose levels cannot be changed
+			if res.ResourceName != strconv.Itoa(int(b.cfg.NodeID)) {
+				rr.ErrorCode, rr.ErrorMessage = alterError(b.noBroker(res.ResourceName))
+			}
+		case kmsg.ConfigResourceTypeClientMetrics:
 		default:
 			rr.ErrorCode = kerr.InvalidRequest.Code
 		}
 		resp.Resources = append(resp.Resources, rr)
 	}
 	r.respond(resp)
+}
+
+func (b *Broker) noBroker(name string) error {
+	return fmt.Errorf("%w: there is no broker %q; the only one is %d", kerr.InvalidRequest, name, b.cfg.NodeID)
 }
 
 // chosenConfigs are the configs that were asked for; all, if none is named.

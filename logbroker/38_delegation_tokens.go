@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"strings"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -18,12 +20,14 @@ func (b *Broker) handleDelegationToken(r *request) {
 	switch resp := r.msg.ResponseKind().(type) {
 	case *kmsg.CreateDelegationTokenResponse:
 		resp.ErrorCode = err.Code
+		resp.IssueTimestamp, resp.ExpiryTimestamp, resp.MaxTimestamp = -1, -1, -1
+		resp.PrincipalType, resp.PrincipalName, _ = strings.Cut(r.conn.principal, ":")
 		r.respond(resp)
 	case *kmsg.RenewDelegationTokenResponse:
-		resp.ErrorCode = err.Code
+		resp.ErrorCode, resp.ExpiryTimestamp = err.Code, -1
 		r.respond(resp)
 	case *kmsg.ExpireDelegationTokenResponse:
-		resp.ErrorCode = err.Code
+		resp.ErrorCode, resp.ExpiryTimestamp = err.Code, -1
 		r.respond(resp)
 	case *kmsg.DescribeDelegationTokenResponse:
 		resp.ErrorCode = err.Code

@@ -5,11 +5,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// Types of elections: of the preferred leader, and of any (KIP-460).
+const (
+	preferredElection = 0
+	uncleanElection   = 1
+)
+
 // handleElectLeaders answers ElectLeaders, versions 0 to 2 (KIP-460): of one
 // broker every partition has its leader already. Topics that are null are all,
 // and of them only those that need an election are told.
 func (b *Broker) handleElectLeaders(r *request) {
-	r.respond(elect(r.msg.(*kmsg.ElectLeadersRequest), func(topic string, index int32) int16 {
+	req := r.msg.(*kmsg.ElectLeadersRequest)
+	if req.ElectionType != preferredElection && req.ElectionType != uncleanElection {
+		resp := elect(req, func(string, int32) int16 { return kerr.InvalidRequest.Code })
+		resp.ErrorCode = kerr.InvalidRequest.Code
+		r.respond(resp)
+		return
+	}
+	r.respond(elect(req, func(topic string, index int32) int16 {
 		if _, err := b.topics.partition(b.topics.byName(topic), index); err != nil {
 			return errorCode(err)
 		}

@@ -15,15 +15,18 @@ func (b *Broker) handleDescribeQuorum(r *request) {
 	req := r.msg.(*kmsg.DescribeQuorumRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeQuorumResponse)
 	host, port := b.advertised(r.conn)
+	asked := false // for the only quorum there is
 	for _, t := range req.Topics {
 		rt := kmsg.NewDescribeQuorumResponseTopic()
 		rt.Topic = t.Topic
 		for _, p := range t.Partitions {
 			rp := kmsg.NewDescribeQuorumResponseTopicPartition()
-			rp.Partition, rp.LeaderID, rp.LeaderEpoch = p.Partition, b.cfg.NodeID, b.epoch
+			rp.Partition = p.Partition
 			if t.Topic != metadataTopic || p.Partition != 0 {
-				rp.ErrorCode, rp.LeaderID = kerr.UnknownTopicOrPartition.Code, -1
+				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			} else {
+				asked = true
+				rp.LeaderID, rp.LeaderEpoch = b.cfg.NodeID, b.epoch
 				v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
 				v.ReplicaID = b.cfg.NodeID
 				v.LastFetchTimestamp, v.LastCaughtUpTimestamp = b.now().UnixMilli(), b.now().UnixMilli()
@@ -32,6 +35,10 @@ func (b *Broker) handleDescribeQuorum(r *request) {
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		resp.Topics = append(resp.Topics, rt)
+	}
+	if !asked {
+		r.respond(resp)
+		return
 	}
 	node := kmsg.NewDescribeQuorumResponseNode()
 	node.NodeID = b.cfg.NodeID

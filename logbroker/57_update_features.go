@@ -31,13 +31,13 @@ func (b *Broker) handleUpdateFeatures(r *request) {
 		}
 		rr := kmsg.NewUpdateFeaturesResponseResult()
 		rr.Feature = u.Feature
-		rr.ErrorCode, rr.ErrorMessage = alterError(err)
 		if req.Version < 2 {
 			resp.Results = append(resp.Results, rr)
 		}
 	}
-	if req.Version >= 2 { // all or nothing (KIP-1022)
+	if failed != nil { // all or nothing (KIP-1022)
 		resp.ErrorCode, resp.ErrorMessage = alterError(failed)
+		resp.Results = nil
 	}
 	r.respond(resp)
 }

@@ -26,6 +26,9 @@ func (b *Broker) handleDescribeProducers(r *request) {
 			rp := kmsg.NewDescribeProducersResponseTopicPartition()
 			rp.Partition = index
 			p, err := b.topics.partition(topic, index)
+			if wrong := checkTopicName(t.Topic); wrong != nil {
+				err = wrong
+			}
 			if err != nil {
 				text := errorMessage(err)
 				rp.ErrorCode, rp.ErrorMessage = errorCode(err), &text

@@ -16,10 +16,13 @@ func (b *Broker) handleDescribeTransactions(r *request) {
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
 	for _, id := range once(req.TransactionalIDs, itself) {
 		rs := kmsg.NewDescribeTransactionsResponseTransactionState()
-		rs.TransactionalID, rs.StartTimestamp, rs.ProducerID, rs.ProducerEpoch = id, -1, -1, -1
-		if e := b.txns.find(id); e == nil {
+		rs.TransactionalID = id
+		switch e := b.txns.find(id); {
+		case id == "":
+			rs.ErrorCode = kerr.InvalidRequest.Code
+		case e == nil:
 			rs.ErrorCode = kerr.TransactionalIDNotFound.Code
-		} else {
+		default:
 			b.describeTxn(&rs, e.look())
 		}
 		resp.TransactionStates = append(resp.TransactionStates, rs)
@@ -37,7 +40,7 @@ func (e *txnEntry) look() txn.State {
 func (b *Broker) describeTxn(rs *kmsg.DescribeTransactionsResponseTransactionState, s txn.State) {
 	rs.State, rs.TimeoutMillis = s.Phase.String(), int32(s.Timeout.Milliseconds())
 	rs.ProducerID, rs.ProducerEpoch = s.Producer.ID, s.Producer.Epoch
-	if !s.Started.IsZero() {
+	if rs.StartTimestamp = -1; !s.Started.IsZero() {
 		rs.StartTimestamp = s.Started.UnixMilli()
 	}
 	byTopic := map[string][]int32{}

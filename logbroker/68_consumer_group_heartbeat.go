@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,8 +24,8 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 		r.respond(resp)
 	}
 	h := heartbeatOf(r.conn, req)
-	if req.Group == "" {
-		respond(group.HeartbeatAnswer{}, kerr.InvalidRequest)
+	if req.Group == "" || isEmpty(req.InstanceID) || isEmpty(req.RackID) {
+		respond(group.HeartbeatAnswer{}, fmt.Errorf("%w: the name of the group, the instance or the rack is empty", kerr.InvalidRequest))
 		return
 	}
 	g := b.coordinator()
@@ -63,6 +64,9 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 		respond(answer, kerr.GroupIDNotFound)
 	}
 }
+
+// isEmpty tells whether a text is there, and has nothing in it.
+func isEmpty(s *string) bool { return s != nil && *s == "" }
 
 func heartbeatOf(conn *Conn, req *kmsg.ConsumerGroupHeartbeatRequest) group.Heartbeat {
 	h := group.Heartbeat{

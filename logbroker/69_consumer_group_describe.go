@@ -24,10 +24,12 @@ func (b *Broker) handleConsumerGroupDescribe(r *request) {
 		rg.Group = id
 		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
 		g.mu.Lock()
-		e := g.find(id, false)
-		if e != nil && e.consumer != nil {
+		switch e := g.find(id, false); {
+		case id == "":
+			rg.ErrorCode, rg.ErrorMessage = groupError(kerr.InvalidGroupID)
+		case e != nil && e.consumer != nil:
 			b.describeConsumer(&rg, e.consumer)
-		} else {
+		default:
 			rg.ErrorCode, rg.ErrorMessage = groupError(kerr.GroupIDNotFound)
 		}
 		g.mu.Unlock()

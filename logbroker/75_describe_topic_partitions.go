@@ -30,11 +30,22 @@ func (b *Broker) handleDescribeTopicPartitions(r *request) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
+	refuse := func(err *kerr.Error) {
+		for _, name := range names {
+			t := kmsg.NewDescribeTopicPartitionsResponseTopic()
+			t.Topic, t.ErrorCode = &name, err.Code
+			resp.Topics = append(resp.Topics, t)
+		}
+		r.respond(resp)
+	}
+	if slices.Contains(names, "") { // as Kafka, which fails over it
+		refuse(kerr.UnknownServerError)
+		return
+	}
 	first := int32(0)
 	if c := req.Cursor; c != nil {
-		if c.Partition < 0 {
-			r.conn.fail(refusef("DescribeTopicPartitions: the cursor names partition %d", c.Partition))
-			r.respond(nil)
+		if c.Partition < 0 || !all && !slices.Contains(names, c.Topic) {
+			refuse(kerr.InvalidRequest)
 			return
 		}
 		names = slices.DeleteFunc(names, func(name string) bool { return strings.Compare(name, c.Topic) < 0 })
@@ -42,10 +53,7 @@ func (b *Broker) handleDescribeTopicPartitions(r *request) {
 			first = c.Partition
 		}
 	}
-	left := maxDescribedPartitions
-	if n := int(req.ResponsePartitionLimit); n > 0 {
-		left = min(left, n)
-	}
+	left := min(maxDescribedPartitions, max(1, int(req.ResponsePartitionLimit)))
 	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
 	for _, name := range names {
 		if left == 0 {
@@ -73,6 +81,8 @@ func (b *Broker) handleDescribeTopicPartitions(r *request) {
 func (b *Broker) topicPage(r *request, name string, first int32, limit int) (out kmsg.DescribeTopicPartitionsResponseTopic, more bool) {
 	out = kmsg.NewDescribeTopicPartitionsResponseTopic()
 	out.Topic, out.Partitions = &name, []kmsg.DescribeTopicPartitionsResponseTopicPartition{}
+	// Whether or not there is one of the name, as with Kafka.
+	out.AuthorizedOperations = who{b, r.conn}.operations(true, kmsg.ACLResourceTypeTopic, name)
 	t := b.topics.byName(name)
 	if err := checkTopicName(name); err != nil {
 		out.ErrorCode = errorCode(err)
@@ -82,8 +92,8 @@ func (b *Broker) topicPage(r *request, name string, first int32, limit int) (out
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return out, false
 	}
-	md := b.topicMetadata(who{b, r.conn}, t, true)
-	out.TopicID, out.AuthorizedOperations = t.id, md.AuthorizedOperations
+	md := b.topicMetadata(who{b, r.conn}, t, false)
+	out.TopicID = t.id
 	rest := md.Partitions[min(int(first), len(md.Partitions)):]
 	for _, p := range rest[:min(limit, len(rest))] {
 		rp := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()

@@ -283,13 +283,13 @@ func TestOneNodeAnswers(t *testing.T) {
 
 	features := kmsg.NewPtrUpdateFeaturesRequest()
 	features.Version = 1
-	features.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{
-		{Feature: "transaction.version", MaxVersionLevel: 2}, {Feature: "transaction.version", MaxVersionLevel: 1}, {Feature: "x"},
+	as := kmsg.UpdateFeaturesRequestFeatureUpdate{Feature: "transaction.version", MaxVersionLevel: 2}
+	features.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{as}
+	w.want(ask[*kmsg.UpdateFeaturesResponse](w, features).Results[0].ErrorCode, nil)
+	for _, other := range []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "transaction.version", MaxVersionLevel: 1}, {Feature: "x"}} {
+		features.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{as, other}
+		w.want(ask[*kmsg.UpdateFeaturesResponse](w, features).ErrorCode, kerr.InvalidUpdateVersion)
 	}
-	results := ask[*kmsg.UpdateFeaturesResponse](w, features).Results
-	w.want(results[0].ErrorCode, nil)
-	w.want(results[1].ErrorCode, kerr.InvalidUpdateVersion)
-	w.want(results[2].ErrorCode, kerr.InvalidUpdateVersion)
 
 	sub := ask[*kmsg.GetTelemetrySubscriptionsResponse](w, kmsg.NewPtrGetTelemetrySubscriptionsRequest())
 	if sub.ClientInstanceID == ([16]byte{}) || len(sub.RequestedMetrics) != 0 {

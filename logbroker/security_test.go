@@ -163,7 +163,7 @@ func TestEverythingIsDeniedByDefault(t *testing.T) {
 				case *kmsg.ProduceRequest:
 					req.Acks = -1
 				case *kmsg.FetchRequest:
-					req.SessionID, req.SessionEpoch, req.ForgottenTopics = 0, newSessionEpoch, nil
+					req.SessionID, req.SessionEpoch, req.ForgottenTopics, req.IsolationLevel = 0, newSessionEpoch, nil, readCommitted
 				}
 				before := w.state()
 				resp := askAs[kmsg.Response](w, eve(), req)

@@ -61,6 +61,15 @@ func (n *names) producer(id int64) string {
 // ask sends a request and reads its answer.
 func (b *broker) ask(req kmsg.Request) kmsg.Response {
 	b.t.Helper()
+	resp, err := b.try(req)
+	if err != nil {
+		b.t.Fatalf("%s: %s: %s version %d: %v", b.name, b.doing, kmsg.NameForKey(req.Key()), req.GetVersion(), err)
+	}
+	return resp
+}
+
+// try is ask where the broker may end the connection.
+func (b *broker) try(req kmsg.Request) (kmsg.Response, error) {
 	frame := binary.BigEndian.AppendUint16(make([]byte, 4), uint16(req.Key()))
 	frame = binary.BigEndian.AppendUint16(frame, uint16(req.GetVersion()))
 	frame = binary.BigEndian.AppendUint32(frame, 7)
@@ -72,15 +81,15 @@ func (b *broker) ask(req kmsg.Request) kmsg.Response {
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 	_ = b.conn.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := b.conn.Write(frame); err != nil {
-		b.t.Fatalf("%s: %s: %s version %d: %v", b.name, b.doing, kmsg.NameForKey(req.Key()), req.GetVersion(), err)
+		return nil, err
 	}
 	var size [4]byte
 	if _, err := io.ReadFull(b.conn, size[:]); err != nil {
-		b.t.Fatalf("%s: %s: %s version %d: %v", b.name, b.doing, kmsg.NameForKey(req.Key()), req.GetVersion(), err)
+		return nil, err
 	}
 	body := make([]byte, binary.BigEndian.Uint32(size[:]))
 	if _, err := io.ReadFull(b.conn, body); err != nil {
-		b.t.Fatal(err)
+		return nil, err
 	}
 	resp := req.ResponseKind()
 	head := 4
@@ -88,9 +97,9 @@ func (b *broker) ask(req kmsg.Request) kmsg.Response {
 		head++
 	}
 	if err := resp.ReadFrom(body[head:]); err != nil {
-		b.t.Fatalf("%s: %s version %d: the answer: %v", b.name, kmsg.NameForKey(req.Key()), req.GetVersion(), err)
+		return nil, fmt.Errorf("the answer: %w", err)
 	}
-	return resp
+	return resp, nil
 }
 
 var clientID = "differential"

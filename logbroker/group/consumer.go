@@ -212,8 +212,8 @@ func CheckHeartbeat(h Heartbeat) error {
 		return nil
 	case h.Rebalance < 0:
 		return refusef(kerr.InvalidRequest, "the rebalance timeout is missing in the request that joins")
-	case h.OwnedGiven && len(h.Owned) > 0:
-		return refusef(kerr.InvalidRequest, "a member that joins owns partitions")
+	case !h.OwnedGiven || len(h.Owned) > 0:
+		return refusef(kerr.InvalidRequest, "a member that joins owns partitions, or does not say that it owns none")
 	case h.Topics == nil && h.Regex == nil:
 		return refusef(kerr.InvalidRequest, "a member that joins subscribes to nothing")
 	}
@@ -415,9 +415,11 @@ func (g *Consumer) resolve(m *ConsumerMember, topics Topics) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if m.resolved == nil || !slices.Equal(names, m.resolved) {
-		m.resolved = names
-		if m.resolved == nil {
+	switch {
+	case m.resolved == nil && len(names) == 0 && m.Regex == "": // who wants nothing changes nothing
+		m.resolved = []string{}
+	case m.resolved == nil || !slices.Equal(names, m.resolved):
+		if m.resolved = names; names == nil {
 			m.resolved = []string{}
 		}
 		g.bump()

@@ -19,7 +19,7 @@ func TestRowsWithoutEpochs(t *testing.T) {
 	g := NewConsumer("g", Config{}, testTimes)
 	beat := func(epoch int32) HeartbeatAnswer {
 		t.Helper()
-		a, err := g.Heartbeat(now, Heartbeat{MemberID: "a", Epoch: epoch, Rebalance: time.Minute, Topics: []string{"t1"}}, topics)
+		a, err := g.Heartbeat(now, Heartbeat{MemberID: "a", Epoch: epoch, Rebalance: time.Minute, OwnedGiven: epoch == JoinEpoch, Topics: []string{"t1"}}, topics)
 		if err != nil {
 			t.Fatal(err)
 		}

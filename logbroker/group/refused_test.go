@@ -21,7 +21,7 @@ func TestRefusedHeartbeatChangesNothing(t *testing.T) {
 	} {
 		g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
 		beat := func(id, instance string, epoch int32, change func(*Heartbeat)) error {
-			h := Heartbeat{MemberID: id, InstanceID: instance, Epoch: epoch, Rebalance: time.Minute, Topics: []string{"t"}}
+			h := Heartbeat{MemberID: id, InstanceID: instance, Epoch: epoch, Rebalance: time.Minute, OwnedGiven: epoch == JoinEpoch, Topics: []string{"t"}}
 			change(&h)
 			_, err := g.Heartbeat(now, h, &topicList{})
 			return err
@@ -59,7 +59,7 @@ func TestRefusedUpgradeChangesNothing(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	wrong := "("
 	g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
-	h := Heartbeat{MemberID: "b", Rebalance: time.Minute, Topics: []string{"t"}}
+	h := Heartbeat{MemberID: "b", Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}}
 	if _, err := g.Heartbeat(now, h, &topicList{}); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestRefusedUpgradeChangesNothing(t *testing.T) {
 	}
 	g.Changed()
 	for _, instance := range []string{"", "i"} {
-		h = Heartbeat{MemberID: "a", InstanceID: instance, Rebalance: time.Minute, Topics: []string{"t"}, Regex: &wrong}
+		h = Heartbeat{MemberID: "a", InstanceID: instance, Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}, Regex: &wrong}
 		if _, err := g.Heartbeat(now, h, &topicList{}); !errors.Is(err, kerr.InvalidRegularExpression) {
 			t.Fatalf("instance %q: told %v", instance, err)
 		}

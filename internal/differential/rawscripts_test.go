@@ -1,0 +1,240 @@
+package differential
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
+)
+
+// rawTalk is one broker that is sent requests as they stand in a script:
+//
+//	NAME VERSION {"Field": value}
+//
+// $ begins a name of the script's own, @name is the id of a topic, and %one, %two, %tx
+// and so on are batches of records. What is not given is as clients give it by default.
+type rawTalk struct {
+	*broker
+	prefix string
+}
+
+var topicID = regexp.MustCompile(`"@([a-z]+)"`)
+
+func (a *rawTalk) do(line string) string {
+	f := strings.SplitN(line, " ", 3)
+	var version int16
+	if _, err := fmt.Sscan(f[1], &version); err != nil {
+		a.t.Fatalf("%q: %v", line, err)
+	}
+	text := topicID.ReplaceAllStringFunc(strings.ReplaceAll(f[2], "$", a.prefix), func(s string) string {
+		id, _ := json.Marshal(a.id(a.prefix + s[2:len(s)-1])) // of numbers
+		return string(id)
+	})
+	for name, batch := range rawBatches() {
+		text = strings.ReplaceAll(text, `"%`+name+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
+	}
+	send := func() (kmsg.Response, error) {
+		req := rawRequest(a.t, f[0])
+		req.SetVersion(version)
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		if err := d.Decode(req); err != nil {
+			a.t.Fatalf("%s: %v", line, err)
+		}
+		return a.try(req)
+	}
+	var resp kmsg.Response
+	out := settle(func() string {
+		var err error
+		if resp, err = send(); errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			a.broker = dialBroker(a.t, a.name, a.conn.RemoteAddr().String())
+			return "the connection ends"
+		} else if err != nil {
+			a.t.Fatalf("%s: %s: %v", a.name, line, err)
+		}
+		if made, ok := resp.(*kmsg.CreateTopicsResponse); ok {
+			for i := range made.Topics {
+				made.Topics[i].Configs = nil // brokers are configured for their tests
+			}
+		}
+		return a.told(resp)
+	}, `"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"NOT_LEADER_FOR_PARTITION"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`)
+	a.settleTopics(resp)
+	return out
+}
+
+// settleTopics waits until what was made or deleted is so for everybody.
+func (a *rawTalk) settleTopics(resp kmsg.Response) {
+	switch resp := resp.(type) {
+	case *kmsg.CreateTopicsResponse:
+		for _, t := range resp.Topics {
+			if t.ErrorCode == 0 && t.TopicID != [16]byte{} {
+				a.await(t.Topic, true)
+				a.lead(t.Topic, t.NumPartitions)
+			}
+		}
+	case *kmsg.DeleteTopicsResponse:
+		for _, t := range resp.Topics {
+			if t.ErrorCode == 0 {
+				a.await(*t.Topic, false)
+			}
+		}
+	}
+}
+
+// lead waits until all partitions of a topic are served.
+func (a *rawTalk) lead(topic string, partitions int32) {
+	settle(func() string {
+		req := kmsg.NewPtrListOffsetsRequest()
+		req.Version, req.ReplicaID = 7, -1
+		t := kmsg.ListOffsetsRequestTopic{Topic: topic}
+		for i := range partitions {
+			t.Partitions = append(t.Partitions, kmsg.ListOffsetsRequestTopicPartition{Partition: i, CurrentLeaderEpoch: -1, Timestamp: -1})
+		}
+		req.Topics = append(req.Topics, t)
+		for _, p := range a.ask(req).(*kmsg.ListOffsetsResponse).Topics[0].Partitions {
+			if p.ErrorCode != 0 {
+				return "busy"
+			}
+		}
+		return "done"
+	}, "busy")
+}
+
+func rawRequest(t *testing.T, name string) kmsg.Request {
+	for key := int16(0); key < 100; key++ {
+		if kmsg.NameForKey(key) == name {
+			return kmsg.RequestForKey(key)
+		}
+	}
+	t.Fatalf("there is no request %q", name)
+	return nil
+}
+
+// id is that of a topic; another than any has of one that is not there.
+func (a *rawTalk) id(topic string) [16]byte {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 12
+	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
+	if got := a.ask(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode == 0 {
+		return got.TopicID
+	}
+	return [16]byte{9, 9, 9}
+}
+
+func rawBatches() map[string][]byte {
+	batch := func(n int, change func(recordbatch.Batch)) []byte {
+		var build recordbatch.Builder
+		for range n {
+			build.Append(1_700_000_000_000, []byte("k"), []byte("v"), nil)
+		}
+		b := build.Batch()
+		if change != nil {
+			change(b)
+		}
+		b.SetCRC()
+		return b
+	}
+	one := batch(1, nil)
+	bad := slices.Clone(one)
+	bad[len(bad)-1]++
+	old := slices.Clone(one)
+	old[16] = 1
+	return map[string][]byte{
+		"one": one, "two": slices.Concat(one, one), "bad": bad, "old": old, "short": one[:len(one)-1], "long": append(slices.Clone(one), 0), "empty": {},
+		"tx":      batch(1, func(b recordbatch.Batch) { b.SetProducer(1, 0, 0, true) }),
+		"control": recordbatch.ControlBatch(1, 0, true, 0, 1_700_000_000_000),
+	}
+}
+
+// unlike are the fields that two brokers need not have alike.
+var unlike = map[string]bool{
+	"ThrottleMillis": true, "ErrorMessage": true, "UnknownTags": true, "Version": true, "ClusterID": true, "Host": true, "Port": true, "Rack": true,
+	"NodeID": true, "ControllerID": true, "LeaderEpoch": true, "CurrentLeader": true, "Brokers": true, "Leader": true, "LeaderID": true, "Replicas": true, "ISR": true, "SubscriptionID": true, "RecordBatches": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
+}
+
+// told is what was answered, in an order of its own: Kafka keeps some of it in sets.
+func (a *rawTalk) told(resp kmsg.Response) string {
+	text, err := json.Marshal(resp)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var all any
+	if err := json.Unmarshal(text, &all); err != nil {
+		a.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(a.plain("", all)); err != nil {
+		a.t.Fatal(err)
+	}
+	return strings.TrimSpace(strings.ReplaceAll(out.String(), a.prefix, "$"))
+}
+
+func (a *rawTalk) plain(name string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for field, of := range v {
+			if !unlike[field] && of != nil && of != "" {
+				out[field] = a.plain(field, of)
+			}
+		}
+		return out
+	case []any:
+		if name == "TopicID" {
+			return slices.ContainsFunc(v, func(b any) bool { return b != 0.0 })
+		}
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = a.plain("", v[i])
+		}
+		slices.SortFunc(out, func(x, y any) int {
+			one, _ := json.Marshal(x)
+			two, _ := json.Marshal(y)
+			return bytes.Compare(one, two)
+		})
+		return out
+	case float64:
+		switch {
+		case strings.HasSuffix(name, "ErrorCode"):
+			return codeName(int16(v))
+		case name == "ProducerID" && v >= 0:
+			return "an id"
+		}
+	}
+	return v
+}
+
+// rawScripts has a broker answer testdata/requests.
+func rawScripts(t *testing.T, name, addr string) {
+	datadriven.RunTest(t, "testdata/requests", func(t *testing.T, d *datadriven.TestData) string {
+		a := &rawTalk{broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano())}
+		out := ""
+		for line := range strings.SplitSeq(d.Input, "\n") {
+			out += a.do(line) + "\n"
+		}
+		return out
+	})
+}
+
+func TestRequests(t *testing.T) { rawScripts(t, "Levada", startLevada(t)) }
+
+// TestRequestsOfApacheKafka: what testdata/requests says is what Apache Kafka answers.
+func TestRequestsOfApacheKafka(t *testing.T) {
+	rawScripts(t, kafkaName, kafkaAddress(t))
+}
