@@ -56,7 +56,9 @@ func with[R kmsg.Request](n need, change func(R)) need {
 func dataNeeds() []need {
 	return []need{
 		with(needs(kmsg.Produce, onTxn(opWrite), onTopic(opWrite)).versions(3, 0), func(r *kmsg.ProduceRequest) { r.Acks = -1 }),
-		with(needs(kmsg.Fetch, onTopic(opRead)), func(r *kmsg.FetchRequest) { r.SessionID, r.SessionEpoch, r.ForgottenTopics, r.IsolationLevel = 0, noSessionEpoch, nil, readCommitted }),
+		with(needs(kmsg.Fetch, onTopic(opRead)), func(r *kmsg.FetchRequest) {
+			r.SessionID, r.SessionEpoch, r.ForgottenTopics, r.IsolationLevel = 0, noSessionEpoch, nil, readCommitted
+		}),
 		needs(kmsg.ListOffsets, onTopic(opDescribe)),
 		needs(kmsg.Metadata, onTopic(opDescribe)),
 		with(needs(kmsg.Metadata, onTopic(opDescribe), anyOf(onTopic(opCreate), ofCluster(opCreate))), func(r *kmsg.MetadataRequest) {
