@@ -195,10 +195,8 @@ func (l *Log) noteSaved(c checkpoint, file checkpoints) {
 	l.checkpoints = file
 }
 
-// makeFirm makes the last checkpoint durable.
+// makeFirm makes the last checkpoint durable. appends is held.
 func (l *Log) makeFirm() error {
-	l.appends.Lock()
-	defer l.appends.Unlock()
 	if l.firm == l.saved {
 		return nil
 	}

@@ -151,6 +151,108 @@ func TestDeletionWithoutACheckpoint(t *testing.T) {
 	}
 }
 
+// TestStartThatDeletes: a deletion was recorded, and a kill came before it was carried out,
+// where the last segment had been begun without a checkpoint. The start knows who wrote
+// what it removes, and so do those after it, whether or not it could write that down.
+func TestStartThatDeletes(t *testing.T) {
+	for _, noneAtAll := range []bool{false, true} {
+		for _, room := range []bool{true, false} {
+			full := false
+			cfg := testConfig(noRoom(crashableDir(t), checkpointFile, &full))
+			l := mustOpen(t, cfg)
+			if !noneAtAll {
+				manyCheckpoints(t, l, 1)
+			}
+			full = true
+			mustAppend(t, l, source{id: 7}, "deleted")
+			for len(*l.segments.Load()) < 4 {
+				mustAppend(t, l, source{}, strings.Repeat("x", 100))
+			}
+			if err := l.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			want, bases := l.Producers(), len(*l.segments.Load())
+			cfg.LogStart = l.active().base
+			closeQuietly(l)
+			for start := range 3 {
+				full = start == 0 && !room
+				again := mustOpen(t, cfg)
+				if got := again.Producers(); again.Start() != cfg.LogStart || len(got) != 1 || !slices.Equal(got, want) {
+					t.Errorf("no checkpoint %t, room %t, start %d: it begins at %d, producers %+v, were %+v", noneAtAll, room, start, again.Start(), got, want)
+				}
+				if left := len(*again.segments.Load()); left != 1 && !full || left != bases && full {
+					t.Errorf("no checkpoint %t, room %t, start %d: %d segments of %d are left", noneAtAll, room, start, left, bases)
+				}
+				closeQuietly(again)
+			}
+		}
+	}
+}
+
+// TestDeletedSegmentsThatAreDamaged: what nobody reads any more takes no partition offline,
+// though the start would have learnt from it who wrote there.
+func TestDeletedSegmentsThatAreDamaged(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		fs, full := crashableDir(t), true
+		cfg := testConfig(noRoom(fs, checkpointFile, &full))
+		l := mustOpen(t, cfg)
+		for len(*l.segments.Load()) < 3 {
+			mustAppend(t, l, source{id: 7, sequence: int32(l.End())}, strings.Repeat("x", 100))
+		}
+		mustAppend(t, l, source{id: 8}, "kept")
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		second := (*l.segments.Load())[1]
+		err := fs.Remove(second.path())
+		if !gone {
+			err = l.dir.writeFile(logName(second.base), []byte("garbage"), false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(cfg); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("before the deletion: %v", err)
+		}
+		full, cfg.LogStart = false, l.active().base
+		again := mustOpen(t, cfg)
+		if got := again.Producers(); again.End() != l.End() || len(got) != 2 || got[len(got)-1].ProducerID != 8 {
+			t.Errorf("it ends at %d of %d, producers %+v", again.End(), l.End(), got)
+		}
+		if names, err := fs.List(testDir); err != nil || slices.Contains(names, firstLog) {
+			t.Errorf("%v are left, %v", names, err)
+		}
+	}
+}
+
+// TestDeletionStandsOnWhatIsDurable: the checkpoint that knows the deleted records is not
+// synced yet. A power loss does not take it where it leaves the deletion.
+func TestDeletionStandsOnWhatIsDurable(t *testing.T) {
+	fs, full := crashableDir(t), false
+	cfg := testConfig(noRoom(fs, checkpointFile, &full))
+	l := mustOpen(t, cfg)
+	manyCheckpoints(t, l, 1)
+	mustAppend(t, l, source{id: 7}, "deleted")
+	full = true
+	for len(*l.segments.Load()) < 2 {
+		mustAppend(t, l, source{}, strings.Repeat("x", 100))
+	}
+	full = false
+	mustCheckpoint(t, l) // in another file, for the roll left that in an unknown state
+	cfg.LogStart = l.active().base
+	if err := l.DeleteTo(cfg.LogStart); err != nil {
+		t.Fatal(err)
+	}
+	after := fs.CrashClone(vfs.CrashCloneCfg{})
+	if err := after.Remove(l.dir.join(firstLog)); err != nil {
+		t.Fatal(err)
+	}
+	again := mustOpen(t, cfg2(cfg, after))
+	if got, want := again.Producers(), l.Producers(); len(got) != 1 || !slices.Equal(got, want) {
+		t.Errorf("producers %+v, were %+v", got, want)
+	}
+}
+
 // TestCheckpointBeforeTheLastIsDurable: a power loss takes the last one at most, whether it
 // was added to a file or began one.
 func TestCheckpointBeforeTheLastIsDurable(t *testing.T) {

@@ -73,7 +73,10 @@ func (l *Log) Compact(c *Compactor, cfg Compaction) (CompactStats, error) {
 		return CompactStats{}, err
 	}
 	// So it is with the checkpoint: an older one may end inside what is replaced.
-	if err := l.makeFirm(); err != nil {
+	l.appends.Lock()
+	err := l.makeFirm()
+	l.appends.Unlock()
+	if err != nil {
 		return CompactStats{}, err
 	}
 	if err := run.mapKeys(); err != nil {

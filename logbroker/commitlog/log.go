@@ -166,47 +166,59 @@ func (l *Log) DeleteTo(offset int64) error {
 		// A power loss would leave a log that ends before its start.
 		return fmt.Errorf("%w: delete to %d, the log is durable up to %d", ErrOffsetOutOfRange, offset, synced)
 	}
-	if offset <= l.start.Load() {
+	if offset > l.start.Load() {
+		l.start.Store(offset)
+		l.mu.Lock()
+		l.state.aborted.dropBelow(offset)
+		l.mu.Unlock()
+	}
+	return l.removeDeleted()
+}
+
+// removeDeleted removes the segments below Start. Those whose producers no durable
+// checkpoint knows stay until there is one: nobody else would know of them. appends
+// is held.
+func (l *Log) removeDeleted() error {
+	segs, start := *l.segments.Load(), l.start.Load()
+	deleted, known := 0, 0
+	for deleted < len(segs)-1 && segs[deleted+1].base <= start {
+		deleted++
+	}
+	if deleted == 0 {
 		return nil
 	}
-	l.start.Store(offset)
-	l.mu.Lock()
-	l.state.aborted.dropBelow(offset)
-	l.mu.Unlock()
-	segs := *l.segments.Load()
-	n := 0
-	for n < len(segs)-1 && segs[n+1].base <= offset {
-		n++
+	if err := l.knowUpTo(segs[deleted].base); err != nil {
+		l.log.Warn("checkpoint was not written; deleted segments stay until there is one, which knows their producers", "dir", l.dir.path, "error", err)
 	}
-	if n == 0 {
+	for known < deleted && segs[known+1].base <= l.firm {
+		known++
+	}
+	if known == 0 {
 		return nil
 	}
-	kept := segs[n:]
+	kept := segs[known:]
 	l.segments.Store(&kept)
-	unsaved := kept[0].base > l.saved && !l.saveAgain()
 	var errs []error
-	for _, s := range segs[:n] {
+	for _, s := range segs[:known] {
 		errs = append(errs, s.close(), l.dir.removeSegment(s.base))
-	}
-	if unsaved {
-		l.saveAgain() // there may be room now
 	}
 	return errors.Join(errs...)
 }
 
-// saveAgain writes the checkpoint that the last roll did not: nobody else knows of
-// producers whose records are all deleted. appends is held.
-func (l *Log) saveAgain() bool {
+// knowUpTo makes sure of a durable checkpoint that ends at an offset or later.
+func (l *Log) knowUpTo(offset int64) error {
+	if offset <= l.firm {
+		return nil
+	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	err := l.syncActive()
-	if err == nil {
-		err = l.saveCheckpoint()
+	if offset <= l.saved {
+		return l.makeFirm()
 	}
-	if err != nil {
-		l.log.Warn("checkpoint was not written; a start after a crash does not know producers whose records are deleted", "dir", l.dir.path, "error", err)
+	if err := l.syncActive(); err != nil {
+		return err
 	}
-	return err == nil
+	return l.saveCheckpoint()
 }
 
 // removeSegment removes a segment, and what belongs to it once it is gone: without its

@@ -20,15 +20,14 @@ func Open(cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := recovery{cfg: cfg, dir: &directory{cfg.FS, cfg.Dir}, log: cfg.Logger}
-	l, err := r.run()
-	if err != nil {
-		for _, s := range r.segments {
-			err = errors.Join(err, s.close())
-		}
-		return nil, err
+	r := &recovery{cfg: cfg}
+	l, err := r.open()
+	if damage := (*DamageError)(nil); errors.As(err, &damage) && r.usesDeleted {
+		cfg.Logger.Warn("deleted segments cannot be read; producers that wrote nothing else are forgotten", "dir", cfg.Dir, "error", err)
+		r = &recovery{cfg: cfg, withoutDeleted: true}
+		l, err = r.open()
 	}
-	return l, nil
+	return l, err
 }
 
 // recovery is one Open.
@@ -37,6 +36,8 @@ type recovery struct {
 	dir      *directory
 	log      *slog.Logger
 	mark     int64 // all below was synced
+	bases    []int64
+	deleted  []int64 // bases of segments below the log start that are not read
 	segments []*segment
 	state    *state
 	from     int // the first segment to read
@@ -49,6 +50,21 @@ type recovery struct {
 	changed  bool  // there is more, or less, than the checkpoint says
 	torn     bool  // the file of checkpoints has to be replaced
 	notes    damageList
+	// usesDeleted: segments below the log start are read, for no checkpoint knows who
+	// wrote them. withoutDeleted: none may be.
+	usesDeleted, withoutDeleted bool
+}
+
+func (r *recovery) open() (*Log, error) {
+	r.dir, r.log = &directory{r.cfg.FS, r.cfg.Dir}, r.cfg.Logger
+	l, err := r.run()
+	if err != nil {
+		for _, s := range r.segments {
+			err = errors.Join(err, s.close())
+		}
+		return nil, err
+	}
+	return l, nil
 }
 
 func (r *recovery) run() (*Log, error) {
@@ -70,8 +86,8 @@ func (r *recovery) run() (*Log, error) {
 	return r.finish()
 }
 
-// survey lists the segments, drops what an interruption or a DeleteTo left,
-// and checks that none is missing at the front.
+// survey lists the segments, drops what an interruption left, and checks that none is
+// missing at the front.
 func (r *recovery) survey() error {
 	var err error
 	if r.swap, err = r.dir.readSwap(); err != nil {
@@ -96,27 +112,34 @@ func (r *recovery) survey() error {
 			return err
 		}
 	}
-	bases := have.segments
-	for len(bases) > 1 && bases[1] <= r.cfg.LogStart {
-		if err := r.dir.removeSegment(bases[0]); err != nil {
-			return err
-		}
-		bases = bases[1:]
-	}
+	r.bases = have.segments
 	r.mark = readMark(r.dir)
-	if len(bases) == 0 {
+	if len(r.bases) == 0 {
 		if err := r.empty(); err != nil {
 			return err
 		}
-		bases = []int64{r.cfg.LogStart}
+		r.bases = []int64{r.cfg.LogStart}
 		r.created = true
-	} else if bases[0] > r.cfg.LogStart {
-		return r.missing(r.cfg.LogStart, fmt.Sprintf("the first segment begins at offset %d", bases[0]))
-	}
-	for _, base := range bases {
-		r.segments = append(r.segments, newSegment(r.dir, base, r.cfg.IndexIntervalBytes))
+	} else if r.bases[0] > r.cfg.LogStart {
+		return r.missing(r.cfg.LogStart, fmt.Sprintf("the first segment begins at offset %d", r.bases[0]))
 	}
 	return nil
+}
+
+// take decides which segments are part of the log: of those below its start, which a
+// DeleteTo left, only such as a checkpoint that ends at known does not know.
+func (r *recovery) take(known int64) {
+	n := 0
+	isDeleted := func() bool { return n+1 < len(r.bases) && r.bases[n+1] <= r.cfg.LogStart }
+	for isDeleted() && (r.withoutDeleted || r.bases[n+1] <= known) {
+		n++
+	}
+	r.usesDeleted, r.deleted = isDeleted(), r.bases[:n]
+	for _, base := range r.bases[n:] {
+		r.segments = append(r.segments, newSegment(r.dir, base, r.cfg.IndexIntervalBytes))
+	}
+	r.end = r.segments[0].base
+	r.saved = r.end
 }
 
 // empty judges that there is no segment. After an orderly end, or where the log was
@@ -141,28 +164,20 @@ func (r *recovery) missing(offset int64, why string) error {
 // Without one everything is read.
 func (r *recovery) trustCheckpoint() error {
 	r.state = newState(r.cfg.MaxProducers)
-	r.end = r.segments[0].base
-	r.saved = r.end
-	data, err := r.dir.readFile(checkpointFile, maxCheckpoint)
-	if isNotExist(err) {
-		return nil
-	}
-	var c checkpoint
-	var snapshot []byte
-	if err == nil {
-		c, snapshot, r.torn, err = lastCheckpoint(data)
-	}
+	c, state, err := r.lastCheckpoint()
 	if err != nil {
-		r.torn = true
-		r.log.Warn("the checkpoint cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
-		return nil
+		r.take(-1)
+		if !isNotExist(err) {
+			r.torn = true
+			r.log.Warn("the checkpoint cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
+		}
+	} else {
+		r.take(c.end)
 	}
-	r.mark = max(r.mark, c.end)
-	r.swap.amend(&c)
 	first := slices.IndexFunc(c.segments, func(s checkpointSegment) bool { return s.base >= r.segments[0].base })
 	switch {
 	case first < 0 && c.end != r.segments[0].base:
-		return nil // all it knows was deleted since, and more
+		return nil // there is none, or all it knows was deleted since, and more
 	case first < 0:
 		first = len(c.segments)
 	}
@@ -172,14 +187,28 @@ func (r *recovery) trustCheckpoint() error {
 			return r.missing(k.base, "the checkpoint names it, and it is not there")
 		}
 	}
-	state, err := decodeSnapshot(snapshot, c.end, r.cfg.MaxProducers)
 	if err != nil {
-		r.torn = true
-		r.log.Warn("the snapshot cannot be used; the whole log is read", "dir", r.dir.path, "error", err)
 		return nil
 	}
 	r.state = state
 	return r.adopt(known, c.end)
+}
+
+// lastCheckpoint reads the last one. Where its snapshot cannot be used, it tells
+// nevertheless what was durable.
+func (r *recovery) lastCheckpoint() (c checkpoint, state *state, err error) {
+	data, err := r.dir.readFile(checkpointFile, maxCheckpoint)
+	if err != nil {
+		return checkpoint{}, nil, err
+	}
+	var snapshot []byte
+	if c, snapshot, r.torn, err = lastCheckpoint(data); err != nil {
+		return checkpoint{}, nil, err
+	}
+	r.mark = max(r.mark, c.end)
+	r.swap.amend(&c)
+	state, err = decodeSnapshot(snapshot, c.end, r.cfg.MaxProducers)
+	return c, state, err
 }
 
 // adopt sets the segments below end as the checkpoint describes them.
@@ -534,5 +563,24 @@ func (r *recovery) finish() (*Log, error) {
 	for _, s := range r.segments[:len(r.segments)-1] {
 		s.unloadIndex()
 	}
+	if err := r.removeDeleted(l); err != nil {
+		r.log.Warn("deleted segments were not removed; the next start tries again", "dir", r.dir.path, "error", err)
+	}
 	return l, nil
+}
+
+// removeDeleted does what a DeleteTo did not.
+func (r *recovery) removeDeleted(l *Log) error {
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	if len(r.deleted) > 0 {
+		if err := l.knowUpTo(r.segments[0].base); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, base := range r.deleted {
+		errs = append(errs, r.dir.removeSegment(base))
+	}
+	return errors.Join(append(errs, l.removeDeleted())...)
 }

@@ -55,14 +55,17 @@ type Retention struct {
 // durable; its error is returned. It returns how many bytes went.
 func (l *Log) Retain(keep Retention, record func(start int64) error) (removedBytes int64, err error) {
 	start, err := l.expired(keep)
-	if err != nil || start <= l.Start() {
+	if err != nil {
 		return 0, err
 	}
 	before := l.SizeBytes()
-	if err := record(start); err != nil {
+	if start > l.Start() {
+		err = record(start)
+	}
+	if err != nil {
 		return 0, err
 	}
-	err = l.DeleteTo(start)
+	err = l.DeleteTo(start) // of what was deleted before something may still be there
 	return before - l.SizeBytes(), err
 }
 
