@@ -253,6 +253,38 @@ func TestDeletionStandsOnWhatIsDurable(t *testing.T) {
 	}
 }
 
+// TestCheckpointThatCannotBeReadNow: a start that fails to read it, as where there are no
+// descriptors, fails; what it knows of deleted records is not forgotten. A log of which
+// nothing was deleted can do without.
+func TestCheckpointThatCannotBeReadNow(t *testing.T) {
+	for _, kind := range []errorfs.OpKind{errorfs.OpOpen, errorfs.OpFileStat, errorfs.OpFileReadAt} {
+		failing := false
+		cfg := testConfig(noRoom(vfs.NewMem(), checkpointFile, &failing, kind))
+		l := mustOpen(t, cfg)
+		mustAppend(t, l, source{id: 7}, "value")
+		for len(*l.segments.Load()) < 2 {
+			mustAppend(t, l, source{}, strings.Repeat("x", 100))
+		}
+		want := l.Producers()
+		failing = true
+		if l = mustOpen(t, cfg); !slices.Equal(l.Producers(), want) {
+			t.Errorf("producers %+v, were %+v", l.Producers(), want)
+		}
+		failing, cfg.LogStart = false, l.active().base
+		if err := l.DeleteTo(cfg.LogStart); err != nil {
+			t.Fatal(err)
+		}
+		failing = true
+		if _, err := Open(cfg); !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrCorrupt) {
+			t.Errorf("opened: %v", err)
+		}
+		failing = false
+		if l = mustOpen(t, cfg); len(want) != 1 || !slices.Equal(l.Producers(), want) {
+			t.Errorf("producers %+v, were %+v", l.Producers(), want)
+		}
+	}
+}
+
 // TestCheckpointBeforeTheLastIsDurable: a power loss takes the last one at most, whether it
 // was added to a file or began one.
 func TestCheckpointBeforeTheLastIsDurable(t *testing.T) {

@@ -265,3 +265,23 @@ func TestRollWithoutCheckpoint(t *testing.T) {
 	}
 	checkState(t, l)
 }
+
+// TestReadThatFailsIsNoDamage: the disk does not answer while a start looks at what the
+// checkpoint describes. Nobody is told to restore the file.
+func TestReadThatFailsIsNoDamage(t *testing.T) {
+	failing := false
+	cfg := testConfig(noRoom(vfs.NewMem(), firstLog, &failing, errorfs.OpFileReadAt))
+	l := mustOpen(t, cfg)
+	mustAppend(t, l, source{}, "value")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	failing = true
+	if _, err := Open(cfg); !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("opened: %v", err)
+	}
+	failing = false
+	if l = mustOpen(t, cfg); l.End() != 1 {
+		t.Errorf("the end is %d", l.End())
+	}
+}

@@ -165,6 +165,10 @@ func (r *recovery) missing(offset int64, why string) error {
 func (r *recovery) trustCheckpoint() error {
 	r.state = newState(r.cfg.MaxProducers)
 	c, state, err := r.lastCheckpoint()
+	garbage := errors.Is(err, errCheckpoint) || errors.Is(err, errSnapshot)
+	if err != nil && !garbage && !isNotExist(err) && r.bases[0] > 0 {
+		return err // what it knows of deleted records is not lost, where it can be read later
+	}
 	if err != nil {
 		r.take(-1)
 		if !isNotExist(err) {
@@ -346,6 +350,9 @@ func (r *recovery) checkEnd(s *segment, index *sparseIndex, end int64) error {
 		}
 		if err == nil {
 			err = b.Validate()
+		}
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, recordbatch.ErrCorrupt) {
+			return err // the file cannot be read at all
 		}
 		if err != nil {
 			return &DamageError{Path: s.path(), Position: position, Offset: max(next, s.base), Reason: err}
