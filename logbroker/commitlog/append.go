@@ -219,15 +219,21 @@ func (l *Log) roomFor(b recordbatch.Batch) (*segment, error) {
 // any two steps leaves a log that ends with the sealed segment or with an
 // empty one after it.
 func (l *Log) roll() error {
+	sealed, wiped := l.active(), l.dirtyTo > 0
 	if err := l.wipe(); err != nil {
 		return err
 	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
+	if wiped {
+		// What a power loss leaves behind the last batch of a sealed segment is damage.
+		if err := sealed.file.SyncData(); err != nil {
+			return l.fail(fmt.Errorf("%s: %w", sealed.path(), err))
+		}
+	}
 	if err := l.syncActive(); err != nil {
 		return err
 	}
-	sealed := l.active()
 	next := newSegment(l.dir, l.end.Load(), l.cfg.IndexIntervalBytes)
 	next.index = newIndex(next.base, l.cfg.IndexIntervalBytes)
 	if err := next.open(true); err != nil {

@@ -266,6 +266,34 @@ func TestRollWithoutCheckpoint(t *testing.T) {
 	checkState(t, l)
 }
 
+// TestZerosOfAFailedAppendAreDurable: an append fails, and what it left was on disk before
+// it was overwritten with zeros and the segment was sealed. A power loss does not bring it
+// back: in a sealed segment it would be damage.
+func TestZerosOfAFailedAppendAreDurable(t *testing.T) {
+	fs := crashableDir(t)
+	disk := &fullDisk{fs, 1 << 20}
+	l := mustOpen(t, testConfig(disk))
+	mustAppend(t, l, source{}, "value")
+	disk.left = 50
+	if _, err := l.Append(makeBatch(source{}, 1, "refused"), nil); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := l.Sync(); err != nil { // the file as a whole
+		t.Fatal(err)
+	}
+	disk.left = 1 << 20
+	l.SetSegmentLimits(1, 0)
+	mustAppend(t, l, source{}, "next segment")
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	files := readImage(t, fs.CrashClone(vfs.CrashCloneCfg{}))
+	again := mustOpen(t, cfg2(testConfig(nil), files.with(checkpointFile, nil).write(t)))
+	if again.End() != l.End() {
+		t.Errorf("it ends at %d of %d", again.End(), l.End())
+	}
+}
+
 // TestReadThatFailsIsNoDamage: the disk does not answer while a start looks at what the
 // checkpoint describes. Nobody is told to restore the file.
 func TestReadThatFailsIsNoDamage(t *testing.T) {
