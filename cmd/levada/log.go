@@ -69,8 +69,9 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 			named, notes, damaged = contents, append(notes, note), damaged+bad
 		}
 		var found []verifiedRow
+		starts := logStarts(named)
 		for _, dir := range dirs {
-			row, err := verifyPartition(c.Context(), dir, lastEpoch(named))
+			row, err := verifyPartition(c.Context(), dir, lastEpoch(named), starts[filepath.Base(dir)])
 			if errors.Is(err, errInterrupted) {
 				return err
 			}
@@ -165,10 +166,27 @@ func lastEpoch(named *meta.Contents) int32 {
 	return int32(epoch)
 }
 
-func verifyPartition(ctx context.Context, dir string, maxEpoch int32) (verifiedRow, error) {
+// logStarts are the first offsets that were not deleted, by the name of the partition's
+// directory.
+func logStarts(named *meta.Contents) map[string]int64 {
+	starts := map[string]int64{}
+	if named == nil {
+		return starts
+	}
+	for _, t := range named.Topics {
+		for i := range t.Partitions {
+			if start, known := named.LogStarts[meta.Partition{Topic: t.ID, Index: i}]; known {
+				starts[t.Name+"-"+strconv.Itoa(int(i))] = start
+			}
+		}
+	}
+	return starts
+}
+
+func verifyPartition(ctx context.Context, dir string, maxEpoch int32, logStart int64) (verifiedRow, error) {
 	row := verifiedRow{Partition: dir, Damage: []string{}, Rebuilt: []string{}}
 	goOn := func(string, int64, recordbatch.Batch) error { return interrupted(ctx) }
-	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, MaxEpoch: maxEpoch, Batch: goOn, Fault: func(f commitlog.Fault) {
+	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, MaxEpoch: maxEpoch, LogStart: logStart, Batch: goOn, Fault: func(f commitlog.Fault) {
 		if f.Derived {
 			row.Rebuilt = append(row.Rebuilt, f.String())
 		} else {

@@ -47,6 +47,9 @@ type Inspector struct {
 	// MaxEpoch is the highest leader epoch that any batch can have; 0 if that is not
 	// known.
 	MaxEpoch int32
+	// LogStart is the first offset that was not deleted; 0 if that is not known. Segments
+	// below it are not looked at: a power loss may have brought back some that were removed.
+	LogStart int64
 	// Batch is called with every batch and where it is; nil calls nothing. The
 	// batch is valid during the call.
 	Batch func(path string, position int64, b recordbatch.Batch) error
@@ -109,14 +112,15 @@ type foundEpoch struct {
 func (i Inspector) Inspect() (Summary, error) {
 	in := &inspection{Inspector: i, dir: &directory{fs: i.FS, path: i.Dir}, expected: -1, epoch: -1}
 	in.mark() // first: all that is listed after it reaches as far
-	have, err := in.dir.list()
+	in.deleted()
+	bases, err := in.list()
 	if err != nil {
 		return Summary{}, err
 	}
 	if err := in.swap(); err != nil {
 		return Summary{}, err
 	}
-	start, err := in.segments(have.segments)
+	start, err := in.segments(bases)
 	if err != nil {
 		return in.sum, err
 	}
@@ -149,6 +153,28 @@ func (in *inspection) derived(name, what string) {
 
 func (in *inspection) damage(position int64, format string, args ...any) {
 	in.report(Fault{Path: in.file, Position: position, Offset: in.expected, What: fmt.Sprintf(format, args...), Mend: mendRecords})
+}
+
+// deleted learns from the checkpoint what was deleted at least, for it names all segments
+// that there were, and what was durable.
+func (in *inspection) deleted() {
+	p, err := in.dir.readFile(checkpointFile, maxCheckpoint)
+	if err != nil {
+		return // lastCheckpoint tells
+	}
+	if c, _, _, err := lastCheckpoint(p); err == nil {
+		in.LogStart, in.synced = max(in.LogStart, c.segments[0].base), max(in.synced, c.end)
+	}
+}
+
+// list gives the bases of the segments that were not deleted.
+func (in *inspection) list() ([]int64, error) {
+	have, err := in.dir.list()
+	bases := have.segments
+	for len(bases) > 1 && bases[1] <= in.LogStart {
+		bases = bases[1:]
+	}
+	return bases, err
 }
 
 // mark reads what was durable at least.
@@ -205,18 +231,18 @@ func (in *inspection) segments(bases []int64) (start int64, err error) {
 		if err == nil && len(in.held) == 0 {
 			continue
 		}
-		again, listErr := in.dir.list()
+		again, listErr := in.list()
 		if listErr != nil {
 			return start, listErr
 		}
-		if slices.Contains(again.segments, base) {
+		if slices.Contains(again, base) {
 			if twice != base {
 				if err := in.swapping(); err != nil {
 					return start, err
 				}
 				*in, twice = before, base
 				in.quiet = err == nil
-				bases = slices.DeleteFunc(again.segments, func(b int64) bool { return b < base })
+				bases = slices.DeleteFunc(again, func(b int64) bool { return b < base })
 				continue
 			}
 			in.release()
@@ -225,10 +251,10 @@ func (in *inspection) segments(bases []int64) (start int64, err error) {
 			}
 			continue
 		}
-		if len(again.segments) > 0 {
-			start = max(start, again.segments[0])
+		if len(again) > 0 {
+			start = max(start, again[0])
 		}
-		bases = slices.DeleteFunc(again.segments, func(b int64) bool { return b <= base })
+		bases = slices.DeleteFunc(again, func(b int64) bool { return b <= base })
 		if len(bases) > 0 {
 			in.expected, in.unsure = -1, 0
 		}
@@ -317,6 +343,12 @@ func (in *inspection) batches(f io.ReaderAt, size int64, sealed *seal, gaps bool
 			in.tail(f, position, size, next == math.MaxInt64, err)
 			break
 		}
+		if next == math.MaxInt64 && in.expected >= in.synced && in.unsure == 0 {
+			if err := in.torn(b, gaps); err != nil {
+				in.tail(f, position, size, true, err)
+				break
+			}
+		}
 		in.take(b, position, gaps, next)
 		if in.Batch != nil && !in.quiet {
 			if err := in.Batch(in.file, position, b); err != nil {
@@ -331,6 +363,14 @@ func (in *inspection) batches(f io.ReaderAt, size int64, sealed *seal, gaps bool
 		in.expected, in.unsure = max(in.expected, sealed.end), 0
 	}
 	return nil
+}
+
+// torn tells why a start would take a batch for what a power loss left of one.
+func (in *inspection) torn(b recordbatch.Batch, gaps bool) error {
+	if base := b.BaseOffset(); base < in.expected || base > in.expected && !gaps || b.LeaderEpoch() < in.epoch || in.tooHigh(b.LeaderEpoch()) {
+		return recordbatch.ErrCorrupt
+	}
+	return b.Validate()
 }
 
 // take counts a batch. What a damaged one says of itself is not believed: neither how
@@ -463,11 +503,10 @@ func (in *inspection) lastCheckpoint() {
 		return
 	}
 	in.snapshot(snapshot, c.end)
-	have, err := in.dir.list()
+	segments, err := in.list()
 	if err != nil {
 		return // it was there a moment ago
 	}
-	segments := have.segments
 	for i, s := range c.segments {
 		if !slices.Contains(segments, s.base) {
 			if len(segments) == 0 || s.base > segments[0] {

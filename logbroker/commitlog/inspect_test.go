@@ -448,3 +448,75 @@ func TestInspectInsideABroker(t *testing.T) {
 		closeQuietly(l)
 	}
 }
+
+// TestInspectKnowsWhatWasDeleted: a power loss took only some of the removals of deleted
+// segments. What came back is no damage, whether the database or only the checkpoint tells
+// where the log starts; a segment above that which is missing is.
+func TestInspectKnowsWhatWasDeleted(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := testConfig(fs)
+	cfg.SegmentBytes = 1
+	l := mustOpen(t, cfg)
+	for range 6 {
+		mustAppend(t, l, source{id: 7, sequence: int32(l.End())}, "value")
+	}
+	before := readImage(t, fs)
+	if err := errors.Join(l.DeleteTo(4), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	after := readImage(t, fs)
+	for base := range int64(4) {
+		after[logName(base)] = before[logName(base)]
+	}
+	for _, gone := range []int64{-1, 0, 1, 2, 3} { // the others came back
+		for name, files := range map[string]image{"as before": before, "as after": after, "none": before.with(checkpointFile, nil)} {
+			if gone >= 0 {
+				files = files.with(logName(gone), nil)
+			}
+			start := int64(4)
+			if name == "as after" {
+				start = 0
+			}
+			look := Inspector{FS: files.write(t), Dir: testDir, LogStart: start, Fault: func(f Fault) { t.Errorf("checkpoint %s, %d is gone: %s", name, gone, f) }}
+			if sum, err := look.Inspect(); err != nil || sum.Start != 4 || sum.End != 6 {
+				t.Errorf("checkpoint %s, %d is gone: %+v, %v", name, gone, sum, err)
+			}
+			damaged := false
+			look.FS = files.with(logName(4), nil).write(t)
+			look.Fault = func(f Fault) { damaged = damaged || !f.Derived }
+			if _, err := look.Inspect(); err != nil || !damaged {
+				t.Errorf("checkpoint %s: the first of the log is missing: %t, %v", name, damaged, err)
+			}
+		}
+	}
+}
+
+// TestInspectAfterAPowerLoss: what is left of the last batches, which were not durable, in
+// whatever place a part of them is missing, is cut off at the next start, and no damage.
+func TestInspectAfterAPowerLoss(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustOpen(t, testConfig(fs))
+	mustAppend(t, l, source{}, "durable")
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	durable := int(l.SizeBytes())
+	for range 2 {
+		mustAppend(t, l, source{}, "not durable")
+	}
+	files := readImage(t, fs)
+	for from := durable; from < len(files[firstLog]); from += 3 {
+		for _, size := range []int{8, 20, 1 << 20} {
+			data := slices.Clone(files[firstLog])
+			clear(data[from:min(from+size, len(data))])
+			_, err := Inspector{FS: files.with(firstLog, data).write(t), Dir: testDir, Fault: func(f Fault) {
+				if !f.Derived {
+					t.Errorf("%d zeros at %d: %s", size, from, f)
+				}
+			}}.Inspect()
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
