@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -124,6 +125,16 @@ func (s *compactSim) step() {
 
 func (s *compactSim) append() {
 	i := s.rng.IntN(len(s.pids))
+	batch, records := s.nextBatch(i)
+	res, err := s.log.Append(batch, nil)
+	if err != nil || res.BaseOffset != int64(len(s.history)) {
+		s.t.Fatalf("append: %+v, %v, want offset %d", res, err, len(s.history))
+	}
+	s.appended(i, batch, records)
+}
+
+// nextBatch makes what a producer writes next.
+func (s *compactSim) nextBatch(i int) (recordbatch.Batch, []keyed) {
 	var b recordbatch.Builder
 	records := make([]keyed, 1+s.rng.IntN(4))
 	for j := range records {
@@ -136,18 +147,19 @@ func (s *compactSim) append() {
 		records[j] = r
 	}
 	batch := b.Batch()
-	if p := &s.pids[i]; i > 0 {
+	if p := s.pids[i]; i > 0 {
 		batch.SetProducer(p.id, p.epoch, p.sequence, p.transactional)
-		p.sequence += int32(len(records))
 	}
 	batch.SetCRC()
-	res, err := s.log.Append(batch, nil)
-	if err != nil || res.BaseOffset != int64(len(s.history)) {
-		s.t.Fatalf("append: %+v, %v, want offset %d", res, err, len(s.history))
-	}
-	s.last[i] = append(recordbatch.Batch(nil), batch...)
+	return batch, records
+}
+
+// appended remembers a batch of a producer that is in the log.
+func (s *compactSim) appended(i int, batch recordbatch.Batch, records []keyed) {
+	s.pids[i].sequence += int32(len(records))
+	s.last[i] = slices.Clone(batch)
 	if s.pids[i].transactional && s.open[i] < 0 {
-		s.open[i] = res.BaseOffset
+		s.open[i] = batch.BaseOffset()
 	}
 	s.history = append(s.history, records...)
 }
@@ -343,7 +355,7 @@ func (s *compactSim) check() {
 	}
 	for at, r := range s.history[:end] {
 		switch {
-		case r.marker || r.aborted || seen[int64(at)]:
+		case r.marker || r.aborted || seen[int64(at)] || int64(at) < s.log.Start():
 		case int64(at) >= s.touchedTo:
 			s.t.Fatalf("offset %d is gone, compacted to %d", at, s.touchedTo)
 		case newest[r.key] == int64(at) && !r.tombstone:
