@@ -108,11 +108,16 @@ func (k *backup) freeze() error {
 	var failed error // the first is enough: others are like it
 	k.b.topics.each(func(p *partition) {
 		name := p.topic.name + "-" + strconv.Itoa(int(p.index))
-		if p.log == nil {
-			damaged = append(damaged, name)
+		if p.log == nil && !p.unmade {
+			damaged = append(damaged, fmt.Sprintf("%s (%v)", name, p.damage))
 			return
 		}
 		if failed != nil {
+			return
+		}
+		if k.info.Partitions++; p.unmade { // as on a full disk: nothing was ever in it
+			k.info.Ends[name] = 0
+			failed = commitlog.MakeEmpty(k.b.gate, k.path(logsDir, name))
 			return
 		}
 		f, err := p.log.Freeze()
@@ -125,7 +130,7 @@ func (k *backup) freeze() error {
 		failed = f.LinkTo(k.path(logsDir, name))
 	})
 	if len(damaged) > 0 {
-		return fmt.Errorf("partitions are damaged (%s): restore or delete them first", strings.Join(damaged, ", "))
+		return fmt.Errorf("%d partitions are damaged, restore or delete them first: %s", len(damaged), strings.Join(damaged[:min(len(damaged), maxNamed)], "; "))
 	}
 	switch {
 	case errors.Is(failed, syscall.EXDEV):
@@ -133,7 +138,6 @@ func (k *backup) freeze() error {
 	case failed != nil:
 		return failed
 	}
-	k.info.Partitions = len(k.frozen)
 	return k.b.meta.Checkpoint(k.path(metaDir))
 }
 

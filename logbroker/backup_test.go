@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/internal/recordbatch"
@@ -365,5 +366,55 @@ func TestBackupToAnotherFileSystem(t *testing.T) {
 	}
 	if names, err := w.fs.List(""); err != nil || !slices.Equal(names, []string{"data"}) {
 		t.Errorf("there are %v, %v", names, err)
+	}
+}
+
+// TestBackupWithAPartitionThatCouldNotBegin: the first segment of a partition could not be
+// made, as on a full disk. It is empty in the backup, which is whole. One whose directory is
+// missing is told with what is wrong with it.
+func TestBackupWithAPartitionThatCouldNotBegin(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	full := false
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full && op.Kind == errorfs.OpOpen && strings.HasSuffix(op.Path, ".log") && strings.Contains(op.Path, "data/logs/t-1/") {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	w.open()
+	w.topic("t", 1)
+	w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+	full = true
+	if err := w.topics.grow("t", 2, false); err != nil {
+		t.Fatal(err)
+	}
+	w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, kerr.KafkaStorageError)
+	made, err := w.Backup("backup")
+	if err == nil {
+		err = CheckBackup(w.fs, "backup")
+	}
+	if err != nil || made.Partitions != 2 || made.Ends["t-0"] != 1 || made.Ends["t-1"] != 0 {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	sum, err := commitlog.Inspector{FS: w.fs, Dir: w.fs.PathJoin("backup", logsDir, "t-1"), Fault: func(f commitlog.Fault) { t.Error(f) }}.Inspect()
+	if err != nil || sum.Segments != 1 || sum.End != 0 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	dir := w.topics.dir("t", 0)
+	w.Kill()
+	full = false
+	if err := w.fs.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	if _, err := w.Backup("another"); err == nil || !strings.Contains(err.Error(), "restore or delete them first: t-0 (directory "+dir+" is missing") {
+		t.Errorf("without the directory: %v", err)
+	}
+	w.Kill()
+	w.cfg.Dir = "backup"
+	w.open()
+	for i := range int32(2) {
+		w.want(w.produce(9, nil, i, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Frozen is a log that takes no append until it is thawed, so that a copy of it
@@ -78,6 +80,14 @@ func (f *Frozen) LinkTo(dir string) error {
 		}
 	}
 	return f.copySmall(checkpointFile) // others will be added to it
+}
+
+// MakeEmpty makes the copy, which is not synced, of a log that could not be begun.
+func MakeEmpty(fs vfs.FS, dir string) error {
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("commitlog: %w", err)
+	}
+	return (&directory{fs, dir}).writeFile(logName(0), nil, false)
 }
 
 // copySmall copies a file that may be missing.
