@@ -71,24 +71,27 @@ func checkpointSum(p []byte) uint32 {
 // What does not count yet, at the end, is passed over; torn tells that something else
 // is there, which a crash may have left.
 func lastCheckpoint(p []byte) (c checkpoint, snapshot []byte, torn bool, err error) {
-	var text []byte
-	for len(p) > 0 && !unarmed(p) {
-		if torn = len(p) < checkpointHead || string(p[:4]) != checkpointMagic; torn {
-			break
-		}
-		t, s := uint64(binary.BigEndian.Uint32(p[4:])), uint64(binary.BigEndian.Uint32(p[8:]))
-		size := checkpointHead + t + s
-		if torn = size > uint64(len(p)) || checkpointSum(p[:size]) != binary.BigEndian.Uint32(p[12:]); torn {
-			break
-		}
-		text, snapshot = p[checkpointHead:checkpointHead+t], p[checkpointHead+t:size]
-		p = p[size:]
-	}
+	file, text, snapshot := wholeCheckpoints(p)
+	torn = !unarmed(p[file.size:])
 	if text == nil {
 		return checkpoint{}, nil, true, errCheckpoint
 	}
 	c, err = parseCheckpoint(string(text))
 	return c, snapshot, torn || err != nil, err
+}
+
+// wholeCheckpoints counts those in a file that count, and gives the parts of the last.
+func wholeCheckpoints(p []byte) (file checkpoints, text, snapshot []byte) {
+	for len(p) >= checkpointHead && string(p[:4]) == checkpointMagic {
+		t, s := uint64(binary.BigEndian.Uint32(p[4:])), uint64(binary.BigEndian.Uint32(p[8:]))
+		size := checkpointHead + t + s
+		if size > uint64(len(p)) || checkpointSum(p[:size]) != binary.BigEndian.Uint32(p[12:]) {
+			break
+		}
+		text, snapshot = p[checkpointHead:checkpointHead+t], p[checkpointHead+t:size]
+		p, file = p[size:], file.with(int(size))
+	}
+	return file, text, snapshot
 }
 
 func unarmed(p []byte) bool {
@@ -115,8 +118,8 @@ func parseCheckpoint(text string) (c checkpoint, err error) {
 	return c, nil
 }
 
-// checkpoints is the file of them as this run left it: checkpoints are appended, for
-// making a file costs more than writing one. The zero value is one whose end nobody
+// checkpoints is the file of them as this run left or found it: checkpoints are appended,
+// for making a file costs more than writing one. The zero value is one whose end nobody
 // knows, which is replaced: what a crash left, or one that is being added.
 type checkpoints struct {
 	size  int64

@@ -363,3 +363,35 @@ func TestCheckpointsAfterACopy(t *testing.T) {
 		t.Errorf("the copy ends at %d, want %d", again.End(), frozen.End())
 	}
 }
+
+// TestCheckpointOfAnIndexMadeAnew: an index that was made from the batches has fewer times
+// than the files, to which a checkpoint had added one.
+func TestCheckpointOfAnIndexMadeAnew(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes, cfg.IndexIntervalBytes = 1<<20, 1000
+	l := mustOpen(t, cfg)
+	for i := range 20 {
+		putAt(t, l, "k", int64(1000+i))
+		if i%5 == 0 {
+			l.active().forgetIndex()
+		}
+		c, err := l.BeginCheckpoint(1)
+		if err == nil {
+			err = c.Sync()
+		}
+		if err == nil {
+			err = c.Finish()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, faults := inspect(t, cfg.FS); len(faults) > 0 {
+		t.Errorf("the log is whole, and is said to be %v", faults)
+	}
+	offset, _, ok, err := l.OffsetForTime(1013)
+	if err != nil || !ok || offset != 13 {
+		t.Errorf("the record of its time is at %d (%t), %v", offset, ok, err)
+	}
+	closeQuietly(l)
+}

@@ -285,6 +285,59 @@ func TestCheckpointThatCannotBeReadNow(t *testing.T) {
 	}
 }
 
+// TestCheckpointsAfterAStart: the first one after it makes no file, but is added to what the
+// last run left, and so are its indexes; where that may not be what is on the disk, or is
+// not whole, all are made anew.
+func TestCheckpointsAfterAStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(cfg *Config, files image)
+		made   int
+	}{
+		"killed":             {func(*Config, image) {}, 0},
+		"closed":             {func(cfg *Config, _ image) { cfg.Cleanly = true }, 0},
+		"a suspect disk":     {func(cfg *Config, _ image) { cfg.SuspectDisk = true }, 1},
+		"one not finished":   {func(_ *Config, f image) { f[checkpointFile] = append(f[checkpointFile], make([]byte, 100)...) }, 1},
+		"longer indexes":     {func(_ *Config, f image) { f[indexName(0)] = append(f[indexName(0)], make([]byte, 8)...) }, 2},
+		"indexes are damage": {func(_ *Config, f image) { f[indexName(0)][3]++ }, 2},
+	} {
+		cfg := testConfig(vfs.NewMem())
+		cfg.SegmentBytes = 1 << 20
+		l := mustOpen(t, cfg)
+		manyCheckpoints(t, l, 20)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		files := readImage(t, cfg.FS)
+		c.change(&cfg, files)
+		made, counting := 0, false
+		cfg.FS = errorfs.Wrap(files.write(t), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if counting && op.Kind == errorfs.OpCreate {
+				made++
+			}
+			return nil
+		}))
+		l = mustOpen(t, cfg)
+		counting = true
+		end := manyCheckpoints(t, l, 2)[1]
+		if made != c.made {
+			t.Errorf("%s: %d files were made, want %d", name, made, c.made)
+		}
+		if _, faults := inspect(t, cfg.FS); len(faults) > 0 {
+			t.Errorf("%s: %v", name, faults)
+		}
+		want, err := l.active().buildIndex()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := mustOpen(t, cfg)
+		x, err := again.active().loadIndex()
+		if err != nil || again.saved != end || !slices.Equal(x.offsets, want.offsets) || len(x.offsets) < 5 {
+			t.Errorf("%s: the checkpoint ends at %d of %d, the index is %v, want %v, %v", name, again.saved, end, x, want, err)
+		}
+		closeQuietly(again)
+	}
+}
+
 // TestCheckpointBeforeTheLastIsDurable: a power loss takes the last one at most, whether it
 // was added to a file or began one.
 func TestCheckpointBeforeTheLastIsDurable(t *testing.T) {

@@ -49,6 +49,7 @@ type recovery struct {
 	swap     *swap // a decision that was made and may not be carried out
 	changed  bool  // there is more, or less, than the checkpoint says
 	torn     bool  // the file of checkpoints has to be replaced
+	file     checkpoints
 	notes    damageList
 	// usesDeleted: segments below the log start are read, for no checkpoint knows who
 	// wrote them. withoutDeleted: none may be.
@@ -208,6 +209,10 @@ func (r *recovery) lastCheckpoint() (c checkpoint, state *state, err error) {
 	var snapshot []byte
 	if c, snapshot, r.torn, err = lastCheckpoint(data); err != nil {
 		return checkpoint{}, nil, err
+	}
+	// Others can be added where it tells of no segment that is gone, and is on the disk.
+	if file, _, _ := wholeCheckpoints(data); file.size == int64(len(data)) && r.swap == nil && !r.cfg.SuspectDisk {
+		r.file = file
 	}
 	r.mark = max(r.mark, c.end)
 	r.swap.amend(&c)
@@ -548,6 +553,7 @@ func (r *recovery) finish() (*Log, error) {
 	l.mark = mark
 	l.writeMark(r.end)
 	l.saved, l.firm = r.saved, -1
+	l.checkpoints = r.file
 	if r.from == len(r.segments)-1 {
 		l.savedBytes = r.fromByte
 	}

@@ -48,7 +48,7 @@ type segment struct {
 	lookup        sync.Mutex
 	index         *sparseIndex // nil: of a sealed segment, not loaded
 	sums          indexSums    // of the index files, if written
-	written       indexSizes   // bytes of the index files, if this process wrote them
+	written       indexSizes   // bytes of the index files, if those are all that is in them
 	maxTimestamp  int64        // if index is nil
 	maxTimeOffset int64
 }
@@ -165,6 +165,7 @@ func (s *segment) withIndex(fn func(*sparseIndex)) error {
 			if x, err = s.buildIndex(); err != nil {
 				return err
 			}
+			s.written = indexSizes{} // the files may have other entries
 		}
 		s.index = x
 	}
@@ -198,7 +199,7 @@ func (s *segment) forgetIndex() {
 	s.lookup.Lock()
 	defer s.lookup.Unlock()
 	if x, err := s.buildIndex(); err == nil {
-		s.index = x
+		s.index, s.written = x, indexSizes{} // the files may have other entries
 	}
 }
 
@@ -215,6 +216,7 @@ func (s *segment) loadIndex() (*sparseIndex, error) {
 	if err != nil {
 		return nil, err
 	}
+	sizes := indexSizes{len(offsets), len(times)}
 	offsets, ok := summed(offsets, offsetEntrySize, s.sums.offsets)
 	times, ok2 := summed(times, timeEntrySize, s.sums.times)
 	if !ok || !ok2 {
@@ -223,6 +225,9 @@ func (s *segment) loadIndex() (*sparseIndex, error) {
 	x := newIndex(s.base, s.interval)
 	if err := x.decode(offsets, times, s.size.Load(), s.end.Load()); err != nil {
 		return nil, err
+	}
+	if s.written = (indexSizes{}); sizes == (indexSizes{len(offsets), len(times)}) {
+		s.written = sizes
 	}
 	return x, nil
 }
