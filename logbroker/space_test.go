@@ -102,25 +102,21 @@ func TestGroupsOnAFullDisk(t *testing.T) {
 		req.Topics = append(req.Topics, ct)
 		return ask[*kmsg.OffsetCommitResponse](w, req).Topics[0].Partitions[0].ErrorCode
 	}
-	beat := func(epoch int32, topics []string) *kmsg.ConsumerGroupHeartbeatResponse {
-		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-		req.Version, req.Group, req.MemberID, req.MemberEpoch = 1, "new", "m", epoch
-		req.SubscribedTopicNames = topics
-		if epoch == 0 {
-			req.RebalanceTimeoutMillis, req.Topics = 60_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		}
-		return ask[*kmsg.ConsumerGroupHeartbeatResponse](w, req)
+	beat := func(epoch int32, topics []string, regex *string) *kmsg.ConsumerGroupHeartbeatResponse {
+		return w.heart("m", epoch, func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+			r.Group, r.SubscribedTopicNames, r.SubscribedTopicRegex = "new", topics, regex
+		})
 	}
 	sync := func(member string, generation int32) int16 { // as the leader
-		req := kmsg.NewPtrSyncGroupRequest()
-		req.Version, req.Group, req.MemberID, req.Generation = 3, "g", member, generation
+		req := syncOf(member, generation)
 		req.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: member, MemberAssignment: []byte("a")}}
 		return ask[*kmsg.SyncGroupResponse](w, req).ErrorCode
 	}
+	pattern, none := "t.*", ""
 	joined := w.joinClassic("")
 	w.want(joined.ErrorCode, nil)
 	w.want(sync(joined.MemberID, joined.Generation), nil)
-	epoch := beat(0, []string{"t"}).MemberEpoch
+	epoch := beat(0, []string{"t"}, nil).MemberEpoch
 	for _, group := range []string{"deleted", "emptied"} {
 		w.want(commit(group, "", -1), nil)
 	}
@@ -129,11 +125,17 @@ func TestGroupsOnAFullDisk(t *testing.T) {
 	w.want(w.joinClassic("").ErrorCode, kerr.NotCoordinator)
 	w.want(w.joinClassic(joined.MemberID).ErrorCode, kerr.NotCoordinator)
 	w.want(sync(joined.MemberID, joined.Generation), kerr.NotCoordinator)
+	if follower := ask[*kmsg.SyncGroupResponse](w, syncOf(joined.MemberID, joined.Generation)); follower.ErrorCode != 0 || string(follower.MemberAssignment) != "a" {
+		t.Errorf("who brings no assignment is answered %v with %q", kerr.ErrorForCode(follower.ErrorCode), follower.MemberAssignment)
+	}
 	w.want(commit("g", joined.MemberID, joined.Generation), kerr.NotCoordinator)
 	w.want(commit("other", "", -1), kerr.NotCoordinator)
-	w.want(beat(0, []string{"t"}).ErrorCode, kerr.NotCoordinator)
-	w.want(beat(epoch, []string{"t", "u"}).ErrorCode, kerr.NotCoordinator)
-	w.want(beat(epoch, nil).ErrorCode, nil) // a sign of life
+	w.want(beat(0, []string{"t"}, nil).ErrorCode, kerr.NotCoordinator)
+	w.want(beat(epoch, []string{"t", "u"}, nil).ErrorCode, kerr.NotCoordinator)
+	for _, regex := range []*string{&pattern, &none} { // one is set, and taken back
+		w.want(beat(epoch, nil, regex).ErrorCode, kerr.NotCoordinator)
+	}
+	w.want(beat(epoch, nil, nil).ErrorCode, nil) // a sign of life
 	drop := kmsg.NewPtrDeleteGroupsRequest()
 	drop.Groups = []string{"deleted"}
 	w.want(ask[*kmsg.DeleteGroupsResponse](w, drop).Groups[0].ErrorCode, nil)
@@ -149,9 +151,9 @@ func TestGroupsOnAFullDisk(t *testing.T) {
 	w.free(1000)
 	w.want(sync(joined.MemberID, joined.Generation), nil)
 	w.want(commit("g", joined.MemberID, joined.Generation), nil)
-	w.want(beat(epoch, []string{"t", "u"}).ErrorCode, nil)
+	w.want(beat(epoch, []string{"t", "u"}, &pattern).ErrorCode, nil)
 	w.free(31)
-	w.want(beat(-1, nil).ErrorCode, nil) // who leaves frees space
+	w.want(beat(-1, nil, nil).ErrorCode, nil) // who leaves frees space
 }
 
 // Another program may fill the disk between two looks: then the write itself
