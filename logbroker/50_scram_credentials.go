@@ -222,6 +222,8 @@ func (b *Broker) storeUsers(e *userEdit) error {
 	for key := range e.drop {
 		delete(s.users, key)
 	}
-	maps.Copy(s.users, e.set)
+	for key, c := range e.set {
+		s.users[key], s.most = c, max(s.most, c.Iterations)
+	}
 	return nil
 }

@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/sasl"
 )
 
 // TestSaltsStay: a restart shows clients no other salts, neither those of the users of
@@ -48,4 +52,30 @@ func TestSaltsStay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestMostIterationsAreKnown: what a wrong password costs follows the credential that
+// costs most, at once and after a restart.
+func TestMostIterationsAreKnown(t *testing.T) {
+	w := newWorkbench(t)
+	set := func(user string, iterations int32) {
+		t.Helper()
+		req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+		u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
+		u.Name, u.Mechanism, u.Iterations, u.Salt, u.SaltedPassword = user, 2, iterations, []byte("salt"), []byte("password")
+		req.Upsertions = append(req.Upsertions, u)
+		w.want(ask[*kmsg.AlterUserSCRAMCredentialsResponse](w, req).Results[0].ErrorCode, nil)
+	}
+	is := func(want int) {
+		t.Helper()
+		if got := w.security.sasl.MostIterations(); got != want {
+			t.Errorf("%d iterations, want %d", got, want)
+		}
+	}
+	set("ann", sasl.MaxIterations-1)
+	is(sasl.MaxIterations - 1)
+	set("bob", sasl.MinIterations)
+	is(sasl.MaxIterations - 1)
+	w.restart()
+	is(sasl.MaxIterations - 1)
 }

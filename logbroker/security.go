@@ -66,6 +66,7 @@ type security struct {
 	mu    sync.RWMutex               // guards what follows
 	users map[string]sasl.Credential // by mechanism/user; from the data directory
 	given map[string]sasl.Credential // the same, from the configuration
+	most  int                        // iterations that one of users has, or had
 }
 
 func credentialKey(mechanism, user string) string { return mechanism + "/" + user }
@@ -95,7 +96,7 @@ func (b *Broker) openSecurity() error {
 		b.meta.Settings(meta.Credentials, func(name string, value []byte) error {
 			var c sasl.Credential
 			err := json.Unmarshal(value, &c)
-			s.users[name] = c
+			s.users[name], s.most = c, max(s.most, c.Iterations)
 			return err
 		}),
 		b.meta.Settings(meta.Quotas, func(name string, value []byte) error {
@@ -121,7 +122,7 @@ func (s *security) setRules(rules []acl.Rule) {
 
 // openSASL makes the server's side of authentication.
 func (b *Broker) openSASL() error {
-	b.security.sasl = &sasl.Server{Secret: b.security.secret, Credentials: b.security.credential, Nonce: randomText}
+	b.security.sasl = &sasl.Server{Secret: b.security.secret, Credentials: b.security.credential, MostIterations: b.security.mostIterations, Nonce: randomText}
 	cfg := b.cfg.Security.Tokens
 	if cfg.Keys == "" {
 		return nil
@@ -169,6 +170,13 @@ func (s *security) credential(mechanism, user string) (sasl.Credential, bool) {
 	}
 	c, ok := s.users[key]
 	return c, ok
+}
+
+// mostIterations is the most that a credential has, or had since the start.
+func (s *security) mostIterations() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.most
 }
 
 // isGiven tells whether a user is of the configuration, under whatever mechanism.

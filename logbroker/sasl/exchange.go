@@ -40,6 +40,9 @@ type Exchange interface {
 type Server struct {
 	// Credentials finds what is known of a user under a SCRAM mechanism.
 	Credentials func(mechanism, user string) (Credential, bool)
+	// MostIterations is the most that a credential has, or more: what a wrong password
+	// costs, whoever it is said to be of. Nil is DefaultIterations.
+	MostIterations func() int
 	// Secret is random and stays the same, over restarts too: it makes up the salts
 	// of users that do not exist.
 	Secret []byte
@@ -66,6 +69,24 @@ func (s *Server) Start(mechanism string) (Exchange, error) {
 
 // Known tells whether there is a mechanism of the name.
 func Known(mechanism string) bool { return slices.Contains(Mechanisms, mechanism) }
+
+// credential is what is known of a user, or what is made up. That is made in any case:
+// it takes time, too.
+func (s *Server) credential(mechanism, user string) (c Credential, known bool) {
+	fake := s.fake(mechanism, user)
+	if c, known = s.Credentials(mechanism, user); !known {
+		return fake, false
+	}
+	return c, true
+}
+
+// most is the most iterations of any credential, those that are made up among them.
+func (s *Server) most() int {
+	if s.MostIterations == nil {
+		return DefaultIterations
+	}
+	return max(s.MostIterations(), DefaultIterations)
+}
 
 func checkSize(message []byte) error {
 	if len(message) > maxMessage {

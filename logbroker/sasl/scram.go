@@ -84,9 +84,7 @@ func (x *scramExchange) first(message string) ([]byte, error) {
 		return nil, fmt.Errorf("nonce: %w", err)
 	}
 	x.nonce, x.own = client+own, client
-	if x.credential, x.known = x.server.Credentials(x.mechanism, x.user); !x.known {
-		x.credential = x.server.fake(x.mechanism, x.user)
-	}
+	x.credential, x.known = x.server.credential(x.mechanism, x.user)
 	answer := fmt.Sprintf("r=%s,s=%s,i=%d", x.nonce, base64.StdEncoding.EncodeToString(x.credential.Salt), x.credential.Iterations)
 	x.messages = bare + "," + answer
 	return []byte(answer), nil
