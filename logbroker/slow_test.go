@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/sasl"
 )
 
 // memory is what the process uses after a collection of garbage.
@@ -79,6 +81,84 @@ func TestManySlowConnections(t *testing.T) {
 	}
 	if over := dialWire(t, addr); over.metadata() == nil {
 		t.Error("one more than may be is served")
+	}
+}
+
+// pipes is a listener of connections in this process, all of one host. A write of theirs
+// is over when the broker has read it.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }
+
+// TestStrangersHoldLittle: as many clients of one host as there may be, that do not
+// authenticate, cost little memory each, however far they go: who sends no whole request
+// what it has sent, and who does no more for it.
+func TestStrangersHoldLittle(t *testing.T) {
+	most := make([]byte, maxStrangeBytes+3) // all but a byte of the largest
+	binary.BigEndian.PutUint32(most, maxStrangeBytes)
+	binary.BigEndian.PutUint16(most[4:], uint16(kmsg.SASLAuthenticate))
+	begin := func(w *wire) {
+		handshake := kmsg.NewPtrSASLHandshakeRequest()
+		handshake.Version, handshake.Mechanism = 1, sasl.SCRAM512
+		first := kmsg.NewPtrSASLAuthenticateRequest()
+		first.Version, first.SASLAuthBytes = 2, []byte("n,,n=ann,r=abc")
+		for _, req := range []kmsg.Request{kmsg.NewPtrApiVersionsRequest(), handshake, first} {
+			if _, err := w.call(req); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		clients int
+		does    func(*wire)
+		each    int64 // bytes of memory, with the client's end
+	}{
+		{"say nothing", 4096, func(*wire) {}, 32 << 10},
+		{"begin to authenticate", 4096, begin, 32 << 10},
+		{"send most of a request", 200, func(w *wire) { _, _ = w.Write(most) }, 32<<10 + maxStrangeBytes},
+		{"do both", 200, func(w *wire) { begin(w); _, _ = w.Write(most) }, 32<<10 + maxStrangeBytes},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b, _, _ := serveSecured(t, Config{Security: Security{Users: map[string]Password{"ann": "secret"}}}, Listener{})
+			ln := make(pipes)
+			served := make(chan error, 1)
+			go func() { served <- b.ServeListener(ln, Listener{SASL: []string{sasl.SCRAM512}}) }()
+			before := memory()
+			clients := make([]*wire, test.clients)
+			for i := range clients {
+				ours, theirs := net.Pipe()
+				ln <- theirs
+				clients[i] = &wire{t, ours}
+				test.does(clients[i])
+			}
+			if !eventually(time.Minute, func() bool {
+				b.run.mu.Lock()
+				defer b.run.mu.Unlock()
+				return len(b.run.conns) == len(clients)
+			}) {
+				t.Fatal("not all are let in")
+			}
+			used := (memory() - before) / int64(len(clients))
+			if t.Logf("%d bytes each", used); used > test.each {
+				t.Errorf("want %d at most", test.each)
+			}
+			for _, c := range clients {
+				_ = c.Close()
+			}
+			_ = ln.Close()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
