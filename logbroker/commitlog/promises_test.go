@@ -227,3 +227,41 @@ func TestALogWithoutMarkIsWhole(t *testing.T) {
 		t.Error(faults)
 	}
 }
+
+// TestAStartThatFailsSaysWhy: a start that meets an error of the disk, at any operation,
+// returns that error, and not that records were damaged; it leaves no file open.
+func TestAStartThatFailsSaysWhy(t *testing.T) {
+	for what, files := range map[string]image{
+		"with a checkpoint": readImage(t, sealedLog(t)), "without": readImage(t, sealedLog(t)).with(checkpointFile, nil),
+	} {
+		for n, done := 0, false; !done; n++ {
+			left, failed := n, ""
+			disk := errorfs.Wrap(files.write(t), errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if op.Kind == errorfs.OpFileClose {
+					return nil
+				}
+				if left--; left == -1 {
+					failed = fmt.Sprint(op)
+					return syscall.EIO
+				}
+				return nil
+			}))
+			held := &heldFiles{FS: disk, held: map[string]int{}}
+			cfg := testConfig(held)
+			cfg.Cleanly, cfg.LeaderEpoch = what == "with a checkpoint", 3
+			l, err := Open(cfg)
+			if err == nil {
+				err = l.Discard() // what failed could be done without
+			}
+			if done = left >= 0; err != nil && (done || !errors.Is(err, syscall.EIO)) {
+				t.Errorf("%s, operation %d, %s: %v", what, n, failed, err)
+			}
+			if len(held.held) > 0 {
+				t.Errorf("%s, operation %d, %s: still open: %v; %v", what, n, failed, held.held, err)
+			}
+			if done && n < 20 {
+				t.Fatalf("a start has %d operations", n)
+			}
+		}
+	}
+}
