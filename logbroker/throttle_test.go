@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/quota"
 )
 
@@ -153,5 +157,50 @@ func TestWorkOfRequestsThatWait(t *testing.T) {
 	step = 0
 	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis < 1000 {
 		t.Errorf("a fetch that is answered by the call is told to wait %d ms", resp.ThrottleMillis)
+	}
+}
+
+// TestLongWaitsAreNotCutShort: a limit that asks for less does not end the wait for
+// another.
+func TestLongWaitsAreNotCutShort(t *testing.T) {
+	now := time.Now()
+	c := eve()
+	for _, wait := range []time.Duration{10 * time.Second, time.Second, -time.Second, 0} {
+		if c.throttle(nil, wait, now); c.mutedFor(now) != 10*time.Second {
+			t.Errorf("muted for %v after another %v", c.mutedFor(now), wait)
+		}
+	}
+}
+
+// TestRecordsOfAFileCount: what is sent from a file, past the broker's memory, is counted
+// as what was read.
+func TestRecordsOfAFileCount(t *testing.T) {
+	log, err := commitlog.Open(commitlog.Config{FS: vfs.Default, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	batch := oneRecord(-1, -1, -1, false, strings.Repeat("v", 1000))
+	if _, err := log.Append(batch, nil); err != nil {
+		t.Fatal(err)
+	}
+	r, ok := log.Locate(0, log.End(), 1<<20, 1)
+	if !ok {
+		t.Fatal("not located")
+	}
+	resp := kmsg.NewPtrFetchResponse()
+	resp.Topics = []kmsg.FetchResponseTopic{{Partitions: []kmsg.FetchResponseTopicPartition{{RecordBatches: make([]byte, 7)}, {}}}}
+	if n := fetchedBytes(&fetchAnswer{FetchResponse: resp, ranges: []commitlog.Range{{}, r}}); n != len(batch)+7 {
+		t.Errorf("%d bytes, want %d", n, len(batch)+7)
+	}
+}
+
+// TestTheProgramItselfHasNoLimit: a caller in this process makes as many topics as it
+// wants, whatever the limit of clients without a name.
+func TestTheProgramItselfHasNoLimit(t *testing.T) {
+	w := newWorkbench(t)
+	w.want(w.setQuota(map[string]*string{"user": nil}, quota.Mutations, 1), nil)
+	for i := range 50 {
+		w.topic(fmt.Sprint("t", i), 10)
 	}
 }
