@@ -265,3 +265,62 @@ func TestAStartThatFailsSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// TestCompactionThatCannotReadLosesNothing: an error of the disk, at any read, ends the
+// compaction, and the newest value of each key is there as it was.
+func TestCompactionThatCannotReadLosesNothing(t *testing.T) {
+	const keys = 10
+	for n, done := 0, false; !done; n++ {
+		left := -1
+		fs := vfs.NewMem()
+		cfg := testConfig(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind != errorfs.OpFileReadAt {
+				return nil
+			}
+			if left--; left == -1 {
+				return syscall.EIO
+			}
+			return nil
+		})))
+		l := mustOpen(t, cfg)
+		for i := range 60 {
+			putKeyed(t, l, fmt.Sprint("key", i%keys), fmt.Sprintf("%0100d", i))
+		}
+		for more := true; more; {
+			var err error
+			if more, err = l.Seal(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(l.Sync(), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+		l = mustOpen(t, cfg) // with no segment open
+		left = n
+		_, err := l.Compact(NewCompactor(1<<16), Compaction{})
+		if done = left >= 0; (err == nil) != done || err != nil && !errors.Is(err, syscall.EIO) {
+			t.Errorf("read %d: %v", n, err)
+		}
+		left = -1
+		for _, log := range []*Log{l, mustOpen(t, testConfig(fs))} {
+			last := map[string]bool{}
+			for offset := log.Start(); offset < log.End(); offset++ {
+				chunk, err := log.Read(offset, log.End(), 1, true, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, v := range splitValues(t, chunk) {
+					last[v.value] = true
+				}
+			}
+			for i := 60 - keys; i < 60; i++ {
+				if !last[fmt.Sprintf("%0100d", i)] {
+					t.Fatalf("read %d: value %d is gone", n, i)
+				}
+			}
+		}
+		if done && n < 5 {
+			t.Fatalf("a compaction has %d reads", n)
+		}
+	}
+}
