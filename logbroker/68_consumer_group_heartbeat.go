@@ -1,9 +1,6 @@
 package logbroker
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -24,8 +21,8 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 		r.respond(resp)
 	}
 	h := heartbeatOf(r.conn, req)
-	if req.Group == "" || isEmpty(req.InstanceID) || isEmpty(req.RackID) {
-		respond(group.HeartbeatAnswer{}, fmt.Errorf("%w: the name of the group, the instance or the rack is empty", kerr.InvalidRequest))
+	if group.IsBlank(req.Group) || req.InstanceID != nil && group.IsBlank(*req.InstanceID) {
+		respond(group.HeartbeatAnswer{}, kerr.InvalidRequest)
 		return
 	}
 	g := b.coordinator()
@@ -65,13 +62,10 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 	}
 }
 
-// isEmpty tells whether a text is there, and has nothing in it.
-func isEmpty(s *string) bool { return s != nil && *s == "" }
-
 func heartbeatOf(conn *Conn, req *kmsg.ConsumerGroupHeartbeatRequest) group.Heartbeat {
 	h := group.Heartbeat{
 		MemberID: req.MemberID, Epoch: req.MemberEpoch, InstanceID: deref(req.InstanceID), RackID: req.RackID, ClientID: conn.ClientID, Host: conn.Host,
-		Rebalance: time.Duration(req.RebalanceTimeoutMillis) * time.Millisecond, Topics: req.SubscribedTopicNames, Regex: req.SubscribedTopicRegex,
+		Rebalance: milliseconds(req.RebalanceTimeoutMillis), Topics: req.SubscribedTopicNames, Regex: req.SubscribedTopicRegex,
 		Assignor: req.ServerAssignor, OwnedGiven: req.Topics != nil, EmptyIDForbidden: req.Version >= 1,
 	}
 	if !conn.internal {

@@ -211,6 +211,33 @@ func TestStaticConsumer(t *testing.T) {
 	w.has(w.heart("a2", 2, static), 2)
 }
 
+// TestWhatNoMemberSays: names that are empty, a join that does not say that it owns
+// nothing, or within which time it gives partitions up. Less than no time is none.
+func TestWhatNoMemberSays(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	blank, none := " ", "no such assignor"
+	for what, wrong := range map[string]func(*kmsg.ConsumerGroupHeartbeatRequest){
+		"a blank group":                   func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = blank },
+		"a blank member":                  func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.MemberID = blank },
+		"a blank instance":                func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &blank },
+		"a blank rack":                    func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RackID = &blank },
+		"nothing of what it owns":         func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Topics = nil },
+		"no time-out":                     func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RebalanceTimeoutMillis = -1 },
+		"no topics, and a wrong assignor": func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.SubscribedTopicNames, r.ServerAssignor = nil, &none },
+	} {
+		if code := w.heart("a", 0, wrong).ErrorCode; code != kerr.InvalidRequest.Code {
+			t.Errorf("%s: %v, want INVALID_REQUEST", what, kerr.ErrorForCode(code))
+		}
+	}
+	w.has(w.heart("a", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RebalanceTimeoutMillis = -5 }), 2, 0, 1)
+	w.has(w.heart("b", 0, nil), 3, []int32{}...)
+	w.has(w.heart("a", 2, w.owns(0, 1)), 2, 0)
+	w.pass(0)
+	w.want(w.heart("a", 2, w.owns(0, 1)).ErrorCode, kerr.UnknownMemberID)
+	w.has(w.heart("b", 3, nil), 4, 0, 1)
+}
+
 // TestOneMemberOfAnId: a member that joins again as a static one, as another instance
 // or without its instance is the same member, as in Kafka; one that takes the place of
 // an instance gives up its own.

@@ -161,6 +161,38 @@ var groupScripts = map[string]string{
 		rejoin m1 a
 		beat m1
 		group`,
+	"rebalance time-outs": `
+		topic a 4
+		join m1 a within -1
+		group
+		join m1 a within -5
+		group
+		join m2 a within 2147483647
+		beat m1
+		without m1
+		beat m2
+		group
+		join m3 a within 0
+		group`,
+	"time-outs of the classic protocol": `
+		topic a 2
+		classic c1 a session -1
+		classic c2 a session 0
+		classic c3 a session 2147483647
+		enter c4 a within -1
+		without c4
+		enter c5 a within -2147483648
+		without c5
+		classic c6 a within 2147483647
+		quit c6`,
+	"what no member says": `
+		topic a 2
+		join m1 a static
+		join m1 a owns null
+		group
+		join m1 a
+		rack m1
+		group`,
 	"a classic group before": `
 		topic a 2
 		commit a
@@ -210,9 +242,10 @@ type groupTalk struct {
 
 // groupMember is what a member knows of itself.
 type groupMember struct {
-	id, instance string
-	epoch        int32
-	owned        []kmsg.ConsumerGroupHeartbeatRequestTopic
+	id       string
+	instance *string
+	epoch    int32
+	owned    []kmsg.ConsumerGroupHeartbeatRequestTopic
 }
 
 func (c *groupTalk) topicName(name string) string { return c.prefix + name }
@@ -240,8 +273,8 @@ func (c *groupTalk) do(line string) string {
 		return c.describe()
 	case "commit": // TOPIC: of nobody
 		return commitOne(c.broker, c.group, c.topicName(f[1]))
-	case "classic": // MEMBER TOPIC...: joins, and takes its part, by the classic protocol
-		return c.classic(f[1], f[2:])
+	case "classic", "enter": // MEMBER TOPIC... [static INSTANCE] [session MS] [within MS]: joins by the classic protocol, and takes its part or does not
+		return c.classic(options(f, "static", "session", "within"))
 	case "quit": // MEMBER
 		req := kmsg.NewPtrLeaveGroupRequest()
 		req.Version, req.Group = 4, c.group
@@ -250,6 +283,13 @@ func (c *groupTalk) do(line string) string {
 		req.Members = append(req.Members, m)
 		delete(c.members, f[1])
 		return codeName(c.ask(req).(*kmsg.LeaveGroupResponse).ErrorCode)
+	case "without": // MEMBER: waits until it is out of the group
+		return settle(func() string {
+			if strings.Contains(c.describe()+c.describeClassic(), c.members[f[1]].id) {
+				return "busy"
+			}
+			return "gone"
+		}, "busy")
 	case "until": // MEMBER EPOCH: beats until it is there
 		settle(func() string {
 			if got := c.do("beat " + f[1]); strings.HasPrefix(got, "ok "+f[2]) {
@@ -262,22 +302,39 @@ func (c *groupTalk) do(line string) string {
 	return c.heartbeat(f)
 }
 
+// options takes from a line what is given by these names, with its value behind it.
+func options(f []string, names ...string) (rest []string, given map[string]*string) {
+	given = map[string]*string{}
+	for i := 0; i < len(f); i++ {
+		if i < 2 || !slices.Contains(names, f[i]) {
+			rest = append(rest, f[i])
+			continue
+		}
+		value := ""
+		if i+1 < len(f) {
+			value = f[i+1]
+		}
+		given[f[i]] = &value
+		i++
+	}
+	return rest, given
+}
+
 // heartbeat carries out a line that is a member's sign of life.
 func (c *groupTalk) heartbeat(f []string) string {
 	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	req.Version, req.Group, req.RebalanceTimeoutMillis = 1, c.group, -1
 	m := c.members[f[1]]
+	f, given := options(f, "static", "within", "owns")
 	if f[0] == "join" || f[0] == "pattern" && m == nil { // MEMBER TOPIC... [static INSTANCE]
 		m = &groupMember{id: f[1]}
 		c.members[f[1]] = m
 		req.RebalanceTimeoutMillis, req.Topics = 10_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		if i := slices.Index(f, "static"); i >= 0 {
-			m.instance, f = f[i+1], f[:i]
-		}
+		m.instance = given["static"]
 	}
-	req.MemberID, req.MemberEpoch = m.id, m.epoch
-	if m.instance != "" {
-		req.InstanceID = &m.instance
+	req.MemberID, req.MemberEpoch, req.InstanceID = m.id, m.epoch, m.instance
+	if given["within"] != nil {
+		_, _ = fmt.Sscan(*given["within"], &req.RebalanceTimeoutMillis)
 	}
 	switch f[0] {
 	case "rejoin": // MEMBER TOPIC...: while it is a member
@@ -291,8 +348,9 @@ func (c *groupTalk) heartbeat(f []string) string {
 		regex := c.topicName(f[2]) + ".*"
 		req.SubscribedTopicRegex = &regex
 	case "beat": // MEMBER
-	case "rack": // MEMBER RACK
-		req.RackID = &f[2]
+	case "rack": // MEMBER [RACK]
+		rack := strings.Join(f[2:], "")
+		req.RackID = &rack
 	case "assignor": // MEMBER ASSIGNOR
 		req.ServerAssignor = &f[2]
 	case "lose": // MEMBER: what it knows is old
@@ -301,6 +359,9 @@ func (c *groupTalk) heartbeat(f []string) string {
 		req.MemberEpoch = -1
 	case "away": // MEMBER: it is back soon
 		req.MemberEpoch = -2
+	}
+	if given["owns"] != nil {
+		req.Topics = nil
 	}
 	out := c.beat(m, req)
 	if f[0] == "pattern" { // Kafka finds the topics after its answer
@@ -364,20 +425,26 @@ func (c *groupTalk) known(topic string, partitions int) {
 	}, "busy")
 }
 
-func (c *groupTalk) classic(name string, topics []string) string {
-	m := c.members[name]
+func (c *groupTalk) classic(f []string, given map[string]*string) string {
+	m := c.members[f[1]]
 	if m == nil {
-		m = &groupMember{}
-		c.members[name] = m
+		m = &groupMember{instance: given["static"]}
+		c.members[f[1]] = m
 	}
 	md := kmsg.NewConsumerMemberMetadata()
-	for _, t := range topics {
+	for _, t := range f[2:] {
 		md.Topics = append(md.Topics, c.topicName(t))
 	}
 	var generation int32
 	for {
 		req := kmsg.NewPtrJoinGroupRequest()
 		req.Version, req.Group, req.MemberID, req.ProtocolType, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 5, c.group, m.id, "consumer", 10_000, 10_000
+		req.InstanceID = m.instance
+		for name, ms := range map[string]*int32{"session": &req.SessionTimeoutMillis, "within": &req.RebalanceTimeoutMillis} {
+			if given[name] != nil {
+				_, _ = fmt.Sscan(*given[name], ms)
+			}
+		}
 		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: md.AppendTo(nil)}}
 		got := c.ask(req).(*kmsg.JoinGroupResponse)
 		m.id = got.MemberID
@@ -390,8 +457,12 @@ func (c *groupTalk) classic(name string, topics []string) string {
 		generation = got.Generation
 		break
 	}
+	if f[0] == "enter" {
+		return fmt.Sprint("ok ", generation)
+	}
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.Version, req.Group, req.MemberID, req.Generation = 3, c.group, m.id, generation
+	req.InstanceID = m.instance
 	a := kmsg.NewConsumerMemberAssignment()
 	req.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: m.id, MemberAssignment: a.AppendTo(nil)}}
 	return fmt.Sprint(codeName(c.ask(req).(*kmsg.SyncGroupResponse).ErrorCode), " ", generation)
@@ -414,6 +485,16 @@ func (c *groupTalk) describe() string {
 		out += fmt.Sprintf(", %s at %d", m.MemberID, m.MemberEpoch)
 	}
 	return out
+}
+
+// describeClassic names the members of a classic group.
+func (c *groupTalk) describeClassic() (members string) {
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Version, req.Groups = 5, []string{c.group}
+	for _, m := range c.ask(req).(*kmsg.DescribeGroupsResponse).Groups[0].Members {
+		members += m.MemberID + " "
+	}
+	return members
 }
 
 // TestGroupsAsApacheKafka: the same happens to a group whose server assigns, and its

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -119,6 +120,9 @@ func NewConsumer(id string, cfg Config, times func() (heartbeat, session time.Du
 	return &Consumer{ID: id, Epoch: firstEpoch, cfg: cfg.WithDefaults(), times: times, holders: map[Partition]*ConsumerMember{}}
 }
 
+// Unchanged is a rebalance time-out that stays. Any other negative one is over at once.
+const Unchanged = -time.Millisecond
+
 // Heartbeat is a ConsumerGroupHeartbeat. Nil pointers and slices are what has
 // not changed since the last.
 type Heartbeat struct {
@@ -128,7 +132,7 @@ type Heartbeat struct {
 	RackID           *string
 	ClientID, Host   string
 	Principal        string        // empty for who may see every topic
-	Rebalance        time.Duration // negative: unchanged
+	Rebalance        time.Duration // or Unchanged
 	Topics           []string
 	Regex            *string
 	Assignor         *string
@@ -197,25 +201,31 @@ func (g *Consumer) static(instance string) *ConsumerMember {
 	return g.Members[i]
 }
 
+// IsBlank tells of a text without any character that shows, which is no name.
+func IsBlank(s string) bool {
+	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' }) == ""
+}
+
 // CheckHeartbeat refuses what no group can take.
 func CheckHeartbeat(h Heartbeat) error {
+	joins := h.Epoch == JoinEpoch
 	switch {
 	case h.Epoch < LeaveForNowEpoch:
 		return refusef(kerr.InvalidRequest, "member epoch %d; -2, -1, 0 and up are", h.Epoch)
-	case h.MemberID == "" && (h.EmptyIDForbidden || h.Epoch != JoinEpoch):
+	case IsBlank(h.MemberID) && (h.EmptyIDForbidden || h.Epoch > 0 || h.Epoch == LeaveEpoch):
 		return refusef(kerr.InvalidRequest, "the member id is empty")
+	case h.RackID != nil && IsBlank(*h.RackID):
+		return refusef(kerr.InvalidRequest, "the rack id is empty")
 	case h.Epoch == LeaveForNowEpoch && h.InstanceID == "":
 		return refusef(kerr.InvalidRequest, "only a static member leaves for now: the instance id is empty")
+	case joins && h.Rebalance == Unchanged:
+		return refusef(kerr.InvalidRequest, "the rebalance timeout is missing in the request that joins")
+	case joins && (!h.OwnedGiven || len(h.Owned) > 0):
+		return refusef(kerr.InvalidRequest, "a member that joins owns partitions, or does not say that it owns none")
+	case joins && h.Topics == nil && h.Regex == nil:
+		return refusef(kerr.InvalidRequest, "a member that joins subscribes to nothing")
 	case h.Assignor != nil && !slices.Contains(Assignors, *h.Assignor):
 		return refusef(kerr.UnsupportedAssignor, "there is no assignor %q; %q are", *h.Assignor, Assignors)
-	case h.Epoch != JoinEpoch:
-		return nil
-	case h.Rebalance < 0:
-		return refusef(kerr.InvalidRequest, "the rebalance timeout is missing in the request that joins")
-	case !h.OwnedGiven || len(h.Owned) > 0:
-		return refusef(kerr.InvalidRequest, "a member that joins owns partitions, or does not say that it owns none")
-	case h.Topics == nil && h.Regex == nil:
-		return refusef(kerr.InvalidRequest, "a member that joins subscribes to nothing")
 	}
 	return nil
 }
@@ -234,7 +244,7 @@ func (g *Consumer) Heartbeat(now time.Time, h Heartbeat, topics Topics) (Heartbe
 		return HeartbeatAnswer{}, err
 	}
 	before := m.Assigned
-	full := h.Epoch == JoinEpoch || h.OwnedGiven && h.Rebalance >= 0 && (h.Topics != nil || h.Regex != nil)
+	full := h.Epoch == JoinEpoch || h.OwnedGiven && h.Rebalance != Unchanged && (h.Topics != nil || h.Regex != nil)
 	if err := g.update(m, h, topics); err != nil {
 		return HeartbeatAnswer{}, err
 	}
@@ -384,8 +394,8 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 		m.RackID = *h.RackID
 	}
 	m.ClientID, m.Host, m.Principal, m.Regex = h.ClientID, h.Host, h.Principal, m.pattern(h)
-	if h.Rebalance >= 0 {
-		m.Rebalance = min(h.Rebalance, maxRebalance)
+	if h.Rebalance != Unchanged {
+		m.Rebalance = h.Rebalance
 	}
 	if h.Assignor != nil {
 		m.Assignor = *h.Assignor

@@ -86,9 +86,9 @@ func useConsumer(t *testing.T, row []byte, now time.Time, topics *topicList) {
 		}
 	}
 	regex := ""
-	a, err := g.Heartbeat(now, Heartbeat{MemberID: "new", Rebalance: time.Minute, Topics: []string{"t1"}, Regex: &regex}, topics)
+	a, err := g.Heartbeat(now, Heartbeat{MemberID: "new", Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t1"}, Regex: &regex}, topics)
 	if err == nil {
-		_, err = g.Heartbeat(now, Heartbeat{MemberID: "new", Epoch: a.Epoch, Rebalance: -1, Owned: a.Assignment, OwnedGiven: true}, topics)
+		_, err = g.Heartbeat(now, Heartbeat{MemberID: "new", Epoch: a.Epoch, Rebalance: Unchanged, Owned: a.Assignment, OwnedGiven: true}, topics)
 	}
 	if code := (*kerr.Error)(nil); err != nil && !errors.As(err, &code) {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func (g *Group) admit(now time.Time, j Join, id string) []Answer {
 }
 
 func (g *Group) update(now time.Time, m *Member, j Join) {
-	m.ClientID, m.Host, m.Session, m.Rebalance = j.ClientID, j.Host, j.Session, min(j.Rebalance, maxRebalance)
+	m.ClientID, m.Host, m.Session, m.Rebalance = j.ClientID, j.Host, j.Session, j.Rebalance
 	m.Protocols, m.seen, m.join = j.Protocols, now, j.Request
 }
 

@@ -21,7 +21,7 @@ func TestRefusedHeartbeatChangesNothing(t *testing.T) {
 	} {
 		g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
 		beat := func(id, instance string, epoch int32, change func(*Heartbeat)) error {
-			h := Heartbeat{MemberID: id, InstanceID: instance, Epoch: epoch, Rebalance: time.Minute, OwnedGiven: epoch == JoinEpoch, Topics: []string{"t"}}
+			h := Heartbeat{MemberID: id, InstanceID: instance, Epoch: epoch, Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}}
 			change(&h)
 			_, err := g.Heartbeat(now, h, &topicList{})
 			return err

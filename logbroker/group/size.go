@@ -1,16 +1,11 @@
 package group
 
-import (
-	"cmp"
-	"time"
-)
+import "cmp"
 
 const (
 	// MaxMemberBytes bounds what a member says of itself, as the size of a record
 	// does in Kafka.
 	MaxMemberBytes = 1 << 20
-	// maxRebalance bounds how long a rebalance waits for anybody.
-	maxRebalance = 24 * time.Hour
 	// memberBytes is about what a member takes that says nothing.
 	memberBytes = 256
 )
