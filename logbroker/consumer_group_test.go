@@ -211,6 +211,28 @@ func TestStaticConsumer(t *testing.T) {
 	w.has(w.heart("a2", 2, static), 2)
 }
 
+// TestInstanceIsReleased: a static member that joins again before it left is refused as
+// any other of its instance is, until its session ends, as by Kafka. Without its instance
+// it is the member that it is by its id, and has its place also where it was away.
+func TestInstanceIsReleased(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	one := "one"
+	static := func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &one }
+	w.has(w.heart("a", 0, static), 2, 0, 1)
+	for range 2 {
+		w.want(w.heart("a", 0, static).ErrorCode, kerr.UnreleasedInstanceID)
+		w.want(w.heart("b", 0, static).ErrorCode, kerr.UnreleasedInstanceID)
+		w.has(w.heart("a", 2, static), 2)
+		w.restart()
+	}
+	w.has(w.heart("a", -2, static), -2)
+	w.has(w.heart("a", 0, nil), 2, 0, 1)
+	w.want(w.heart("a", 0, static).ErrorCode, kerr.UnreleasedInstanceID)
+	w.pass(time.Minute)
+	w.has(w.heart("a", 0, static), 4, 0, 1)
+}
+
 // TestWhatNoMemberSays: names that are empty, a join that does not say that it owns
 // nothing, or within which time it gives partitions up. Less than no time is none.
 func TestWhatNoMemberSays(t *testing.T) {
@@ -243,11 +265,10 @@ func TestWhatNoMemberSays(t *testing.T) {
 // an instance gives up its own.
 func TestOneMemberOfAnId(t *testing.T) {
 	for name, test := range map[string]struct{ first, second, want string }{
-		"becomes static":       {"", "i", "i"},
-		"leaves it out":        {"i", "", "i"},
-		"becomes another":      {"i", "k", "k"},
-		"takes a place over":   {"", "left", "left"},
-		"is the same instance": {"i", "i", "i"},
+		"becomes static":     {"", "i", "i"},
+		"leaves it out":      {"i", "", "i"},
+		"becomes another":    {"i", "k", "k"},
+		"takes a place over": {"", "left", "left"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkbench(t)

@@ -161,6 +161,28 @@ var groupScripts = map[string]string{
 		rejoin m1 a
 		beat m1
 		group`,
+	"a static member that joins again before it left": `
+		topic a 2
+		join m1 a static i1
+		rejoin m1 a
+		beat m1
+		rejoin m1 a
+		group
+		away m1
+		rejoin m1 a
+		rejoin m1 a
+		group
+		away m1
+		nameless m1 a
+		beat m1
+		group`,
+	"a static member that spoke the classic protocol": `
+		topic a 2
+		classic c1 a static i1
+		join m2 a
+		group
+		rejoin c1 a
+		group`,
 	"rebalance time-outs": `
 		topic a 4
 		join m1 a within -1
@@ -337,6 +359,9 @@ func (c *groupTalk) heartbeat(f []string) string {
 		_, _ = fmt.Sscan(*given["within"], &req.RebalanceTimeoutMillis)
 	}
 	switch f[0] {
+	case "nameless": // MEMBER TOPIC...: rejoins without its instance
+		req.InstanceID = nil
+		fallthrough
 	case "rejoin": // MEMBER TOPIC...: while it is a member
 		req.MemberEpoch, req.RebalanceTimeoutMillis, req.Topics = 0, 10_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 		fallthrough

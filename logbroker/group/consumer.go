@@ -282,14 +282,15 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 		return nil, refusef(kerr.UnknownMemberID, "instance %q is not in the group", h.InstanceID)
 	case m == nil:
 		return g.add(h)
-	case h.Epoch == JoinEpoch && m.ID != h.MemberID:
+	case h.Epoch == JoinEpoch:
+		// It has to leave first, itself too: two processes may have been given one instance.
 		if m.Epoch != LeaveForNowEpoch && m.Classic == nil {
-			return nil, refusef(kerr.UnreleasedInstanceID, "instance %q is owned by another member, which has not left", h.InstanceID)
+			return nil, refusef(kerr.UnreleasedInstanceID, "instance %q is owned by member %q, which has not left", h.InstanceID, m.ID)
 		}
 		if err := g.admits(m, h); err != nil {
 			return nil, err // the place stays as it is
 		}
-		if known != nil { // its own place is free: there is one member of an id
+		if known != nil && known != m { // its own place is free: there is one member of an id
 			g.drop(known)
 			g.bump()
 		}
@@ -297,32 +298,26 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 		return m, nil
 	case m.ID != h.MemberID:
 		return nil, refusef(kerr.FencedInstanceID, "instance %q is another member now", h.InstanceID)
-	case h.Epoch == JoinEpoch && m.Epoch == LeaveForNowEpoch:
-		if err := g.admits(m, h); err != nil {
-			return nil, err
-		}
-		g.takePlace(m, h)
-		return m, nil
 	}
-	err := m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
-	if err != nil && h.Epoch == JoinEpoch {
-		err = refusef(kerr.UnreleasedInstanceID, "instance %q has not left", h.InstanceID)
-	}
-	return m, err
+	return m, m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
 }
 
 // joinAgain lets a member in that is there, at any epoch if it joins: it has been
 // fenced, or has lost what it knew, and nobody else has its id.
 func (g *Consumer) joinAgain(m *ConsumerMember, h Heartbeat) error {
-	if h.Epoch != JoinEpoch || m.Epoch == LeaveForNowEpoch {
+	if h.Epoch != JoinEpoch {
 		return m.checkEpoch(h.Epoch, h.Owned, h.OwnedGiven)
 	}
-	if m.Classic != nil {
-		if err := g.admits(m, h); err != nil {
-			return err // it speaks its protocol on
-		}
-		m.Classic, g.changed = nil, true
+	if m.Classic == nil && m.Epoch != LeaveForNowEpoch {
+		return nil
 	}
+	if err := g.admits(m, h); err != nil {
+		return err // it speaks its protocol on, or stays away
+	}
+	if m.Epoch == LeaveForNowEpoch {
+		g.takePlace(m, h)
+	}
+	m.Classic, g.changed = nil, true
 	return nil
 }
 
@@ -355,7 +350,7 @@ func (m *ConsumerMember) checkEpoch(epoch int32, owned Partitions, given bool) e
 	switch {
 	case epoch > m.Epoch:
 		return refusef(kerr.FencedMemberEpoch, "epoch %d, and the member is at %d", epoch, m.Epoch)
-	case epoch < m.Epoch && (epoch != m.Previous || !given && epoch != JoinEpoch || !owned.within(m.Assigned)):
+	case epoch < m.Epoch && (epoch != m.Previous || !given || !owned.within(m.Assigned)):
 		return refusef(kerr.FencedMemberEpoch, "epoch %d, and the member is at %d", epoch, m.Epoch)
 	}
 	return nil
