@@ -40,6 +40,7 @@ func (b *Broker) handleFetch(r *request) {
 		r.respond(refusedFetch(req, kerr.UnknownServerError)) // as Kafka, which knows no such level
 		return
 	}
+	f.maxBytes = b.fetchable(r, f.maxBytes)
 	if err := f.begin(); err != nil {
 		resp := req.ResponseKind().(*kmsg.FetchResponse)
 		resp.ErrorCode = err.Code
@@ -100,7 +101,7 @@ type fetch struct {
 func (f *fetch) read() (enough bool) {
 	f.resp = f.req.ResponseKind().(*kmsg.FetchResponse)
 	f.found, f.buf = f.found[:0], f.buf[:0]
-	total := 0
+	total, there := 0, 0
 	var topic *topic
 	var unknown int16
 	for i, p := range f.parts {
@@ -117,13 +118,15 @@ func (f *fetch) read() (enough bool) {
 		if topic == nil {
 			rp.ErrorCode, rp.AbortedTransactions = unknown, noneAborted
 		} else {
-			total += f.readPartition(&rp, topic, p.FetchRequestTopicPartition, f.maxBytes-total, total == 0)
+			size, atLeast := f.readPartition(&rp, topic, p.FetchRequestTopicPartition, f.maxBytes-total, total == 0)
+			total += size
+			there += atLeast
 		}
 		enough = enough || rp.ErrorCode != 0 || rp.DivergingEpoch.EndOffset >= 0
 		last := &f.resp.Topics[len(f.resp.Topics)-1]
 		last.Partitions = append(last.Partitions, rp)
 	}
-	return enough || total >= int(f.req.MinBytes) || len(f.parts) == 0
+	return enough || there >= min(int(f.req.MinBytes), f.maxBytes) || len(f.parts) == 0
 }
 
 // topic is that of a partition, if the client may read it. Who may not read a topic of
@@ -144,19 +147,30 @@ func (f *fetch) topic(p *fetchPart) (*topic, int16) {
 	return t, unknown
 }
 
-// respond sends the answer, of a session only what is news.
+// respond sends the answer, of a session only what is news. Who is over a limit by it is
+// told nothing.
 func (f *fetch) respond() {
-	if f.session != nil {
+	wait, refused := f.b.fetched(f)
+	if refused {
+		f.resp.Topics, f.found = nil, nil
+	}
+	switch {
+	case f.session != nil && refused:
+		f.session.refuse(f)
+	case f.session != nil:
 		f.session.finish(f)
 	}
-	if f.r.conn.listener != nil {
-		f.r.respond(&fetchAnswer{FetchResponse: f.resp, ranges: f.found, buf: f.buf})
+	if f.r.conn.listener == nil {
+		f.r.respond(f.resp)
 		return
 	}
-	f.r.respond(f.resp)
+	f.r.conn.throttle(f.resp, wait, f.b.now())
+	f.r.respond(&fetchAnswer{FetchResponse: f.resp, ranges: f.found, buf: f.buf})
 }
 
-func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p kmsg.FetchRequestTopicPartition, left int, first bool) int {
+// readPartition reads what there is room for. there is the size of that, with as much of the
+// next batch as there is room for: so much is not waited for.
+func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p kmsg.FetchRequestTopicPartition, left int, first bool) (size, there int) {
 	part, err := f.b.topics.partition(t, p.Partition)
 	if err == nil {
 		err = f.b.checkLeaderEpoch(p.CurrentLeaderEpoch)
@@ -165,18 +179,18 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 		if rp.ErrorCode = groupCode(err); rp.ErrorCode == kerr.UnknownTopicOrPartition.Code {
 			rp.AbortedTransactions = noneAborted
 		}
-		return 0
+		return 0, 0
 	}
 	if p.LastFetchedEpoch >= 0 {
 		epoch, end := part.log.EpochEnd(p.LastFetchedEpoch)
 		if end < 0 { // one that has not come
 			rp.ErrorCode = kerr.OffsetOutOfRange.Code
-			return 0
+			return 0, 0
 		}
 		if epoch < p.LastFetchedEpoch || end < p.FetchOffset {
 			rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = part.highWatermark(), f.b.lastStable(part), part.log.Start()
 			rp.DivergingEpoch.Epoch, rp.DivergingEpoch.EndOffset = epoch, end
-			return 0
+			return 0, 0
 		}
 	}
 	maxBytes := min(int(p.PartitionMaxBytes), left)
@@ -186,19 +200,22 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 	res, end, err := f.b.readable(part, p.FetchOffset, f.committed)
 	if err != nil {
 		rp.ErrorCode = errorCode(err)
-		return 0
+		return 0, 0
 	}
 	rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
 	if f.committed {
 		rp.AbortedTransactions = noneAborted
 	}
 	if p.FetchOffset >= end {
-		return 0
+		return 0, 0
 	}
 	size, read, err := f.records(rp, part.log, p.FetchOffset, end, maxBytes, first)
 	if err != nil {
 		rp.ErrorCode = errorCode(err)
-		return 0
+		return 0, 0
+	}
+	if there = size; read < end {
+		there = max(size, maxBytes)
 	}
 	if size > 0 && f.committed {
 		for _, a := range part.log.Aborted(p.FetchOffset, read) {
@@ -207,7 +224,7 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 			rp.AbortedTransactions = append(rp.AbortedTransactions, ra)
 		}
 	}
-	return size
+	return size, there
 }
 
 // records reads a partition, or finds what a TCP client is to be sent from a file:

@@ -9,7 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/quota"
 )
 
@@ -59,13 +58,11 @@ func TestCommitsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// TestEveryLimit: who writes, reads or works more than it may is told to wait and is
+// TestEveryLimit: who writes or works more than it may is told to wait and is
 // not heard meanwhile; who connects too often is let go.
 func TestEveryLimit(t *testing.T) {
 	client := "c"
 	produce := &kmsg.ProduceResponse{Version: 9}
-	fetched := &fetchAnswer{FetchResponse: &kmsg.FetchResponse{Version: 12}, ranges: make([]commitlog.Range, 1)}
-	fetched.Topics = []kmsg.FetchResponseTopic{{Partitions: []kmsg.FetchResponseTopicPartition{{RecordBatches: make([]byte, 5000)}}}}
 	metadata := &kmsg.MetadataResponse{Version: 9}
 	for limit, test := range map[string]struct {
 		key    kmsg.Key
@@ -75,7 +72,6 @@ func TestEveryLimit(t *testing.T) {
 		told   *int32
 	}{
 		quota.ProducerBytes: {kmsg.Produce, 5000, 0, produce, &produce.ThrottleMillis},
-		quota.ConsumerBytes: {kmsg.Fetch, 100, 0, fetched, &fetched.ThrottleMillis},
 		quota.RequestTime:   {kmsg.Metadata, 100, 30 * time.Second, metadata, &metadata.ThrottleMillis},
 	} {
 		w := newWorkbench(t)

@@ -36,29 +36,77 @@ type cut struct {
 	size    int
 }
 
+// size is what the answer to a fetch takes in all, of a session with what is news only, as
+// Kafka counts it: with the length of a frame, and without a header.
+func (f *fetch) size() int {
+	v, flexible := f.resp.Version, f.resp.Version >= 12
+	if s := f.session; s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}
+	n, topics, size := 0, 0, 4
+	var dst []byte
+	for i := range f.resp.Topics {
+		t := &f.resp.Topics[i]
+		told := 0
+		for j := range t.Partitions {
+			rp := &t.Partitions[j]
+			records := len(rp.RecordBatches) + f.found[n].Size()
+			if f.tellsAll() || f.parts[n].isNews(rp, records > 0) {
+				told++
+				dst = appendFetched(dst[:0], v, rp, records)
+				if flexible {
+					dst = appendDiverging(dst, &rp.DivergingEpoch)
+				}
+				size += len(dst) + records
+			}
+			n++
+		}
+		if told > 0 || f.tellsAll() {
+			topics++
+			dst = appendTopic(dst[:0], v, t, told)
+			size += len(dst)
+		}
+	}
+	if flexible {
+		size += topics + 1 // the tags of each topic, and of the answer: none
+	}
+	return size + len(appendHead(dst[:0], f.resp, topics))
+}
+
+// appendHead encodes what comes before the topics.
+func appendHead(dst []byte, f *kmsg.FetchResponse, topics int) []byte {
+	dst = kbin.AppendInt32(dst, f.ThrottleMillis)
+	if f.Version >= 7 {
+		dst = kbin.AppendInt16(dst, f.ErrorCode)
+		dst = kbin.AppendInt32(dst, f.SessionID)
+	}
+	return appendCount(dst, f.Version >= 12, topics)
+}
+
+// appendTopic encodes what comes before the partitions of a topic.
+func appendTopic(dst []byte, version int16, t *kmsg.FetchResponseTopic, partitions int) []byte {
+	switch {
+	case version >= 13:
+		dst = kbin.AppendUuid(dst, t.TopicID)
+	case version >= 12:
+		dst = kbin.AppendCompactString(dst, t.Topic)
+	default:
+		dst = kbin.AppendString(dst, t.Topic)
+	}
+	return appendCount(dst, version >= 12, partitions)
+}
+
 // appendTo encodes the answer without its records, and says where they go. It
 // writes what FetchResponse.AppendTo would, of the fields that a broker sets.
 func (f *fetchAnswer) appendTo(dst []byte) ([]byte, []cut) {
 	v, flexible := f.Version, f.Version >= 12
-	dst = kbin.AppendInt32(dst, f.ThrottleMillis)
-	if v >= 7 {
-		dst = kbin.AppendInt16(dst, f.ErrorCode)
-		dst = kbin.AppendInt32(dst, f.SessionID)
-	}
-	dst = appendCount(dst, flexible, len(f.Topics))
+	dst = appendHead(dst, f.FetchResponse, len(f.Topics))
 	cuts := make([]cut, 0, len(f.ranges))
 	n := 0
 	for i := range f.Topics {
 		t := &f.Topics[i]
-		switch {
-		case v >= 13:
-			dst = kbin.AppendUuid(dst, t.TopicID)
-		case flexible:
-			dst = kbin.AppendCompactString(dst, t.Topic)
-		default:
-			dst = kbin.AppendString(dst, t.Topic)
-		}
-		dst = appendCount(dst, flexible, len(t.Partitions))
+		dst = appendTopic(dst, v, t, len(t.Partitions))
 		for j := range t.Partitions {
 			c := cut{records: t.Partitions[j].RecordBatches, size: len(t.Partitions[j].RecordBatches)}
 			if r := f.ranges[n]; r.Size() > 0 {

@@ -66,6 +66,9 @@ func TestFetchAnswerIsEncodedAsTheLibraryDoes(t *testing.T) {
 		if got := overTCP(t, &fetchAnswer{FetchResponse: lean, ranges: ranges}); !bytes.Equal(got, want) {
 			rt.Fatalf("version %d: %d bytes, the library writes %d", version, len(got), len(want))
 		}
+		if size, want := (&fetch{resp: lean, found: ranges}).size(), len(want)-len("head"); size != want {
+			rt.Fatalf("version %d: counted as %d bytes of %d", version, size, want)
+		}
 	})
 }
 

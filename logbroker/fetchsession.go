@@ -179,29 +179,56 @@ func (s *fetchSession) change(req *kmsg.FetchRequest) {
 	s.size.Store(roomFor(parts))
 }
 
+// tellsAll tells whether all partitions are told of, not just the news.
+func (f *fetch) tellsAll() bool { return f.session == nil || f.req.SessionEpoch == newSessionEpoch }
+
 // finish makes the answer that of the session. In the first all is told, and the
 // session begins if there is room for it; otherwise the answer has the id 0.
 func (s *fetchSession) finish(f *fetch) {
-	if f.req.SessionEpoch == newSessionEpoch {
-		s.tell(f, true)
+	if f.tellsAll() {
+		s.tell(f)
 		f.b.sessions.add(s, f.b.now())
 		f.resp.SessionID = s.id
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.resp.SessionID = s.id
-	if s.epoch != nextSession(f.req.SessionEpoch) {
-		// The client has gone on meanwhile, by another connection.
-		f.resp.ErrorCode, f.resp.Topics, f.found = kerr.InvalidFetchSessionEpoch.Code, nil, nil
+	if s.isDue(f) {
+		s.tell(f)
+	}
+}
+
+// refuse makes an answer that tells nothing that of the session, which stands where it
+// stood. One that would begin does not.
+func (s *fetchSession) refuse(f *fetch) {
+	if f.tellsAll() {
 		return
 	}
-	s.tell(f, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.isDue(f)
+}
+
+// isDue tells whether the client waits for the answer; else it has gone on meanwhile, by
+// another connection. mu is held.
+func (s *fetchSession) isDue(f *fetch) bool {
+	f.resp.SessionID = s.id
+	if s.epoch == nextSession(f.req.SessionEpoch) {
+		return true
+	}
+	f.resp.ErrorCode, f.resp.Topics, f.found = kerr.InvalidFetchSessionEpoch.Code, nil, nil
+	return false
+}
+
+// isNews tells whether the client of a session is to be told of a partition. The lock of
+// the session is held.
+func (p *fetchPart) isNews(rp *kmsg.FetchResponseTopicPartition, records bool) bool {
+	return rp.ErrorCode != 0 || records || rp.DivergingEpoch.EndOffset >= 0 || rp.HighWatermark != p.high || rp.LogStartOffset != p.start
 }
 
 // tell leaves partitions without news out of an answer, unless all are to be told.
 // Those that gave records come last the next time, so that none starves. mu is held.
-func (s *fetchSession) tell(f *fetch, all bool) {
+func (s *fetchSession) tell(f *fetch) {
 	n, served := 0, 0
 	var order []*fetchPart // the quiet from the front, those that gave records from the back
 	topics, found := f.resp.Topics[:0], f.found[:0]
@@ -210,12 +237,12 @@ func (s *fetchSession) tell(f *fetch, all bool) {
 		for _, rp := range t.Partitions {
 			p, inFile := f.parts[n], f.found[n]
 			records := len(rp.RecordBatches) > 0 || inFile.Size() > 0
-			news := rp.ErrorCode != 0 || records || rp.DivergingEpoch.EndOffset >= 0 || rp.HighWatermark != p.high || rp.LogStartOffset != p.start
+			news := p.isNews(&rp, records)
 			p.high, p.start = rp.HighWatermark, rp.LogStartOffset
 			if rp.ErrorCode != 0 {
 				p.high = -2 // told again until it is over
 			}
-			if news || all {
+			if news || f.tellsAll() {
 				kept, found = append(kept, rp), append(found, inFile)
 			}
 			if records && order == nil {

@@ -45,11 +45,8 @@ func (b *Broker) metered(c *Conn, u *usage, resp kmsg.Response) {
 		spent = 0 // the call is over: since then it has waited
 	}
 	wait := q.Use(user, client, quota.RequestTime, 100*spent.Seconds(), now)
-	switch kmsg.Key(u.key) {
-	case kmsg.Produce:
+	if kmsg.Key(u.key) == kmsg.Produce {
 		wait = max(wait, q.Use(user, client, quota.ProducerBytes, float64(u.size), now))
-	case kmsg.Fetch:
-		wait = max(wait, q.Use(user, client, quota.ConsumerBytes, float64(fetchedBytes(resp)), now))
 	}
 	c.throttle(resp, wait, now)
 }
@@ -73,34 +70,56 @@ func (b *Broker) worked(c *Conn, u *usage, spent time.Duration) {
 	c.throttle(nil, b.security.quotas.Use(c.user(), u.client, quota.RequestTime, 100*spent.Seconds(), now), now)
 }
 
-// throttle tells a client to wait, and makes it.
+// throttle tells a client to wait, and makes it. It is told of the longest that it has to.
 func (c *Conn) throttle(resp kmsg.Response, wait time.Duration, now time.Time) {
 	if wait <= 0 {
 		return
 	}
+	if muted := c.mutedFor(now); wait > muted {
+		until := now.Add(wait)
+		c.muted.Store(&until)
+	} else {
+		wait = muted
+	}
 	if t, ok := resp.(kmsg.SetThrottleResponse); ok {
 		t.SetThrottle(int32(wait.Milliseconds()))
 	}
-	if wait > c.mutedFor(now) {
-		until := now.Add(wait)
-		c.muted.Store(&until)
-	}
 }
 
-func fetchedBytes(resp kmsg.Response) (n int) {
-	f, ok := resp.(*fetchAnswer)
-	if !ok {
-		return 0
+// fetchable is how many of so many bytes a client may fetch at once: of more it would be
+// refused all.
+func (b *Broker) fetchable(r *request, bytes int) int {
+	if r.conn.listener == nil {
+		return bytes
 	}
-	for i := range f.Topics {
-		for j := range f.Topics[i].Partitions {
-			n += len(f.Topics[i].Partitions[j].RecordBatches)
-		}
+	if most, limited := b.security.quotas.Most(r.conn.user(), r.client, quota.ConsumerBytes); limited {
+		return int(min(float64(bytes), most))
 	}
-	for _, r := range f.ranges {
-		n += r.Size()
+	return bytes
+}
+
+// fetched counts what a fetch is to be answered with. A client that is over its limit by
+// it is refused, and has used nothing: it fetches again when it has waited, as by Kafka.
+// What is more than may ever be fetched at once, which one batch may be, is given to who is
+// within the limit so far, and waited for then: it would be refused for ever, as by Kafka
+// it is.
+func (b *Broker) fetched(f *fetch) (wait time.Duration, refused bool) {
+	if f.r.conn.listener == nil {
+		return 0, false
 	}
-	return n
+	q, user, client := b.security.quotas, f.r.conn.user(), f.r.client
+	most, limited := q.Most(user, client, quota.ConsumerBytes)
+	if !limited {
+		return 0, false
+	}
+	now, size := b.now(), float64(f.size())
+	within := q.Over(user, client, quota.ConsumerBytes, now) == 0
+	wait = q.Use(user, client, quota.ConsumerBytes, size, now)
+	if wait == 0 || within && size > most {
+		return wait, false
+	}
+	q.Use(user, client, quota.ConsumerBytes, -size, now)
+	return wait, true
 }
 
 // mutate counts partitions that a client creates or deletes, and tells whether it

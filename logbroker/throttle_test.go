@@ -4,16 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/quota"
 )
 
@@ -88,6 +85,23 @@ func writeOne() *kmsg.ProduceRequest {
 	return req
 }
 
+// fetchedBytes are the bytes of the records that an answer has.
+func fetchedBytes(resp kmsg.Response) (n int) {
+	f, ok := resp.(*fetchAnswer)
+	if !ok {
+		return 0
+	}
+	for i := range f.Topics {
+		for j := range f.Topics[i].Partitions {
+			n += len(f.Topics[i].Partitions[j].RecordBatches)
+		}
+	}
+	for _, r := range f.ranges {
+		n += r.Size()
+	}
+	return n
+}
+
 // TestWhatARequestUsesIsItsClients: what an answer costs is counted for the client that
 // the request named, though the connection has named another one since.
 func TestWhatARequestUsesIsItsClients(t *testing.T) {
@@ -160,47 +174,94 @@ func TestWorkOfRequestsThatWait(t *testing.T) {
 	}
 }
 
-// TestLongWaitsAreNotCutShort: a limit that asks for less does not end the wait for
-// another.
-func TestLongWaitsAreNotCutShort(t *testing.T) {
-	now := time.Now()
-	c := eve()
-	for _, wait := range []time.Duration{10 * time.Second, time.Second, -time.Second, 0} {
-		if c.throttle(nil, wait, now); c.mutedFor(now) != 10*time.Second {
-			t.Errorf("muted for %v after another %v", c.mutedFor(now), wait)
+// fetchLimited is a broker with a client that may read so many bytes a second, and writes
+// batches of so many.
+func fetchLimited(t *testing.T, limit float64, batches ...int) (w *workbench, write func(size int)) {
+	t.Helper()
+	w = newWorkbench(t)
+	w.topic("t", 1)
+	client := eve().ClientID
+	w.want(w.setQuota(map[string]*string{"client-id": &client}, quota.ConsumerBytes, limit), nil)
+	write = func(size int) {
+		t.Helper()
+		w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, strings.Repeat("x", size))).ErrorCode, nil)
+	}
+	for _, size := range batches {
+		write(size)
+	}
+	return w, write
+}
+
+// TestFetchesOverTheLimit: a client that fetches more than it may is given nothing, and
+// waits, as by Kafka. What it was not given it has not used, and its session has told it
+// nothing of it.
+func TestFetchesOverTheLimit(t *testing.T) {
+	for _, session := range []bool{false, true} {
+		w, write := fetchLimited(t, 1000, 2500, 2500, 2500)
+		c, id, epoch := eve(), int32(0), int32(noSessionEpoch)
+		if session {
+			epoch = newSessionEpoch
+		}
+		fetch := func(offset int64) *kmsg.FetchResponse {
+			t.Helper()
+			req := sessionFetch("t", id, epoch, 0, 1)
+			req.MaxBytes, req.Topics[0].Partitions[0].FetchOffset, req.Topics[0].Partitions[0].PartitionMaxBytes = 1<<20, offset, 1<<20
+			resp := w.inSession(c, req)
+			w.want(resp.ErrorCode, nil)
+			if session != (resp.SessionID != 0) {
+				t.Fatalf("session %v: the session is %d", session, resp.SessionID)
+			}
+			if id = resp.SessionID; session {
+				epoch++
+			}
+			return resp
+		}
+		if got := fetch(0); got.ThrottleMillis != 0 || c.mutedFor(w.now) > 0 || w.countBatches(got.Topics[0].Partitions[0].RecordBatches) != 3 {
+			t.Fatalf("session %v: within the limit it is told to wait %d ms, and of %d topics", session, got.ThrottleMillis, len(got.Topics))
+		}
+		write(2500)
+		got := fetch(3)
+		wait := time.Duration(got.ThrottleMillis) * time.Millisecond
+		if len(got.Topics) != 0 || wait < 100*time.Millisecond || c.mutedFor(w.now) != wait {
+			t.Fatalf("session %v: over the limit it is told of %d topics and to wait %v, muted for %v", session, len(got.Topics), wait, c.mutedFor(w.now))
+		}
+		w.now = w.now.Add(wait)
+		if got := fetch(3); got.ThrottleMillis != 0 || len(got.Topics) != 1 || w.countBatches(got.Topics[0].Partitions[0].RecordBatches) != 1 {
+			t.Errorf("session %v: after the wait it is told to wait %d ms more, and of %d topics", session, got.ThrottleMillis, len(got.Topics))
 		}
 	}
 }
 
-// TestRecordsOfAFileCount: what is sent from a file, past the broker's memory, is counted
-// as what was read.
-func TestRecordsOfAFileCount(t *testing.T) {
-	log, err := commitlog.Open(commitlog.Config{FS: vfs.Default, Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
+// TestNoMoreIsReadThanMayBe: a fetch is given what its client may read within all windows
+// at most, of which it need not wait for more; one batch that is larger all the same, to a
+// client that has waited for it.
+func TestNoMoreIsReadThanMayBe(t *testing.T) {
+	w, write := fetchLimited(t, 300, 1000, 1000, 1000, 1000)
+	c := eve()
+	fetch := func(offset int64) *kmsg.FetchResponse {
+		t.Helper()
+		req := longFetch()
+		req.MinBytes, req.Topics[0].Partitions[0].FetchOffset = 1<<20, offset
+		resp := w.inSession(c, req)
+		if resp == nil {
+			t.Fatalf("from %d on it waits for more than it may have", offset)
+		}
+		return resp
 	}
-	defer log.Close()
-	batch := oneRecord(-1, -1, -1, false, strings.Repeat("v", 1000))
-	if _, err := log.Append(batch, nil); err != nil {
-		t.Fatal(err)
+	if got := fetch(0); got.ThrottleMillis != 0 || w.countBatches(got.Topics[0].Partitions[0].RecordBatches) != 2 {
+		t.Errorf("of more than it may have: told to wait %d ms, and of %d topics", got.ThrottleMillis, len(got.Topics))
 	}
-	r, ok := log.Locate(0, log.End(), 1<<20, 1)
-	if !ok {
-		t.Fatal("not located")
-	}
-	resp := kmsg.NewPtrFetchResponse()
-	resp.Topics = []kmsg.FetchResponseTopic{{Partitions: []kmsg.FetchResponseTopicPartition{{RecordBatches: make([]byte, 7)}, {}}}}
-	if n := fetchedBytes(&fetchAnswer{FetchResponse: resp, ranges: []commitlog.Range{{}, r}}); n != len(batch)+7 {
-		t.Errorf("%d bytes, want %d", n, len(batch)+7)
-	}
-}
-
-// TestTheProgramItselfHasNoLimit: a caller in this process makes as many topics as it
-// wants, whatever the limit of clients without a name.
-func TestTheProgramItselfHasNoLimit(t *testing.T) {
-	w := newWorkbench(t)
-	w.want(w.setQuota(map[string]*string{"user": nil}, quota.Mutations, 1), nil)
-	for i := range 50 {
-		w.topic(fmt.Sprint("t", i), 10)
+	write(20_000)
+	for range 2 {
+		got := fetch(4)
+		if got.ThrottleMillis < 50_000 || len(got.Topics) != 1 || w.countBatches(got.Topics[0].Partitions[0].RecordBatches) != 1 {
+			t.Errorf("of a large one: told to wait %d ms, and of %d topics", got.ThrottleMillis, len(got.Topics))
+		}
+		for over := true; over; over = w.security.quotas.Over(c.user(), c.ClientID, quota.ConsumerBytes, w.now) > 0 {
+			if got := fetch(4); got.ThrottleMillis == 0 || len(got.Topics) != 0 {
+				t.Fatalf("over the limit: told to wait %d ms, and of %d topics", got.ThrottleMillis, len(got.Topics))
+			}
+			w.now = w.now.Add(5 * time.Second)
+		}
 	}
 }

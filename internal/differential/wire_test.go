@@ -16,11 +16,12 @@ import (
 // broker is one that is asked, over a connection that speaks the bare protocol, so
 // that versions are what the test says.
 type broker struct {
-	t     *testing.T
-	name  string
-	conn  net.Conn
-	doing string
-	names names
+	t      *testing.T
+	name   string
+	conn   net.Conn
+	client string
+	doing  string
+	names  names
 }
 
 func dialBroker(t *testing.T, name, addr string) *broker {
@@ -30,7 +31,7 @@ func dialBroker(t *testing.T, name, addr string) *broker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	b := &broker{t: t, name: name, conn: conn, names: names{producers: map[int64]string{}}}
+	b := &broker{t: t, name: name, conn: conn, client: "differential", names: names{producers: map[int64]string{}}}
 	for _, kind := range []int8{0, 1} {
 		// Kafka makes its own topics for them the first time.
 		settle(func() string {
@@ -73,7 +74,7 @@ func (b *broker) try(req kmsg.Request) (kmsg.Response, error) {
 	frame := binary.BigEndian.AppendUint16(make([]byte, 4), uint16(req.Key()))
 	frame = binary.BigEndian.AppendUint16(frame, uint16(req.GetVersion()))
 	frame = binary.BigEndian.AppendUint32(frame, 7)
-	frame = kbin.AppendNullableString(frame, &clientID)
+	frame = kbin.AppendNullableString(frame, &b.client)
 	if req.IsFlexible() {
 		frame = append(frame, 0)
 	}
@@ -101,5 +102,3 @@ func (b *broker) try(req kmsg.Request) (kmsg.Response, error) {
 	}
 	return resp, nil
 }
-
-var clientID = "differential"

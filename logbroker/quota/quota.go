@@ -160,6 +160,17 @@ func (t *Table) Use(user, client, limit string, amount float64, now time.Time) t
 	return t.use(user, client, limit, amount, now, true)
 }
 
+// Most is how much a client with a limit can use at once without having to wait, if it has
+// used nothing lately.
+func (t *Table) Most(user, client, limit string) (most float64, limited bool) {
+	limits := t.Limits()
+	if len(limits) == 0 {
+		return 0, false
+	}
+	_, rate, limited := find(limits, user, client, limit)
+	return rate * (windows - 1) * windowMs / 1000, limited
+}
+
 // Over tells how long a client has to wait before it may use more, without
 // counting anything.
 func (t *Table) Over(user, client, limit string, now time.Time) time.Duration {
