@@ -28,18 +28,21 @@ func (b *Broker) handleInitProducerID(r *request) {
 		switch {
 		case (req.ProducerID == -1) != (req.ProducerEpoch == -1): // one without the other
 			done(txn.NoProducer, kerr.InvalidRequest)
-		case b.space.forMetadata() != nil:
-			done(txn.NoProducer, kerr.CoordinatorNotAvailable) // which clients retry
 		case req.TransactionalID == nil:
-			id, err := b.pids.take()
+			id, err := int64(-1), b.space.forMetadata()
+			if err == nil {
+				id, err = b.pids.take()
+			}
 			if err != nil {
-				err = kerr.CoordinatorNotAvailable // which clients retry
+				err = errNoID
 			}
 			done(txn.Producer{ID: id, Epoch: 0}, err)
 		case *req.TransactionalID == "":
 			done(txn.NoProducer, kerr.InvalidRequest)
 		case req.TransactionTimeoutMillis <= 0 || req.TransactionTimeoutMillis > maxTransactionTimeoutMs:
 			done(txn.NoProducer, kerr.InvalidTransactionTimeout)
+		case b.space.forMetadata() != nil:
+			done(txn.NoProducer, errNotWritten)
 		default:
 			b.initTransactional(req, done)
 		}

@@ -228,7 +228,7 @@ func (f *faulty) check(dir string, fs *vfs.MemFS, boot string) error {
 }
 
 // storageErrors are what a client may be told while the disk fails.
-var storageErrors = []*kerr.Error{kerr.KafkaStorageError, kerr.CoordinatorNotAvailable, kerr.NotCoordinator, kerr.ConcurrentTransactions, kerr.UnknownTopicOrPartition, kerr.UnknownServerError}
+var storageErrors = []*kerr.Error{kerr.KafkaStorageError, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.NotCoordinator, kerr.ConcurrentTransactions, kerr.UnknownTopicOrPartition, kerr.UnknownServerError}
 
 // TestEveryCallFails lets the n-th call of the file system fail, of any kind, once or
 // with all after it, while the broker does a bit of everything. It says why it gave

@@ -222,3 +222,67 @@ func TestDiskThatCannotBeWrittenIsSaid(t *testing.T) {
 		t.Errorf("a reader sees %q", got)
 	}
 }
+
+// TestTransactionsOnAFailingDisk: who asks for what cannot be written is told what Kafka's
+// coordinator tells when its log cannot be: to look for another, and retry. One without a
+// transactional id has no coordinator to look for.
+func TestTransactionsOnAFailingDisk(t *testing.T) {
+	id, none := "id", (*string)(nil)
+	initAs := func(w *workbench, id *string) int16 {
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.Version, req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = 5, id, 60_000, -1, -1
+		return ask[*kmsg.InitProducerIDResponse](w, req).ErrorCode
+	}
+	for name, test := range map[string]struct {
+		do   func(w *workbench, pid int64, epoch int16) int16
+		want *kerr.Error
+	}{
+		"InitProducerId":                     {func(w *workbench, _ int64, _ int16) int16 { return initAs(w, &id) }, kerr.NotCoordinator},
+		"InitProducerId without an id":       {func(w *workbench, _ int64, _ int16) int16 { return initAs(w, none) }, kerr.CoordinatorLoadInProgress},
+		"InitProducerId without any id left": {func(w *workbench, _ int64, _ int16) int16 { other := "other"; return initAs(w, &other) }, kerr.CoordinatorLoadInProgress},
+		"AddPartitionsToTxn": {func(w *workbench, pid int64, epoch int16) int16 {
+			w.addPartition(id, pid, epoch, 1, kerr.NotCoordinator)
+			return kerr.NotCoordinator.Code
+		}, kerr.NotCoordinator},
+		"AddOffsetsToTxn": {func(w *workbench, pid int64, epoch int16) int16 {
+			req := kmsg.NewPtrAddOffsetsToTxnRequest()
+			req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = 3, id, pid, epoch, "g"
+			return ask[*kmsg.AddOffsetsToTxnResponse](w, req).ErrorCode
+		}, kerr.NotCoordinator},
+		"TxnOffsetCommit": {func(w *workbench, pid int64, epoch int16) int16 {
+			return w.commitOffset(id, pid, epoch, "g", 1).Topics[0].Partitions[0].ErrorCode
+		}, kerr.NotCoordinator},
+		"EndTxn that commits": {func(w *workbench, pid int64, epoch int16) int16 { return w.endTxn(5, id, pid, epoch, true).ErrorCode }, kerr.NotCoordinator},
+		"EndTxn that aborts":  {func(w *workbench, pid int64, epoch int16) int16 { return w.endTxn(5, id, pid, epoch, false).ErrorCode }, kerr.NotCoordinator},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkbench(t)
+			w.Kill()
+			var broken errorfs.Toggle
+			broken.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "/meta/") {
+					return syscall.EIO
+				}
+				return nil
+			})
+			w.cfg.FS = errorfs.Wrap(w.fs, &broken)
+			w.open()
+			w.topic("t", 2)
+			pid, epoch := w.initID(id)
+			w.want(w.produce(12, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+			w.pids.next = w.pids.end
+			broken.On()
+			w.want(test.do(w, pid, epoch), test.want)
+		})
+	}
+	// The disk is nearly full: nothing new is written.
+	w := newWorkbench(t)
+	w.initID(id)
+	w.free(31)
+	w.want(initAs(w, &id), kerr.NotCoordinator)
+	w.want(initAs(w, none), kerr.CoordinatorLoadInProgress)
+	wrong := ""
+	w.want(initAs(w, &wrong), kerr.InvalidRequest)
+	w.free(1000)
+	w.want(initAs(w, &id), nil)
+}

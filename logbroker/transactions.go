@@ -16,6 +16,13 @@ import (
 	"github.com/levada/levada/logbroker/txn"
 )
 
+// errNotWritten is what Kafka's coordinator answers when its log cannot be written: clients
+// look for another and retry. errNoID is what it answers when it has no producer id to give.
+var (
+	errNotWritten = kerr.NotCoordinator
+	errNoID       = kerr.CoordinatorLoadInProgress
+)
+
 // maxGateTries bounds how often an append looks again after it has registered
 // its partition: only a decision in between sends it back.
 const maxGateTries = 8
@@ -81,7 +88,10 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 	ev, err := t.withFresh(e.state, ev)
 	if err != nil || e.gone {
 		e.gate.Unlock()
-		done(txn.NoProducer, kerr.CoordinatorNotAvailable) // which clients retry
+		if err == nil {
+			err = errNotWritten
+		}
+		done(txn.NoProducer, err)
 		return
 	}
 	if end, ok := ev.(txn.End); ok {
@@ -96,7 +106,7 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 		batch := t.b.meta.NewBatch()
 		batch.PutTxn(rowOf(e.id, next))
 		if t.b.commit(batch) != nil {
-			err = kerr.CoordinatorNotAvailable // which clients retry
+			err = errNotWritten
 		}
 	}
 	if err != nil {
@@ -118,8 +128,13 @@ func (t *transactions) withFresh(s txn.State, ev txn.Event) (txn.Event, error) {
 	if !s.NeedsID(ev) {
 		return ev, nil
 	}
-	id, err := int64(-1), error(nil)
-	take := func() int64 { id, err = t.b.pids.take(); return id }
+	err := error(nil)
+	take := func() (id int64) {
+		if id, err = t.b.pids.take(); err != nil {
+			err = errNoID
+		}
+		return id
+	}
 	switch e := ev.(type) {
 	case txn.Init:
 		e.Fresh = take()
@@ -182,7 +197,7 @@ func (t *transactions) end(e *txnEntry, s txn.State, d txn.Decision, done func(t
 			err = t.writeDecision(e.id, s, d, row)
 		}
 		if err != nil {
-			done(txn.NoProducer, kerr.KafkaStorageError)
+			done(txn.NoProducer, errNotWritten)
 			return
 		}
 		t.mark(row, parts)

@@ -62,7 +62,7 @@ const (
 
 // retried are the errors after which the same request is sent again.
 var retried = []int16{
-	kerr.ConcurrentTransactions.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code, kerr.KafkaStorageError.Code, kerr.NotLeaderForPartition.Code, lost.Code,
+	kerr.ConcurrentTransactions.Code, kerr.CoordinatorLoadInProgress.Code, kerr.NotCoordinator.Code, kerr.KafkaStorageError.Code, kerr.NotLeaderForPartition.Code, lost.Code,
 }
 
 // ask sends requests until each has an answer that stands, but not for ever. Copies
