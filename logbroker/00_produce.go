@@ -18,6 +18,13 @@ import (
 // join the transaction by being written (KIP-890).
 const implicitVersion = 12
 
+// abortableVersion is the first version whose clients know TRANSACTION_ABORTABLE, zstdVersion
+// the first whose clients may use zstd.
+const (
+	abortableVersion = 11
+	zstdVersion      = 7
+)
+
 // handleProduce answers Produce, versions 3 to 13 (0 is advertised because
 // librdkafka insists, KAFKA-18659): 12 adds partitions to transactions
 // implicitly, 13 has topic ids. With acks it answers when the data is durable.
@@ -103,48 +110,35 @@ func (p *produce) finish() {
 
 // producePartition appends the batch of one partition.
 func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPartition, t *topic, p kmsg.ProduceRequestTopicPartition, req *kmsg.ProduceRequest) {
-	fail := func(err error) {
-		rp.ErrorCode = errorCode(err)
-		text := errorMessage(err)
-		rp.ErrorMessage = &text
-		if faults := (*recordFaults)(nil); errors.As(err, &faults) {
-			rp.ErrorRecords = faults.list
-		}
-	}
 	part, err := b.topics.partition(t, p.Partition)
 	if err != nil {
-		fail(err)
+		refuseProduce(rp, nil, err)
 		return
 	}
-	batch, rest, err := recordbatch.Split(p.Records)
-	switch {
-	case req.Acks != 0 && req.Acks != 1 && req.Acks != -1:
-		fail(kerr.InvalidRequiredAcks)
+	batch, err := oneBatch(p.Records, req.Version)
+	if err == nil && req.Acks != 0 && req.Acks != 1 && req.Acks != -1 {
+		err = kerr.InvalidRequiredAcks
+	}
+	if err != nil {
+		refuseProduce(rp, nil, err)
 		return
-	case err == nil && len(rest) > 0:
-		err = fmt.Errorf("%w: more than one batch for a partition", kerr.InvalidRecord)
-	case err == nil:
-		err = batch.Validate()
 	}
-	if err == nil && (batch.IsControl() || batch.Count() < 1 || batch.LastOffsetDelta() != batch.Count()-1) {
-		err = kerr.InvalidRecord
-	}
-	if err == nil {
+	if err = checkBatch(batch); err == nil {
 		batch, err = b.accept(t, batch, false)
 	}
 	if err != nil {
-		fail(err)
+		refuseProduce(rp, part, err)
 		return
 	}
 	result, err := b.append(part, batch, req.TransactionID, req.Version >= implicitVersion)
+	if errors.Is(err, kerr.TransactionAbortable) && req.Version < abortableVersion {
+		err = &notLetIn{kerr.InvalidTxnState}
+	}
 	if err != nil {
-		fail(err)
+		refuseProduce(rp, part, err)
 		return
 	}
-	rp.BaseOffset, rp.LogStartOffset = result.BaseOffset, part.log.Start()
-	if batch.IsLogAppendTime() {
-		rp.LogAppendTime = result.LogAppendTimeMs
-	}
+	rp.BaseOffset, rp.LogStartOffset, rp.LogAppendTime = result.BaseOffset, part.log.Start(), result.LogAppendTimeMs
 	if req.Acks == 0 || batch.IsTransactional() || b.cfg.Fsync != FsyncAlways {
 		part.syncLater()
 		return
@@ -152,11 +146,68 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 	pr.wait()
 	part.syncTo(result.LastOffset+1, func(err error) {
 		if err != nil {
-			rp.ErrorCode, rp.BaseOffset = kerr.KafkaStorageError.Code, -1
+			rp.ErrorCode, rp.BaseOffset, rp.LogStartOffset, rp.LogAppendTime = kerr.KafkaStorageError.Code, -1, -1, -1
 		}
 		pr.finish()
 	})
 }
+
+// oneBatch is the batch of a partition, of which a request has one.
+func oneBatch(records []byte, version int16) (recordbatch.Batch, error) {
+	batch, rest, err := recordbatch.Split(records)
+	switch {
+	case errors.Is(err, recordbatch.ErrShort):
+		return nil, fmt.Errorf("%w: no batch for a partition, or half of one", kerr.InvalidRecord)
+	case err != nil && len(records) > 16 && records[16] < recordbatch.Magic:
+		return nil, fmt.Errorf("%w: %w", kerr.InvalidRecord, err)
+	case err != nil:
+		return nil, err
+	case version < zstdVersion && batch.Codec() == recordbatch.CodecZstd:
+		return nil, fmt.Errorf("%w: zstd is taken from version %d on", kerr.UnsupportedCompressionType, zstdVersion)
+	case len(rest) > 0:
+		return nil, fmt.Errorf("%w: more than one batch for a partition", kerr.InvalidRecord)
+	}
+	return batch, nil
+}
+
+// checkBatch refuses a batch that no topic takes.
+func checkBatch(batch recordbatch.Batch) error {
+	if batch.BaseOffset() != 0 {
+		return fmt.Errorf("%w: the base offset is %d; it is the broker's to give, and must be 0", kerr.InvalidRecord, batch.BaseOffset())
+	}
+	if err := batch.Validate(); err != nil {
+		return err
+	}
+	if batch.IsControl() || batch.Count() < 1 || batch.LastOffsetDelta() != batch.Count()-1 {
+		return kerr.InvalidRecord
+	}
+	return nil
+}
+
+// refuseProduce says why a batch was not taken. As by Kafka, who comes as far as the log is
+// told where that begins, unless the error is one of those that are expected.
+func refuseProduce(rp *kmsg.ProduceResponseTopicPartition, part *partition, err error) {
+	rp.ErrorCode = errorCode(err)
+	text := errorMessage(err)
+	rp.ErrorMessage = &text
+	if faults := (*recordFaults)(nil); errors.As(err, &faults) {
+		rp.ErrorRecords = faults.list
+	}
+	if outside := (*notLetIn)(nil); part == nil || errors.As(err, &outside) {
+		return
+	}
+	switch rp.ErrorCode {
+	case kerr.MessageTooLarge.Code, kerr.CorruptMessage.Code, kerr.KafkaStorageError.Code, kerr.UnknownTopicOrPartition.Code:
+	default:
+		rp.LogStartOffset = part.log.Start()
+	}
+}
+
+// notLetIn is the error of a batch that its transaction does not take, so that it does not
+// come to the log.
+type notLetIn struct{ error }
+
+func (e *notLetIn) Unwrap() error { return e.error }
 
 // append writes a batch, whose CRC was checked, to the page cache. A
 // transactional one joins the open transaction of its producer, which must be that
@@ -175,7 +226,7 @@ func (b *Broker) append(p *partition, batch recordbatch.Batch, id *string, impli
 	producer := txn.Producer{ID: batch.ProducerID(), Epoch: batch.ProducerEpoch()}
 	e, err := b.txns.enter(id, producer, p.id(), implicit)
 	if err != nil {
-		return commitlog.AppendResult{}, err
+		return commitlog.AppendResult{}, &notLetIn{err}
 	}
 	defer e.gate.RUnlock()
 	return p.append(batch)

@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,7 +83,7 @@ func (s *sim) produceRequest(p *simProducer, b simBatch) *kmsg.ProduceRequest {
 	topic := kmsg.NewProduceRequestTopic()
 	topic.Topic = "t"
 	rp := kmsg.NewProduceRequestTopicPartition()
-	rp.Partition, rp.Records = b.partition, b.batch
+	rp.Partition, rp.Records = b.partition, slices.Clone(b.batch) // the broker writes its offset into what it is given
 	topic.Partitions = append(topic.Partitions, rp)
 	req.Topics = append(req.Topics, topic)
 	return req

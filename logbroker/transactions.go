@@ -407,7 +407,7 @@ func (t *transactions) enter(id *string, producer txn.Producer, p meta.Partition
 		}
 		next, _, err := txn.Step(e.state, txn.Add{Producer: producer, Partitions: []txn.Partition{part}, Implicit: true}, t.b.now())
 		if err == nil && !implicit {
-			err = kerr.InvalidTxnState
+			err = kerr.TransactionAbortable
 		}
 		if err != nil {
 			e.gate.Unlock()

@@ -14,8 +14,8 @@ import (
 type AppendResult struct {
 	BaseOffset int64
 	LastOffset int64
-	// LogAppendTimeMs is the batch's timestamp if it is that of the append,
-	// otherwise -1.
+	// LogAppendTimeMs is the batch's timestamp if it is that of the append, or if the
+	// batch is a duplicate, as Kafka has it; otherwise -1.
 	LogAppendTimeMs int64
 	// Duplicate: the batch had been appended before, and lies there. It may not
 	// be synced yet.
@@ -49,10 +49,7 @@ func (l *Log) Append(b recordbatch.Batch, check TxnCheck) (AppendResult, error) 
 	}
 	appendTime := int64(-1)
 	if duplicate && !l.cfg.Planted.Acts(planted.AdmitDuplicate) {
-		if b.IsLogAppendTime() {
-			appendTime = first.timestamp
-		}
-		return AppendResult{first.baseOffset, first.baseOffset + int64(first.lastDelta), appendTime, true}, nil
+		return AppendResult{first.baseOffset, first.baseOffset + int64(first.lastDelta), first.timestamp, true}, nil
 	}
 	if check != nil && b.IsTransactional() {
 		if err := check(opens); err != nil {

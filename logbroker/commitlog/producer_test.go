@@ -128,7 +128,7 @@ func (m *producerModel) append(from source, end int64) (AppendResult, error) {
 		for i := max(0, len(m.firsts)-rememberedBatches); i < len(m.firsts) && from.epoch == m.epoch; i++ {
 			if m.firsts[i] == from.sequence {
 				dup := m.batches[i]
-				dup.Duplicate = true
+				dup.Duplicate, dup.LogAppendTimeMs = true, 6 // its largest
 				return dup, nil
 			}
 		}
