@@ -80,6 +80,7 @@ func TestAdministration(t *testing.T) {
 		"principal":  {"acl", "create", "--allow", "ann", "--operation", "read", "--topic", "t"},
 		"nobody":     {"user", "delete", "nobody"},
 		"mechanism":  {"user", "set", "x", "--mechanism", "MD5"},
+		"iterations": {"user", "set", "x", "--iterations", "100"},
 		"no one's":   {"quota", "set", "producer_byte_rate=1"},
 		"limit":      {"quota", "set", "producer_byte_rate=fast", "--user", "ann"},
 		"what limit": {"quota", "set", "speed=1", "--user", "ann"},

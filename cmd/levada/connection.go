@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func (s settings) mechanism() (client.Mechanism, error) {
 		if s["token"] == "" {
 			return nil, errors.New("OAUTHBEARER needs a token: -X token=… or LEVADA_TOKEN")
 		}
-		return oauth.Auth{Token: s["token"]}.AsMechanism(), nil
+		return bearer{oauth.Auth{Token: s["token"]}.AsMechanism()}, nil
 	}
 	if s["user"] == "" || s["pass"] == "" {
 		return nil, fmt.Errorf("%s needs user and pass: -X user=… and LEVADA_PASS", name)
@@ -169,4 +170,24 @@ func (cl *cluster) connection() (*connection, error) {
 	}
 	n.brokers = strings.Split(cmp.Or(cl.brokers, n.settings["brokers"], defaultBrokers), ",")
 	return n, checkBrokers(n.brokers)
+}
+
+// bearer is OAUTHBEARER that hears a refusal out: the broker first sends why, in a
+// form for programs, and says that it refused only to who answers that (RFC 7628).
+type bearer struct{ client.Mechanism }
+
+// Authenticate implements sasl.Mechanism.
+func (m bearer) Authenticate(ctx context.Context, host string) (client.Session, []byte, error) {
+	session, first, err := m.Mechanism.Authenticate(ctx, host)
+	return bearerSession{session}, first, err
+}
+
+type bearerSession struct{ client.Session }
+
+// Challenge implements sasl.Session.
+func (s bearerSession) Challenge(answer []byte) (bool, []byte, error) {
+	if len(answer) > 0 {
+		return false, []byte{1}, nil
+	}
+	return s.Session.Challenge(answer)
 }

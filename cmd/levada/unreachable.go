@@ -49,7 +49,7 @@ func (n *connection) unreachable(ctx context.Context, err error) error {
 	early := (*kgo.ErrFirstReadEOF)(nil)
 	switch {
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return wrong("%v (-X user, and the password in LEVADA_PASS)", err)
+		return wrong("%v (-X user and the password in LEVADA_PASS, or the token in LEVADA_TOKEN)", err)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return wrong("it does not offer this mechanism%s: choose another with -X sasl.mechanism=NAME", offers(n.mechanisms(ctx)))
 	case errors.Is(err, kerr.IllegalSaslState):

@@ -34,6 +34,9 @@ func TestAdviceFitsTheFault(t *testing.T) {
 		return startCommand(t, exec.Command(binary, append(args, more...)...)).address
 	}
 	sasl, encrypted := secured("sasl", "sasl", cert, key), secured("tls", "tls", cert, key)
+	keys := filepath.Join(dir, "keys")
+	writeFile(t, keys, `{"keys":[{"kty":"EC","crv":"P-256","kid":"e1","x":"6jvpZPpwBCbYxdtVB760zKfURyhbjDqG2JkSDEPzwtA","y":"fceczdbFVDN6eTi5ji4QGuWA-EOVYeTMXWT3-oNQmXY","alg":"ES256"}]}`)
+	tokens := secured("tokens", "sasl", cert, key, "--sasl", "OAUTHBEARER", "--oauth-keys", keys, "--oauth-issuer", "i", "--oauth-audience", "a")
 	expired, mutual := secured("expired", "tls", lateCert, lateKey), secured("mutual", "tls", cert, key, "--tls-client-ca", cert, "--tls-client-required")
 	for name, c := range map[string]struct {
 		args []string
@@ -49,6 +52,7 @@ func TestAdviceFitsTheFault(t *testing.T) {
 		"no certificate of its own":    {[]string{"-b", mutual, "-X", "tls.ca=" + cert}, exitInput, []string{"-X tls.cert=FILE -X tls.key=FILE"}},
 		"no credentials":               {[]string{"-b", sasl}, exitInput, []string{"-X user=NAME", "LEVADA_PASS", "SCRAM-SHA-256, SCRAM-SHA-512"}},
 		"a wrong password":             {[]string{"-b", sasl, "-X", "user=admin", "-X", "pass=wrong"}, exitInput, []string{"LEVADA_PASS"}},
+		"a token of nobody":            {[]string{"-b", tokens, "-X", "token=e30.e30.x"}, exitInput, []string{"the credentials are not valid", "LEVADA_TOKEN"}},
 		"a mechanism not offered":      {[]string{"-b", sasl, "-X", "user=admin", "-X", "pass=b", "-X", "sasl.mechanism=PLAIN"}, exitInput, []string{"SCRAM-SHA-256, SCRAM-SHA-512", "-X sasl.mechanism="}},
 		"no time":                      {[]string{"-b", plain, "--timeout", "0"}, exitInput, []string{"--timeout 0s", "positive"}},
 		"a port that cannot be":        {[]string{"-b", "127.0.0.1:99999"}, exitInput, []string{"127.0.0.1:99999", "65535"}},

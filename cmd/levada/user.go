@@ -60,6 +60,9 @@ func (a *app) userSetCommand(cl *cluster) *cobra.Command {
 		Use: "set USER", Short: "Add a user, or give one another password, which is read from standard input", Args: cobra.ExactArgs(1),
 		Example: "  echo \"$PASSWORD\" | levada user set ann",
 		RunE: func(c *cobra.Command, args []string) error {
+			if iterations < sasl.MinIterations || iterations > sasl.MaxIterations {
+				return inputError(fmt.Errorf("--iterations %d: use %d to %d", iterations, sasl.MinIterations, sasl.MaxIterations))
+			}
 			var set []kadm.UpsertSCRAM
 			for _, m := range mechanisms {
 				n, ok := scramNumbers[strings.ToUpper(m)]
