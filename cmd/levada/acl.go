@@ -33,7 +33,7 @@ type ruleFlags struct {
 	host                                         string
 }
 
-func (f *ruleFlags) add(c *cobra.Command) {
+func (f *ruleFlags) add(c *cobra.Command, cl *cluster) {
 	c.Flags().StringSliceVar(&f.allow, "allow", nil, "principals that are allowed, such as User:ann; User:* is every user")
 	c.Flags().StringSliceVar(&f.deny, "deny", nil, "principals that are denied")
 	c.Flags().StringSliceVar(&f.operations, "operation", nil, "what: "+operations)
@@ -43,6 +43,12 @@ func (f *ruleFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.cluster, "cluster", false, "the cluster as a whole")
 	c.Flags().BoolVar(&f.prefixed, "prefixed", false, "the names are prefixes")
 	c.Flags().StringVar(&f.host, "host", "*", "the address that it is about; * is every one")
+	for flag, names := range map[string]cobra.CompletionFunc{
+		"topic": cl.completeTopics, "group": cl.completeGroups,
+		"operation": cobra.FixedCompletions(strings.Split(operations, ", "), cobra.ShellCompDirectiveNoFileComp),
+	} {
+		_ = c.RegisterFlagCompletionFunc(flag, names) // the flag is there
+	}
 }
 
 // rules are all combinations of what the flags name.
@@ -196,7 +202,7 @@ func (a *app) aclCreateCommand(cl *cluster) *cobra.Command {
 			return a.printRules(c, rules)
 		},
 	}
-	f.add(c)
+	f.add(c, cl)
 	return c
 }
 
@@ -241,6 +247,6 @@ func (a *app) aclDeleteCommand(cl *cluster) *cobra.Command {
 			return a.printRules(c, gone)
 		},
 	}
-	f.add(c)
+	f.add(c, cl)
 	return c
 }

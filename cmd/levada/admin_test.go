@@ -51,6 +51,9 @@ func TestAdministration(t *testing.T) {
 		t.Errorf("before she exists: exit %d\n%s", r.code, r.stderr)
 	}
 	must("ann", "annpass\n", "user", "set", "ann")
+	if out := mustLevada(t, "", append(append([]string{"__complete", "user", "delete"}, as("admin", "adminpass")...), "")...); !strings.Contains(out, "ann\n") {
+		t.Errorf("completion of users:\n%s", out)
+	}
 	if r := do("ann", "annpass", "", "topic", "list"); r.code != 0 || strings.Contains(r.stdout, "orders") {
 		t.Errorf("without rights: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}

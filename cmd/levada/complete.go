@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,5 +47,13 @@ func (cl *cluster) completeGroups(c *cobra.Command, _ []string, _ string) ([]str
 	return cl.complete(c, func(ctx context.Context, admin *kadm.Client) ([]string, error) {
 		groups, err := admin.ListGroups(ctx)
 		return groups.Groups(), err
+	})
+}
+
+// completeUsers offers the users that are there.
+func (cl *cluster) completeUsers(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return cl.complete(c, func(ctx context.Context, admin *kadm.Client) ([]string, error) {
+		users, err := admin.DescribeUserSCRAMs(ctx)
+		return slices.Sorted(maps.Keys(users)), err
 	})
 }

@@ -77,6 +77,7 @@ func (a *app) groupSeekCommand(cl *cluster) *cobra.Command {
 	c.Flags().StringVar(&to, "to", "", "where: start, end, OFFSET, +N, -N or @TIME (required)")
 	c.Flags().StringSliceVar(&topics, "topic", nil, "topics (default: those that the group has offsets in)")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be set")
+	_ = c.RegisterFlagCompletionFunc("topic", cl.completeTopics) // the flag is there
 	return c
 }
 

@@ -117,6 +117,9 @@ func (a *app) profileSetCommand() *cobra.Command {
 		Example: "  levada profile set staging -X brokers=kafka.staging:9093 -X tls.enabled=true -X user=ada",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.edited(c, func(p *profiles) error {
+				if args[0] == "" || args[0] == "-" {
+					return fmt.Errorf("profile %q: give it a name of its own", args[0])
+				}
 				s, err := readSettings(values, func(string) string { return "" }, nil)
 				if err != nil {
 					return err

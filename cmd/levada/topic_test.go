@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,8 +98,12 @@ func TestTopicsByHand(t *testing.T) {
 			t.Errorf("%v: exit %d\n%s", bad, r.code, r.stderr)
 		}
 	}
-	if out := mustLevada(t, "", "__complete", "topic", "describe", "-b", s.address, ""); !strings.Contains(out, "orders\n") {
-		t.Errorf("completion:\n%s", out)
+	for _, args := range [][]string{{"topic", "describe"}, {"txn", "producers"}, {"txn", "abort"}, {"group", "seek", "g", "--topic"}, {"acl", "create", "--topic"}} {
+		args = append(append([]string{"__complete"}, args...), "")
+		args = slices.Insert(args, 3, "-b", s.address)
+		if out := mustLevada(t, "", args...); !strings.Contains(out, "orders\n") {
+			t.Errorf("completion of %v:\n%s", args, out)
+		}
 	}
 
 	if out := mustLevada(t, "", at("cluster", "info", "-o", "table")...); !strings.Contains(out, s.address) {
@@ -190,7 +195,7 @@ func TestProfiles(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file: %v, %v", info, err)
 	}
-	for _, bad := range [][]string{{"profile", "use", "none"}, {"profile", "delete", "none"}, {"profile", "set", "x", "-X", "colour=blue"}, {"topic", "list", "--profile", "none"}} {
+	for _, bad := range [][]string{{"profile", "use", "none"}, {"profile", "delete", "none"}, {"profile", "set", "x", "-X", "colour=blue"}, {"profile", "set", ""}, {"profile", "set", "-"}, {"topic", "list", "--profile", "none"}} {
 		if r := levada(t, "", bad...); r.code != exitInput {
 			t.Errorf("%v: exit %d\n%s", bad, r.code, r.stderr)
 		}
