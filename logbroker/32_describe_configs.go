@@ -20,62 +20,64 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 	}
 	nth := wholly[resource]{}
 	for _, res := range once(req.Resources, func(res *kmsg.DescribeConfigsRequestResource) named[resource] {
-		return nth.key(resource{res.ResourceType, res.ResourceName}, res.ConfigNames == nil)
+		return nth.key(resource{res.ResourceType, res.ResourceName}, len(res.ConfigNames) == 0)
 	}) {
 		rr := kmsg.NewDescribeConfigsResponseResource()
 		rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
-		rr.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}
-		switch res.ResourceType {
-		case kmsg.ConfigResourceTypeTopic:
-			t := b.topics.byName(res.ResourceName)
-			if err := checkTopicName(res.ResourceName); err != nil {
-				rr.ErrorCode, rr.ErrorMessage = alterError(err)
-				break
-			}
-			if t == nil {
-				rr.ErrorCode = kerr.UnknownTopicOrPartition.Code
-				break
-			}
-			rr.Configs = chosenConfigs(res, b.describeConfigs(*t.configs.Load()))
-		case kmsg.ConfigResourceTypeGroupConfig:
-			if res.ResourceName == "" {
-				rr.ErrorCode = kerr.InvalidRequest.Code
-				break
-			}
-			rr.Configs = chosenConfigs(res, b.groupSettings.describe(res.ResourceName))
-		case kmsg.ConfigResourceTypeBroker:
-			switch res.ResourceName {
-			case strconv.Itoa(int(b.cfg.NodeID)):
-				rr.Configs = chosenConfigs(res, b.brokerConfigs())
-				for i := range rr.Configs {
-					rr.Configs[i].ReadOnly = true
-				}
-			case "": // what was changed for all brokers: nothing
-			default:
-				rr.ErrorCode, rr.ErrorMessage = alterError(b.noBroker(res.ResourceName))
-			}
-		case kmsg.ConfigResourceTypeBrokerLogger: // whose levels cannot be changed
-			if res.ResourceName != strconv.Itoa(int(b.cfg.NodeID)) {
-				rr.ErrorCode, rr.ErrorMessage = alterError(b.noBroker(res.ResourceName))
-			}
-		case kmsg.ConfigResourceTypeClientMetrics:
-		default:
-			rr.ErrorCode = kerr.InvalidRequest.Code
+		configs, err := b.configsOf(res.ResourceType, res.ResourceName)
+		rr.Configs = chosenConfigs(res, configs)
+		rr.ErrorCode, rr.ErrorMessage = alterError(err)
+		for i := range rr.Configs {
+			rr.Configs[i].ReadOnly = res.ResourceType == kmsg.ConfigResourceTypeBroker
 		}
 		resp.Resources = append(resp.Resources, rr)
 	}
 	r.respond(resp)
 }
 
-func (b *Broker) noBroker(name string) error {
-	return fmt.Errorf("%w: there is no broker %q; the only one is %d", kerr.InvalidRequest, name, b.cfg.NodeID)
+// configsOf are all configs of what can have some.
+func (b *Broker) configsOf(kind kmsg.ConfigResourceType, name string) ([]describedConfig, error) {
+	own := strconv.Itoa(int(b.cfg.NodeID))
+	switch kind {
+	case kmsg.ConfigResourceTypeTopic:
+		if err := checkTopicName(name); err != nil {
+			return nil, err
+		}
+		t := b.topics.byName(name)
+		if t == nil {
+			return nil, kerr.UnknownTopicOrPartition
+		}
+		return b.describeConfigs(*t.configs.Load()), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if name == "" {
+			return nil, fmt.Errorf("%w: the group has no name", kerr.InvalidRequest)
+		}
+		return b.groupSettings.describe(name), nil
+	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
+		switch {
+		case name == "" && kind == kmsg.ConfigResourceTypeBroker: // what was changed for all brokers: nothing
+			return nil, nil
+		case name != own:
+			return nil, fmt.Errorf("%w: there is no broker %q; the only one is %s", kerr.InvalidRequest, name, own)
+		case kind == kmsg.ConfigResourceTypeBroker:
+			return b.brokerConfigs(), nil
+		}
+		return nil, nil
+	case kmsg.ConfigResourceTypeClientMetrics:
+		if name == "" {
+			return nil, fmt.Errorf("%w: the subscription has no name", kerr.InvalidRequest)
+		}
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%w: resources of type %d have no configs", kerr.InvalidRequest, kind)
 }
 
-// chosenConfigs are the configs that were asked for; all, if none is named.
+// chosenConfigs are the configs that were asked for; all, if none is named, be the list
+// empty or null.
 func chosenConfigs(res kmsg.DescribeConfigsRequestResource, all []describedConfig) []kmsg.DescribeConfigsResponseResourceConfig {
 	out := []kmsg.DescribeConfigsResponseResourceConfig{}
 	for _, c := range all {
-		if res.ConfigNames == nil || slices.Contains(res.ConfigNames, c.name) {
+		if len(res.ConfigNames) == 0 || slices.Contains(res.ConfigNames, c.name) {
 			out = append(out, describedRow(c))
 		}
 	}

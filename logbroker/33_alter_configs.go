@@ -27,9 +27,10 @@ func (b *Broker) handleAlterConfigs(r *request) {
 				}
 				clear(configs)
 				for _, c := range res.Configs {
-					if c.Value != nil {
-						configs[c.Name] = *c.Value
+					if c.Value == nil {
+						return fmt.Errorf("%w: %s is null", kerr.InvalidRequest, c.Name)
 					}
+					configs[c.Name] = *c.Value
 				}
 				return nil
 			})

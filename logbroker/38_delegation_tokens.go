@@ -22,6 +22,7 @@ func (b *Broker) handleDelegationToken(r *request) {
 		resp.ErrorCode = err.Code
 		resp.IssueTimestamp, resp.ExpiryTimestamp, resp.MaxTimestamp = -1, -1, -1
 		resp.PrincipalType, resp.PrincipalName, _ = strings.Cut(r.conn.principal, ":")
+		resp.TokenRequesterPrincipalType, resp.TokenRequesterPrincipalName = resp.PrincipalType, resp.PrincipalName
 		r.respond(resp)
 	case *kmsg.RenewDelegationTokenResponse:
 		resp.ErrorCode, resp.ExpiryTimestamp = err.Code, -1

@@ -25,20 +25,17 @@ const (
 const maxQuotas = 10_000
 
 // handleDescribeClientQuotas answers DescribeClientQuotas, versions 0 and 1
-// (KIP-546). The entries are never null, which Java's admin client cannot read.
+// (KIP-546). The entries of what was found are never null, which Java's admin client
+// cannot read.
 func (b *Broker) handleDescribeClientQuotas(r *request) {
 	req := r.msg.(*kmsg.DescribeClientQuotasRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeClientQuotasResponse)
-	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{}
-	seen := map[string]bool{}
-	for _, c := range req.Components {
-		if seen[c.EntityType] || c.EntityType != quotaUser && c.EntityType != quotaClient && c.EntityType != quotaIP || c.MatchType > kmsg.QuotasMatchTypeAny {
-			resp.ErrorCode, resp.ErrorMessage = alterError(fmt.Errorf("%w: entity type %q is unknown, or named twice", kerr.InvalidRequest, c.EntityType))
-			r.respond(resp)
-			return
-		}
-		seen[c.EntityType] = true
+	if err := checkQuotaFilter(req); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = alterError(err)
+		r.respond(resp)
+		return
 	}
+	resp.ErrorMessage, resp.Entries = kmsg.StringPtr(""), []kmsg.DescribeClientQuotasResponseEntry{}
 	limits := b.security.quotas.Limits()
 	entities := slices.SortedFunc(maps.Keys(limits), func(x, y quota.Entity) int { return cmp.Compare(x.Key(), y.Key()) })
 	for _, e := range entities {
@@ -65,6 +62,29 @@ func (b *Broker) handleDescribeClientQuotas(r *request) {
 		resp.Entries = append(resp.Entries, re)
 	}
 	r.respond(resp)
+}
+
+// checkQuotaFilter refuses a question that no entity can be an answer to.
+func checkQuotaFilter(req *kmsg.DescribeClientQuotasRequest) error {
+	seen := map[string]bool{}
+	for _, c := range req.Components {
+		exact := c.MatchType == kmsg.QuotasMatchTypeExact
+		switch {
+		case c.EntityType == "" || seen[c.EntityType]:
+			return fmt.Errorf("%w: entity type %q is empty, or named twice", kerr.InvalidRequest, c.EntityType)
+		case c.EntityType != quotaUser && c.EntityType != quotaClient && c.EntityType != quotaIP:
+			return fmt.Errorf("%w: there is no entity type %q", kerr.UnsupportedVersion, c.EntityType)
+		case c.MatchType > kmsg.QuotasMatchTypeAny:
+			return fmt.Errorf("%w: there is no match type %d", kerr.InvalidRequest, c.MatchType)
+		case exact == (c.Match == nil):
+			return fmt.Errorf("%w: a name goes with the exact match type, and with no other", kerr.InvalidRequest)
+		}
+		seen[c.EntityType] = true
+	}
+	if seen[quotaIP] && len(seen) > 1 {
+		return fmt.Errorf("%w: a limit is either an address's or a client's", kerr.InvalidRequest)
+	}
+	return nil
 }
 
 type quotaPart struct {
@@ -112,7 +132,8 @@ func quotaMatches(req *kmsg.DescribeClientQuotasRequest, e quota.Entity) bool {
 }
 
 // handleAlterClientQuotas answers AlterClientQuotas, versions 0 and 1 (KIP-546),
-// when the change is durable: for each entity all or nothing.
+// when the change is durable: for each entity all or nothing. An entity that is named
+// twice is not changed, and told once.
 func (b *Broker) handleAlterClientQuotas(r *request) {
 	req := r.msg.(*kmsg.AlterClientQuotasRequest)
 	resp := req.ResponseKind().(*kmsg.AlterClientQuotasResponse)
@@ -185,11 +206,13 @@ func (b *Broker) alterQuota(e quota.Entity, ops []kmsg.AlterClientQuotasRequestE
 	limits := map[string]float64{}
 	maps.Copy(limits, b.security.quotas.Limits()[e])
 	for _, op := range ops {
-		value := op.Value
-		if op.Remove {
-			value = 1 // any that is taken: the rest is checked all the same
+		key, value := op.Key, op.Value
+		if op.Remove { // of what is not there nothing goes; the entity is checked all the same
+			if key, value = quota.ProducerBytes, 1; e.IP != "" {
+				key = quota.Connections
+			}
 		}
-		if err := quota.Check(e, op.Key, value); err != nil {
+		if err := quota.Check(e, key, value); err != nil {
 			return fmt.Errorf("%w: %w", kerr.InvalidRequest, err)
 		}
 		if delete(limits, op.Key); !op.Remove {

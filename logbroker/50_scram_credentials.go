@@ -43,13 +43,14 @@ func (b *Broker) handleDescribeUserSCRAMCredentials(r *request) {
 			times[name] = 0
 			rr.ErrorCode, rr.ErrorMessage = alterError(fmt.Errorf("%w: user %q is named twice", kerr.DuplicateResource, name))
 		default:
-			rr.CredentialInfos = b.describeUser(name)
+			rr.CredentialInfos, rr.ErrorMessage = b.describeUser(name), kmsg.StringPtr("")
 			if len(rr.CredentialInfos) == 0 {
 				rr.ErrorCode, rr.ErrorMessage = alterError(fmt.Errorf("%w: there is no user %q", kerr.ResourceNotFound, name))
 			}
 		}
 		resp.Results = append(resp.Results, rr)
 	}
+	resp.ErrorMessage = kmsg.StringPtr("")
 	r.respond(resp)
 }
 

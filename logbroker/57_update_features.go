@@ -19,15 +19,19 @@ type feature struct {
 var features = []feature{{"group.version", 1}, {"transaction.version", 2}}
 
 // handleUpdateFeatures answers UpdateFeatures, versions 0 to 2: a level that is
-// in force is granted, any other refused.
+// in force is granted, any other refused, and with it the whole request.
 func (b *Broker) handleUpdateFeatures(r *request) {
 	req := r.msg.(*kmsg.UpdateFeaturesRequest)
 	resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
-	var failed error
 	for _, u := range req.FeatureUpdates {
 		err := checkFeature(u.Feature, u.MaxVersionLevel)
-		if failed == nil {
-			failed = err
+		if err == nil && req.Version > 0 && (u.UpgradeType < upgrade || u.UpgradeType > unsafeDowngrade) {
+			err = fmt.Errorf("%w: there is no upgrade of type %d", kerr.InvalidUpdateVersion, u.UpgradeType)
+		}
+		if err != nil { // all or nothing
+			resp.ErrorCode, resp.ErrorMessage = alterError(err)
+			resp.Results = nil
+			break
 		}
 		rr := kmsg.NewUpdateFeaturesResponseResult()
 		rr.Feature = u.Feature
@@ -35,12 +39,14 @@ func (b *Broker) handleUpdateFeatures(r *request) {
 			resp.Results = append(resp.Results, rr)
 		}
 	}
-	if failed != nil { // all or nothing (KIP-1022)
-		resp.ErrorCode, resp.ErrorMessage = alterError(failed)
-		resp.Results = nil
-	}
 	r.respond(resp)
 }
+
+// The first and the last of the types of upgrades.
+const (
+	upgrade         = 1
+	unsafeDowngrade = 3
+)
 
 func checkFeature(name string, level int16) error {
 	for _, f := range features {

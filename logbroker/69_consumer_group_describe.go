@@ -21,7 +21,11 @@ func (b *Broker) handleConsumerGroupDescribe(r *request) {
 	g := b.coordinator()
 	for _, id := range once(req.Groups, itself) {
 		rg := kmsg.NewConsumerGroupDescribeResponseGroup()
-		rg.Group = id
+		if rg.Group = id; id == "" {
+			rg.ErrorCode = kerr.InvalidGroupID.Code
+			resp.Groups = append(resp.Groups, rg)
+			continue
+		}
 		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
 		g.mu.Lock()
 		switch e := g.find(id, false); {

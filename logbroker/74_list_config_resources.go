@@ -21,7 +21,9 @@ func (b *Broker) handleListConfigResources(r *request) {
 	}
 	kinds := req.ResourceTypes
 	if len(kinds) == 0 {
-		kinds = []int8{int8(kmsg.ConfigResourceTypeTopic), int8(kmsg.ConfigResourceTypeBroker), int8(kmsg.ConfigResourceTypeGroupConfig)}
+		for _, kind := range []kmsg.ConfigResourceType{kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger, kmsg.ConfigResourceTypeGroupConfig} {
+			kinds = append(kinds, int8(kind))
+		}
 	}
 	for i, kind := range kinds {
 		if slices.Contains(kinds[:i], kind) {

@@ -30,26 +30,19 @@ func (b *Broker) handleDescribeTopicPartitions(r *request) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	refuse := func(err *kerr.Error) {
-		for _, name := range names {
-			t := kmsg.NewDescribeTopicPartitionsResponseTopic()
-			t.Topic, t.ErrorCode = &name, err.Code
-			resp.Topics = append(resp.Topics, t)
-		}
-		r.respond(resp)
-	}
 	if slices.Contains(names, "") { // as Kafka, which fails over it
-		refuse(kerr.UnknownServerError)
+		r.respond(refusedTopics(req, kerr.UnknownServerError))
 		return
 	}
 	first := int32(0)
 	if c := req.Cursor; c != nil {
-		if c.Partition < 0 || !all && !slices.Contains(names, c.Topic) {
-			refuse(kerr.InvalidRequest)
+		rest := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.Compare(name, c.Topic) < 0 })
+		named := len(rest) > 0 && rest[0] == c.Topic
+		if c.Partition < 0 || !all && !named {
+			r.respond(refusedTopics(req, kerr.InvalidRequest))
 			return
 		}
-		names = slices.DeleteFunc(names, func(name string) bool { return strings.Compare(name, c.Topic) < 0 })
-		if len(names) > 0 && names[0] == c.Topic {
+		if names = rest; named {
 			first = c.Partition
 		}
 	}
@@ -74,6 +67,20 @@ func (b *Broker) handleDescribeTopicPartitions(r *request) {
 		first = 0
 	}
 	r.respond(resp)
+}
+
+// refusedTopics is the answer to a request that cannot be served: each topic that it names
+// is refused.
+func refusedTopics(req *kmsg.DescribeTopicPartitionsRequest, err *kerr.Error) *kmsg.DescribeTopicPartitionsResponse {
+	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
+	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
+	for _, t := range req.Topics {
+		rt := kmsg.NewDescribeTopicPartitionsResponseTopic()
+		rt.Topic, rt.Partitions = kmsg.StringPtr(t.Topic), []kmsg.DescribeTopicPartitionsResponseTopicPartition{}
+		rt.ErrorCode = err.Code
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp
 }
 
 // topicPage describes the partitions of a topic from first on, at most limit;

@@ -281,16 +281,6 @@ func TestOneNodeAnswers(t *testing.T) {
 		t.Errorf("quorum %+v", q)
 	}
 
-	features := kmsg.NewPtrUpdateFeaturesRequest()
-	features.Version = 1
-	as := kmsg.UpdateFeaturesRequestFeatureUpdate{Feature: "transaction.version", MaxVersionLevel: 2}
-	features.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{as}
-	w.want(ask[*kmsg.UpdateFeaturesResponse](w, features).Results[0].ErrorCode, nil)
-	for _, other := range []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "transaction.version", MaxVersionLevel: 1}, {Feature: "x"}} {
-		features.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{as, other}
-		w.want(ask[*kmsg.UpdateFeaturesResponse](w, features).ErrorCode, kerr.InvalidUpdateVersion)
-	}
-
 	sub := ask[*kmsg.GetTelemetrySubscriptionsResponse](w, kmsg.NewPtrGetTelemetrySubscriptionsRequest())
 	if sub.ClientInstanceID == ([16]byte{}) || len(sub.RequestedMetrics) != 0 {
 		t.Errorf("telemetry %+v", sub)

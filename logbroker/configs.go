@@ -215,6 +215,12 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 	if err := change(configs); err != nil {
 		return err
 	}
+	if name == "" {
+		return fmt.Errorf("%w: the topic has no name", kerr.InvalidRequest)
+	}
+	if err := checkTopicName(name); err != nil {
+		return err
+	}
 	err := checkConfigs(configs)
 	switch {
 	case err != nil: // said first, as Kafka does

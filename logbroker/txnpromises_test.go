@@ -142,7 +142,7 @@ func TestAnExpiredIDIsNoLongerUsed(t *testing.T) {
 	producer := txn.Producer{ID: pid, Epoch: epoch}
 	called := 0
 	w.txns.apply(e, txn.Add{Producer: producer, Groups: []string{"g"}}, func(_ txn.Producer, err error) {
-		if called++; err != kerr.CoordinatorNotAvailable {
+		if called++; err != kerr.NotCoordinator {
 			t.Errorf("told %v", err)
 		}
 	})
