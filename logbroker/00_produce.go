@@ -176,6 +176,9 @@ func checkBatch(batch recordbatch.Batch) error {
 		return fmt.Errorf("%w: the base offset is %d; it is the broker's to give, and must be 0", kerr.InvalidRecord, batch.BaseOffset())
 	}
 	if err := batch.Validate(); err != nil {
+		if batch.CRC() == batch.ComputeCRC() { // it came as it was sent, and would come so again
+			err = fmt.Errorf("%w: %w", kerr.InvalidRecord, err)
+		}
 		return err
 	}
 	if batch.IsControl() || batch.Count() < 1 || batch.LastOffsetDelta() != batch.Count()-1 {

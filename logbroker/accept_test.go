@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -296,5 +298,56 @@ func TestClaimedAppendTimeInATransaction(t *testing.T) {
 	res, err := w.Fetch("t", 0, 0, true, 1<<20, nil)
 	if err != nil || len(res.Aborted) != 1 || res.Aborted[0].ProducerID != pid {
 		t.Errorf("aborted transactions: %+v, %v", res.Aborted, err)
+	}
+}
+
+// TestBatchesThatClientsMayNotSend: what is wrong in the batch itself is INVALID_RECORD,
+// or clients would send it again; CORRUPT_MESSAGE is what changed on its way.
+func TestBatchesThatClientsMayNotSend(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	good := oneRecord(-1, -1, -1, false, "v")
+	with := func(change func(recordbatch.Batch)) recordbatch.Batch {
+		b := bytes.Clone(good)
+		change(b)
+		recordbatch.Batch(b).SetCRC()
+		return b
+	}
+	put := func(at int, v uint32) func(recordbatch.Batch) {
+		return func(b recordbatch.Batch) { binary.BigEndian.PutUint32(b[at:], v) }
+	}
+	changed := bytes.Clone(good)
+	changed[len(changed)-1] ^= 1
+	for name, test := range map[string]struct {
+		batch   recordbatch.Batch
+		version int16
+		want    *kerr.Error
+	}{
+		"good":                 {good, 13, nil},
+		"nothing":              {recordbatch.Batch{}, 13, kerr.InvalidRecord},
+		"half a header":        {good[:40], 13, kerr.InvalidRecord},
+		"cut":                  {good[:len(good)-1], 3, kerr.InvalidRecord},
+		"two":                  {append(bytes.Clone(good), good...), 13, kerr.InvalidRecord},
+		"a base offset":        {with(put(4, 7)), 13, kerr.InvalidRecord},
+		"another last":         {with(put(23, 5)), 13, kerr.InvalidRecord},
+		"a last before 0":      {with(put(23, 1<<31)), 13, kerr.InvalidRecord},
+		"count below 0":        {with(put(57, 1<<31)), 13, kerr.InvalidRecord},
+		"control":              {with(func(b recordbatch.Batch) { b[22] |= 1 << 5 }), 13, kerr.InvalidRecord},
+		"zstd before its time": {with(func(b recordbatch.Batch) { b[22] |= 4 }), 6, kerr.UnsupportedCompressionType},
+		"changed":              {changed, 13, kerr.CorruptMessage},
+		"a negative length":    {with(put(8, 1<<31)), 13, kerr.CorruptMessage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := int16(0)
+			if test.want != nil {
+				want = test.want.Code
+			}
+			if got := w.produce(test.version, nil, 0, test.batch).ErrorCode; got != want {
+				t.Errorf("%v, want %v", kerr.ErrorForCode(got), kerr.ErrorForCode(want))
+			}
+		})
+	}
+	if end := w.topics.byName("t").parts()[0].log.End(); end != 1 {
+		t.Errorf("%d offsets were used, want 1", end)
 	}
 }

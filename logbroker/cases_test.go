@@ -140,18 +140,17 @@ func TestOldMessageSets(t *testing.T) {
 	for _, magic := range []byte{0, 1, 3, 255} {
 		batch := oneRecord(-1, -1, -1, false, "v")
 		batch[16] = magic
-		code := w.produce(13, nil, 0, batch).ErrorCode
-		if code == 0 {
-			t.Errorf("magic %d is taken", magic)
+		want := kerr.InvalidRecord
+		if magic > 2 {
+			want = kerr.CorruptMessage
 		}
+		w.want(w.produce(13, nil, 0, batch).ErrorCode, want)
 	}
 	// A set of messages as it was then: offset, size, CRC, magic 0, attributes, no key, a value.
 	message := append(make([]byte, 4), 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 'v')
 	set := binary.BigEndian.AppendUint32(make([]byte, 8), uint32(len(message)))
 	set = append(append(set, message...), make([]byte, 60)...)
-	if code := w.produce(3, nil, 0, recordbatch.Batch(set)).ErrorCode; code == 0 {
-		t.Error("a message set is taken")
-	}
+	w.want(w.produce(3, nil, 0, recordbatch.Batch(set)).ErrorCode, kerr.InvalidRecord)
 	if end := w.topics.byName("t").parts()[0].log.End(); end != 0 {
 		t.Errorf("%d offsets were used", end)
 	}
