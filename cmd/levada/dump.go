@@ -139,7 +139,7 @@ func (d dumper) batch(path string, position int64, b recordbatch.Batch) error {
 		return d.app.print(d.c.OutOrStdout(), out, table{})
 	}
 	segment := filepath.Join(filepath.Base(filepath.Dir(path)), filepath.Base(path))
-	line := fmt.Sprintf("%s@%d offsets %d-%d records %d bytes %d epoch %d producer %d/%d sequence %d %s %s %d-%d",
+	line := fmt.Sprintf("%s@%d offsets %d-%d records %d bytes %d epoch %d producer %d/%d sequence %d codec %s %s %d-%d",
 		segment, position, out.BaseOffset, out.LastOffset, out.Records, out.Bytes, out.LeaderEpoch, out.ProducerID, out.ProducerEpoch,
 		out.BaseSequence, out.Codec, out.TimestampType, out.BaseTimestampMs, out.MaxTimestampMs)
 	if out.Transactional {

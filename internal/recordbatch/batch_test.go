@@ -153,7 +153,7 @@ func TestGolden(t *testing.T) {
 	}
 	fields := fmt.Sprint(batch.BaseOffset(), batch.LastOffset(), batch.NextOffset(), batch.LeaderEpoch(), batch.Count(), batch.BaseSequence(), batch.LastSequence(),
 		batch.ProducerID(), batch.ProducerEpoch(), batch.IsTransactional(), batch.IsControl(), batch.IsLogAppendTime(), batch.Codec(), batch.BaseTimestamp(), batch.MaxTimestamp())
-	if want := "7 8 9 2 2 9 10 258 3 true false false 0 1700000000000 1700000000005"; fields != want {
+	if want := "7 8 9 2 2 9 10 258 3 true false false none 1700000000000 1700000000005"; fields != want {
 		t.Fatalf("fields %s, want %s", fields, want)
 	}
 	batch.SetLogAppendTime(42)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -26,6 +27,17 @@ const (
 	CodecLZ4
 	CodecZstd
 )
+
+// codecNames are what Kafka calls the codecs.
+var codecNames = []string{"none", "gzip", "snappy", "lz4", "zstd"}
+
+// String is the codec's name, or its number if it has none.
+func (c Codec) String() string {
+	if c < 0 || int(c) >= len(codecNames) {
+		return strconv.Itoa(int(c))
+	}
+	return codecNames[c]
+}
 
 // MaxDecompressed bounds the records of one batch after decompression.
 const MaxDecompressed = 128 << 20
