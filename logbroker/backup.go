@@ -83,7 +83,7 @@ func (k *backup) run() error {
 	if err != nil {
 		return err
 	}
-	_, err = format.Write([]byte(dataFormat + "\n"))
+	_, err = format.Write([]byte(DataFormat + "\n"))
 	if err = errors.Join(err, format.Close(), k.writeSums()); err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ const (
 	deletedDir  = "deleted" // those of deleted topics, on their way out
 )
 
-const dataFormat = "levada broker data, version 1"
+// DataFormat is what the file format of a data directory says.
+const DataFormat = "levada broker data, version 1"
 
 // dataDir is the data directory of one broker, whose lock is held.
 type dataDir struct{ *datadir.Dir }
@@ -31,7 +32,7 @@ func openDataDir(fs vfs.FS, path string) (*dataDir, error) {
 	if errors.Is(formatErr, os.ErrNotExist) && metaErr == nil {
 		return nil, fmt.Errorf("directory %s has no file %q but holds a database: %w: restore the file, or name another directory", path, datadir.FormatFile, datadir.ErrFormat)
 	}
-	dir, err := datadir.Open(fs, path, dataFormat)
+	dir, err := datadir.Open(fs, path, DataFormat)
 	if err != nil {
 		return nil, err
 	}

@@ -161,7 +161,7 @@ func FuzzDirectory(f *testing.F) {
 	rows := map[string][]byte{}
 	eachRow(f, copyOf(template), func(k, v []byte) { rows[string(k)] = v })
 	for k, v := range rows {
-		f.Add([]byte(k), v, dataFormat, segment)
+		f.Add([]byte(k), v, DataFormat, segment)
 	}
 	f.Add([]byte("x"), []byte{}, "levada broker data, version 2", segment[:40])
 	f.Fuzz(func(t *testing.T, key, value []byte, format string, segment []byte) {

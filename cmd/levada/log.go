@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
 	"github.com/levada/levada/internal/datadir"
 	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 )
@@ -67,6 +69,9 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 		if isData {
 			contents, note, bad := checkMeta(filepath.Join(path, "meta"))
 			named, notes, damaged = contents, append(notes, note), damaged+bad
+			if fault := formatFault(filepath.Join(path, datadir.FormatFile)); fault != "" {
+				notes, damaged = append(notes, fault), damaged+1
+			}
 		}
 		var found []verifiedRow
 		starts := logStarts(named)
@@ -95,6 +100,19 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 		return fmt.Errorf("%s what is stored; restore the files that are named from a backup", faultsDamage(damaged))
 	}
 	return nil
+}
+
+// formatFault is why a server would not start over the directory of this file, if its
+// format is not there or is another; otherwise nothing.
+func formatFault(file string) string {
+	b, err := os.ReadFile(file)
+	switch have := strings.TrimSpace(string(b)); {
+	case err != nil:
+		return fmt.Sprintf("%v; restore it from a backup", err)
+	case have != logbroker.DataFormat:
+		return fmt.Sprintf("%s: it says %q, this program reads %q; restore it from a backup, or use the program that wrote the directory", file, have, logbroker.DataFormat)
+	}
+	return ""
 }
 
 // checkMeta checks the broker's database, if no broker has it open. contents is nil

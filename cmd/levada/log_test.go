@@ -46,7 +46,7 @@ func TestLogOfAServer(t *testing.T) {
 	}
 
 	dump := mustLevada(t, "", "log", "dump", filepath.Join(dir, "logs", "orders-0"), filepath.Join(dir, "logs", "orders-1"), "--records")
-	for _, want := range []string{"a=one", "b=two", "c=three", "orders-0/00000000000000000000.log@0 offsets 0-"} {
+	for _, want := range []string{"a=one", "b=two", "c=three", "orders-0/00000000000000000000.log@0 offsets 0-", "sequence 0 codec none CreateTime"} {
 		if !strings.Contains(dump, want) {
 			t.Errorf("the dump has no %q:\n%s", want, dump)
 		}
@@ -104,6 +104,8 @@ func TestLogVerifyWantsWhatTheDatabaseNames(t *testing.T) {
 	}{
 		"whole":                   {func(string) error { return nil }, ""},
 		"no directory":            {func(in string) error { return os.RemoveAll(filepath.Join(in, "logs", "orders-1")) }, "orders-1: the database names this partition, and its directory is not there"},
+		"no format":               {func(in string) error { return os.Remove(filepath.Join(in, "format")) }, "format: no such file or directory; restore it"},
+		"another format":          {func(in string) error { return os.WriteFile(filepath.Join(in, "format"), []byte("x\n"), 0o600) }, `format: it says "x", this program reads "levada broker data, version 1"`},
 		"no logs":                 {func(in string) error { return os.RemoveAll(filepath.Join(in, "logs")) }, "orders-0: the database names this partition, and its directory is not there"},
 		"no segment":              {func(in string) error { return os.Remove(filepath.Join(in, first)) }, "orders-0: the database names this partition, and no segment is there"},
 		"begins above its start":  {func(in string) error { return renameTo(in, first, 7) }, "orders-0: the first segment begins at offset 7, and the log start is 0"},
