@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -126,11 +127,35 @@ func decoded(b []byte) any {
 	}
 	if len(bytes.TrimSpace(b)) > 0 {
 		var v any
-		if json.Unmarshal(b, &v) == nil {
-			return v
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.UseNumber()
+		if json.Valid(b) && d.Decode(&v) == nil {
+			return numbered(v)
 		}
 	}
 	return string(b)
+}
+
+// numbered has Go's numbers for those of JSON: whole ones stay exact, however large an
+// id is; the rest are floating.
+func numbered(v any) any {
+	switch x := v.(type) {
+	case json.Number:
+		if n, err := strconv.Atoi(x.String()); err == nil {
+			return n
+		}
+		f, _ := x.Float64() // what is too large is infinite
+		return f
+	case []any:
+		for i := range x {
+			x[i] = numbered(x[i])
+		}
+	case map[string]any:
+		for k := range x {
+			x[k] = numbered(x[k])
+		}
+	}
+	return v
 }
 
 // report says for how many records there was no result.

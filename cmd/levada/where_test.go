@@ -10,11 +10,17 @@ import (
 
 func TestWhere(t *testing.T) {
 	record := &kgo.Record{
-		Key: []byte("42"), Value: []byte(`{"user":{"id":7},"tags":["a","b"],"amount":12.5}`), Topic: "orders", Partition: 3, Offset: 9,
+		Key: []byte("42"), Value: []byte(`{"user":{"id":7},"tags":["a","b"],"amount":12.5,"order":9007199254740993}`), Topic: "orders", Partition: 3, Offset: 9,
 		Timestamp: time.UnixMilli(1_700_000_000_000), Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("x1")}},
 	}
 	for text, want := range map[string]bool{
 		`value.user.id == 7`:                true,
+		`value.user.id == 7.0`:              true,
+		`value.user.id in [6, 7]`:           true,
+		`value.user.id % 2 == 1`:            true,
+		`value.user.id / 2 == 3.5`:          true,
+		`value.order == 9007199254740993`:   true,
+		`value.order == 9007199254740992`:   false, // as a floating number it would be
 		`value.amount > 12 && key == 42`:    true,
 		`"b" in value.tags`:                 true,
 		`headers["trace"] == "x1"`:          true,
