@@ -49,12 +49,6 @@ func (b *Broker) alterResource(res configResource, twice map[configResource]bool
 	name := res.name
 	switch res.kind {
 	case kmsg.ConfigResourceTypeTopic:
-		if name == "" {
-			return fmt.Errorf("%w: name a topic", kerr.InvalidRequest)
-		}
-		if err := checkTopicName(name); err != nil {
-			return err
-		}
 		return b.topics.configure(name, validateOnly, change)
 	case kmsg.ConfigResourceTypeGroupConfig:
 		err := b.configureGroup(name, validateOnly, change)

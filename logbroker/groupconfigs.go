@@ -19,6 +19,7 @@ import (
 // groupConfigTable are the configs that a consumer group can have (KIP-848), with
 // Kafka's names, defaults and bounds.
 var groupConfigTable = []topicConfig{
+	{"consumer.assignment.interval.ms", kmsg.ConfigTypeInt, "1000", between(0, 15000)}, // assignments are not put off
 	{"consumer.heartbeat.interval.ms", kmsg.ConfigTypeInt, "5000", between(5000, 15000)},
 	{"consumer.session.timeout.ms", kmsg.ConfigTypeInt, "45000", between(45000, 60000)},
 }
@@ -70,9 +71,10 @@ const configSourceGroup kmsg.ConfigSource = 8
 func (c *groupConfigs) times(group string) (heartbeat, session time.Duration) {
 	for _, d := range c.describe(group) {
 		ms, _ := strconv.ParseInt(d.value, 10, 32) // was checked
-		if d.name == "consumer.session.timeout.ms" {
+		switch d.name {
+		case "consumer.session.timeout.ms":
 			session = time.Duration(ms) * time.Millisecond
-		} else {
+		case "consumer.heartbeat.interval.ms":
 			heartbeat = time.Duration(ms) * time.Millisecond
 		}
 	}
