@@ -53,7 +53,7 @@ func (b *Broker) accept(t *topic, batch recordbatch.Batch, built bool) (recordba
 		}
 	}
 	if rules.recodes && batch.Codec() != rules.codec {
-		recoded, err := b.recode(batch, rules.codec)
+		recoded, err := b.recode(batch, rules)
 		if err != nil {
 			return nil, err
 		}
@@ -72,11 +72,11 @@ func (b *Broker) accept(t *topic, batch recordbatch.Batch, built bool) (recordba
 	return batch, nil
 }
 
-// recode compresses the records of a batch by another codec. Those of one that claims
+// recode compresses the records of a batch by the codec of their topic. Those of one that claims
 // append time are written anew, and then have that time, as they have for Kafka.
-func (b *Broker) recode(batch recordbatch.Batch, codec recordbatch.Codec) (recordbatch.Batch, error) {
+func (b *Broker) recode(batch recordbatch.Batch, rules *policy) (recordbatch.Batch, error) {
 	if !batch.IsLogAppendTime() {
-		return recordbatch.Recode(nil, batch, codec)
+		return recordbatch.Recode(nil, batch, rules.codec, rules.level)
 	}
 	if ms := batch.MaxTimestamp(); ms < 0 {
 		return nil, fmt.Errorf("%w: a timestamp of %d ms", kerr.UnknownServerError, ms)
@@ -100,7 +100,7 @@ func (b *Broker) recode(batch recordbatch.Batch, codec recordbatch.Codec) (recor
 	}
 	plain := anew.Batch()
 	plain.SetProducer(batch.ProducerID(), batch.ProducerEpoch(), batch.BaseSequence(), batch.IsTransactional())
-	return recordbatch.Recode(nil, plain, codec)
+	return recordbatch.Recode(nil, plain, rules.codec, rules.level)
 }
 
 // aboutRecords tells whether a rule is about each record of a batch whose largest time

@@ -255,7 +255,7 @@ func TestCompressionType(t *testing.T) {
 	var from recordbatch.Codec
 	for name, codec := range codecs {
 		w.setConfig("compression.type", name)
-		batch, err := recordbatch.Recode(nil, w.keyed(w.now, "k="+text, "l"), from)
+		batch, err := recordbatch.Recode(nil, w.keyed(w.now, "k="+text, "l"), from, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestCompressionType(t *testing.T) {
 		offset, from = offset+2, codec
 	}
 	w.setConfig("compression.type", "producer")
-	batch, err := recordbatch.Recode(nil, w.keyed(w.now, "k=v"), recordbatch.CodecLZ4)
+	batch, err := recordbatch.Recode(nil, w.keyed(w.now, "k=v"), recordbatch.CodecLZ4, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,5 +321,41 @@ func TestCleaningGoesOnByItself(t *testing.T) {
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCompressionLevels: the level of its codec that a topic has tells how hard the broker
+// works on what it compresses anew (KIP-390).
+func TestCompressionLevels(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith()
+	var text strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&text, "%d levada %d ", i%97, i*i%1009)
+	}
+	offset := int64(0)
+	size := func(codec, level string) int {
+		w.setConfig("compression.type", codec)
+		w.setConfig("compression."+codec+".level", level)
+		w.want(w.produce(13, nil, 0, w.keyed(w.now, "k="+text.String())).ErrorCode, nil)
+		res, err := w.Fetch("t", 0, offset, false, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offset++
+		var r recordbatch.Reader
+		var rec recordbatch.Record
+		if err := r.Reset(res.Batches); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Next(&rec); err != nil || string(rec.Value) != text.String() {
+			t.Fatalf("%s at level %s: the record differs, %v", codec, level, err)
+		}
+		return len(res.Batches)
+	}
+	for _, levels := range [][]string{{"gzip", "1", "9"}, {"lz4", "9", "17"}, {"lz4", "9", "1"}, {"zstd", "1", "22"}} {
+		if fast, small := size(levels[0], levels[1]), size(levels[0], levels[2]); small >= fast {
+			t.Errorf("%s: %d bytes at level %s, %d at %s", levels[0], fast, levels[1], small, levels[2])
+		}
 	}
 }

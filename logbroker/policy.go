@@ -22,6 +22,7 @@ type policy struct {
 	beforeMs, afterMs int64
 	recodes           bool // compression.type is not the producer's
 	codec             recordbatch.Codec
+	level             int // of the codec; 0 is its default
 	compaction        commitlog.Compaction
 }
 
@@ -72,6 +73,7 @@ func (b *Broker) policyOf(configs map[string]string) *policy {
 	p.appendTime = values["message.timestamp.type"] == "LogAppendTime"
 	p.beforeMs, p.afterMs = number("message.timestamp.before.max.ms"), number("message.timestamp.after.max.ms")
 	p.codec, p.recodes = codecs[values["compression.type"]]
+	p.level = int(number("compression." + values["compression.type"] + ".level")) // not every codec has some
 	for _, word := range listWords(values["cleanup.policy"]) {
 		p.expires = p.expires || word == "delete"
 		p.compacted = p.compacted || word == "compact"

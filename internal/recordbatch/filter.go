@@ -66,7 +66,7 @@ func (f *Filter) Append(dst []byte, b Batch, horizonMs int64, keep func(*Record)
 		// Nothing is compressed, no record has a time.
 		attributes &^= codecMask | deleteHorizonBit
 		codec, base, newest = CodecNone, -1, b.MaxTimestamp()
-	} else if dst, err = codec.Compress(dst, f.body); err != nil {
+	} else if dst, err = codec.Compress(dst, f.body, 0); err != nil {
 		return dst[:start], 0, err
 	}
 	if horizonMs != NoHorizon && kept > 0 {
@@ -85,15 +85,16 @@ func (f *Filter) Append(dst []byte, b Batch, horizonMs int64, keep func(*Record)
 	return dst, kept, nil
 }
 
-// Recode appends b to dst with its records compressed by another codec.
-func Recode(dst []byte, b Batch, c Codec) (Batch, error) {
+// Recode appends b to dst with its records compressed by another codec, at a level of
+// Codec.Compress.
+func Recode(dst []byte, b Batch, c Codec, level int) (Batch, error) {
 	var r Reader
 	if err := r.Reset(b); err != nil {
 		return nil, err
 	}
 	start := len(dst)
 	dst = append(dst, b[:HeaderSize]...)
-	dst, err := c.Compress(dst, r.rest)
+	dst, err := c.Compress(dst, r.rest, level)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func TestCompress(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "text"), rapid.IntRange(1, 2000).Draw(t, "times"))
 		for _, c := range allCodecs {
-			out, err := c.Compress([]byte("before"), text)
+			out, err := c.Compress([]byte("before"), text, rapid.IntRange(0, 9).Draw(t, "level"))
 			if err != nil || !bytes.HasPrefix(out, []byte("before")) {
 				t.Fatal(c, err)
 			}
@@ -27,7 +27,7 @@ func TestCompress(t *testing.T) {
 			}
 		}
 	})
-	if _, err := Codec(7).Compress(nil, nil); err == nil {
+	if _, err := Codec(7).Compress(nil, nil, 0); err == nil {
 		t.Error("an unknown codec was taken")
 	}
 }
@@ -47,7 +47,7 @@ func TestFilter(t *testing.T) {
 			plain.SetLogAppendTime(99)
 		}
 		plain.SetCRC()
-		b, err := Recode(nil, plain, rapid.SampledFrom(allCodecs).Draw(t, "codec"))
+		b, err := Recode(nil, plain, rapid.SampledFrom(allCodecs).Draw(t, "codec"), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
