@@ -139,7 +139,7 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		return
 	}
 	rp.BaseOffset, rp.LogStartOffset, rp.LogAppendTime = result.BaseOffset, part.log.Start(), result.LogAppendTimeMs
-	if req.Acks == 0 || batch.IsTransactional() || b.cfg.Fsync != FsyncAlways {
+	if req.Acks == 0 || batch.IsTransactional() || b.cfg.Fsync != FsyncAlways && !t.policy.Load().flushEach {
 		part.syncLater()
 		return
 	}

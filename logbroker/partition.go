@@ -189,6 +189,11 @@ func (p *partition) sync() {
 
 // syncDelay is how long the unsynced end may stay so.
 func (p *partition) syncDelay() time.Duration {
+	return min(p.waitingDelay(), p.topic.policy.Load().flushAge)
+}
+
+// waitingDelay is syncDelay as it goes by who waits.
+func (p *partition) waitingDelay() time.Duration {
 	ws := p.watchers.Load()
 	if p.broker.cfg.Fsync == FsyncInterval {
 		return waitedSyncDelay

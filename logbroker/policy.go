@@ -24,6 +24,10 @@ type policy struct {
 	codec             recordbatch.Codec
 	level             int // of the codec; 0 is its default
 	compaction        commitlog.Compaction
+	// flushEach is flush.messages=1: whatever the broker's FsyncPolicy, what is
+	// acknowledged is on disk. flushAge is how long anything may not be.
+	flushEach bool
+	flushAge  time.Duration
 }
 
 // codecs are the values of compression.type that are not "producer".
@@ -73,6 +77,7 @@ func (b *Broker) policyOf(configs map[string]string) *policy {
 	p.appendTime = values["message.timestamp.type"] == "LogAppendTime"
 	p.beforeMs, p.afterMs = number("message.timestamp.before.max.ms"), number("message.timestamp.after.max.ms")
 	p.codec, p.recodes = codecs[values["compression.type"]]
+	p.flushEach, p.flushAge = number("flush.messages") == 1, period("flush.ms")
 	p.level = int(number("compression." + values["compression.type"] + ".level")) // not every codec has some
 	for _, word := range listWords(values["cleanup.policy"]) {
 		p.expires = p.expires || word == "delete"

@@ -1,0 +1,45 @@
+package logbroker
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFlushOfATopic: where the broker acknowledges from the page cache, a topic can be made
+// to wait for the disk, and what is unsynced does not stay so for longer than it says.
+func TestFlushOfATopic(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Fsync = FsyncOS
+	w.open()
+	w.topicWith()
+	p := w.topics.byName("t").parts()[0]
+	unsynced := func() int64 { return p.log.End() - p.log.SyncedEnd() }
+	produce := func() {
+		t.Helper()
+		w.want(w.produce(13, nil, 0, w.keyed(w.now, "k=v")).ErrorCode, nil)
+	}
+	if produce(); unsynced() != 1 {
+		t.Fatalf("%d records are not on disk, want 1", unsynced())
+	}
+	w.setConfig("flush.messages", "1")
+	if produce(); unsynced() != 0 {
+		t.Errorf("%d acknowledged records are not on disk", unsynced())
+	}
+	w.setConfig("flush.messages", "2")
+	if produce(); unsynced() != 1 {
+		t.Errorf("%d records are not on disk, want 1", unsynced())
+	}
+	w.pass(idleSyncDelay)
+	w.setConfig("flush.ms", "20")
+	if produce(); unsynced() != 1 {
+		t.Errorf("%d records are not on disk, want 1", unsynced())
+	}
+	w.pass(19 * time.Millisecond)
+	if unsynced() != 1 {
+		t.Error("what was written is synced before its time")
+	}
+	if w.pass(time.Millisecond); unsynced() != 0 {
+		t.Errorf("%d records are not on disk when their time is over", unsynced())
+	}
+}
