@@ -78,12 +78,12 @@ func (f *ruleFlags) rules() ([]acl.Rule, error) {
 			return nil, fmt.Errorf("--operation %q: use one of %s", word, operations)
 		}
 		for _, r := range resources {
-			for _, who := range slices.Concat(f.allow, f.deny) {
+			for i, who := range slices.Concat(f.allow, f.deny) {
 				rule := acl.Rule{
 					Type: r.kind, Name: r.name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Principal: who, Host: f.host, Operation: op,
 					Permission: kmsg.ACLPermissionTypeAllow,
 				}
-				if slices.Contains(f.deny, who) {
+				if i >= len(f.allow) {
 					rule.Permission = kmsg.ACLPermissionTypeDeny
 				}
 				if f.prefixed && r.kind != kmsg.ACLResourceTypeCluster {

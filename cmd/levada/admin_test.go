@@ -67,6 +67,12 @@ func TestAdministration(t *testing.T) {
 		t.Error("who is denied can write")
 	}
 	must("User:ann", "", "acl", "delete", "--allow", "User:ann", "--operation", "read,write", "--topic", "ord", "--prefixed")
+	must("DENY", "", "acl", "delete", "--deny", "User:*", "--operation", "write", "--topic", "orders")
+	both := []string{"--allow", "User:ann", "--deny", "User:ann", "--operation", "write", "--topic", "orders"}
+	must("ALLOW", "", append([]string{"acl", "create"}, both...)...)
+	if out := do("admin", "adminpass", "", append([]string{"acl", "delete"}, both...)...).stdout; !strings.Contains(out, "ALLOW") || !strings.Contains(out, "DENY") {
+		t.Errorf("one who is allowed and denied:\n%s", out)
+	}
 	must("would be set", "", "quota", "set", "producer_byte_rate=1000", "--user", "ann", "--dry-run")
 	must("no limits", "", "quota", "list")
 	must("user=ann", "", "quota", "set", "producer_byte_rate=1000", "--user", "ann")
@@ -84,6 +90,7 @@ func TestAdministration(t *testing.T) {
 		"nobody":     {"user", "delete", "nobody"},
 		"mechanism":  {"user", "set", "x", "--mechanism", "MD5"},
 		"iterations": {"user", "set", "x", "--iterations", "100"},
+		"no way in":  {"user", "set", "x", "--mechanism", ""},
 		"no one's":   {"quota", "set", "producer_byte_rate=1"},
 		"limit":      {"quota", "set", "producer_byte_rate=fast", "--user", "ann"},
 		"what limit": {"quota", "set", "speed=1", "--user", "ann"},
@@ -165,7 +172,7 @@ func TestGroupSeek(t *testing.T) {
 	}
 	at := "-"
 	for _, step := range []struct{ to, want string }{
-		{"4", "4"}, {"+3", "7"}, {"-2", "5"}, {"end", "10"}, {"-100", "0"}, {"+100", "10"}, {"start", "0"}, {"99", "10"}, {"@-1h", "0"}, {"@-60m", "0"}, {"@2099-01-01T00:00:00Z", "10"}, {"@0", "0"},
+		{"4", "4"}, {"+3", "7"}, {"-2", "5"}, {"end", "10"}, {"-100", "0"}, {"+100", "10"}, {"-3", "7"}, {"+9223372036854775807", "10"}, {"start", "0"}, {"99", "10"}, {"@-1h", "0"}, {"@-60m", "0"}, {"@2099-01-01T00:00:00Z", "10"}, {"@0", "0"},
 	} {
 		args := []string{"group", "seek", "g", "--to", step.to, "-b", s.address, "-o", "table"}
 		if at == "-" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,7 +167,8 @@ func planSeek(ctx context.Context, admin *kadm.Client, group string, topics []st
 		case "offset":
 			m.To = target.value
 		case "by":
-			m.To = max(m.From, 0) + target.value
+			from := max(m.From, 0)
+			m.To = from + min(target.value, math.MaxInt64-from)
 		}
 		m.asked = m.To
 		m.To = max(start.Offset, min(m.To, end.Offset))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -62,6 +63,9 @@ func (a *app) userSetCommand(cl *cluster) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			if iterations < sasl.MinIterations || iterations > sasl.MaxIterations {
 				return inputError(fmt.Errorf("--iterations %d: use %d to %d", iterations, sasl.MinIterations, sasl.MaxIterations))
+			}
+			if len(mechanisms) == 0 {
+				return inputError(errors.New("--mechanism is empty: use SCRAM-SHA-256 or SCRAM-SHA-512"))
 			}
 			var set []kadm.UpsertSCRAM
 			for _, m := range mechanisms {

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -49,6 +51,9 @@ func Open(fs vfs.FS, path, format string) (*Dir, error) {
 	}
 	d := &Dir{fs: fs, path: path}
 	lock, err := fs.Lock(d.Join(lockFile))
+	if err != nil && !IsHeld(err) {
+		return nil, fmt.Errorf("directory %s: its lock cannot be taken: %w", path, err)
+	}
 	if err != nil {
 		holder := "another process"
 		if pid, readErr := d.Read(pidFile); readErr == nil && pid != "" {
@@ -61,6 +66,13 @@ func Open(fs vfs.FS, path, format string) (*Dir, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return d, nil
+}
+
+// IsHeld tells whether an error of vfs.FS.Lock says that somebody has the lock: another
+// process (fcntl(2)), or this one.
+func IsHeld(err error) bool {
+	var file *fs.PathError // that could not be made
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && !errors.As(err, &file) || strings.Contains(err.Error(), "lock held by")
 }
 
 // claim writes the pid and checks or writes the format.

@@ -1,10 +1,14 @@
 package datadir
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 func TestOpenRefusesASecondHolder(t *testing.T) {
@@ -24,6 +28,24 @@ func TestOpenRefusesASecondHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
+}
+
+// TestNotHeld: whoever may not write, or cannot, is not told that somebody else is there.
+func TestNotHeld(t *testing.T) {
+	readOnly := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpLock {
+			return &fs.PathError{Op: "open", Path: op.Path, Err: syscall.EACCES}
+		}
+		return nil
+	}))
+	if _, err := Open(readOnly, "d", "test, version 1"); !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrHeld) || strings.Contains(err.Error(), "in use") {
+		t.Errorf("without permission: %v", err)
+	}
+	for _, err := range []error{syscall.EAGAIN, syscall.EACCES, errors.New("lock held by current process")} {
+		if !IsHeld(err) {
+			t.Errorf("%v is not that the lock is held", err)
+		}
+	}
 }
 
 func TestOpenRefusesAnotherFormat(t *testing.T) {

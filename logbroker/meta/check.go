@@ -7,11 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/levada/levada/internal/datadir"
 )
 
 // ErrInUse is returned by Check for a database that a broker has open.
@@ -77,7 +78,7 @@ func (f lookingFS) Lock(name string) (io.Closer, error) {
 	if errors.Is(err, syscall.EROFS) {
 		return noLock{}, nil // no broker runs over it
 	}
-	if errors.Is(err, syscall.EAGAIN) || err != nil && strings.Contains(err.Error(), "lock held by") {
+	if err != nil && datadir.IsHeld(err) {
 		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	return lock, err
