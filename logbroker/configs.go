@@ -20,25 +20,31 @@ type topicConfig struct {
 	name     string
 	kind     kmsg.ConfigType
 	fallback string
-	check    func(string) bool
+	takes    taken
 }
 
-func between(low, high int64) func(string) bool {
-	return func(s string) bool {
+// taken is what a config takes: what tells it, and how it reads.
+type taken struct {
+	check func(string) bool
+	told  string
+}
+
+func between(low, high int64) taken {
+	return taken{func(s string) bool {
 		n, err := strconv.ParseInt(s, 10, 64)
 		return err == nil && n >= low && n <= high
-	}
+	}, fmt.Sprintf("%d to %d", low, high)}
 }
 
-func oneOf(values ...string) func(string) bool {
-	return func(s string) bool { return slices.Contains(values, s) }
+func oneOf(values ...string) taken {
+	return taken{func(s string) bool { return slices.Contains(values, s) }, strings.Join(values, " or ")}
 }
 
 // listOf takes a list of some of the values.
-func listOf(values ...string) func(string) bool {
-	return func(s string) bool {
+func listOf(values ...string) taken {
+	return taken{func(s string) bool {
 		return !slices.ContainsFunc(listWords(s), func(word string) bool { return !slices.Contains(values, word) })
-	}
+	}, "a list of " + strings.Join(values, ", ")}
 }
 
 // listWords are the words of a config that is a list.
@@ -52,25 +58,25 @@ func listWords(s string) (words []string) {
 	return words
 }
 
-func either(value string, check func(string) bool) func(string) bool {
-	return func(s string) bool { return s == value || check(s) }
+func either(value string, other taken) taken {
+	return taken{func(s string) bool { return s == value || other.check(s) }, value + ", or " + other.told}
 }
 
 // throttledReplicas takes *, or a list of PARTITION:BROKER; words may be empty.
-func throttledReplicas(s string) bool {
+var throttledReplicas = taken{func(s string) bool {
 	words := slices.DeleteFunc(listWords(s), func(word string) bool { return word == "" })
 	if len(words) == 1 && words[0] == "*" {
 		return true
 	}
 	return !slices.ContainsFunc(words, func(word string) bool { return !throttledReplica.MatchString(word) })
-}
+}, "*, or a list of PARTITION:BROKER"}
 
 var throttledReplica = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 
-func ratio(s string) bool {
+var ratio = taken{func(s string) bool {
 	f, err := strconv.ParseFloat(s, 64)
 	return err == nil && f >= 0 && f <= 1
-}
+}, "0 to 1"}
 
 // internalSegmentBytes stands in for segment.bytes where a test wants segments that
 // are smaller than it may say. Who has not set it does not see it.
@@ -147,6 +153,18 @@ func (c *topicConfig) canonical(value string) string {
 	return value
 }
 
+// take makes a value canonical, and refuses one that the config cannot have.
+func (c *topicConfig) take(value string) (string, error) {
+	out := c.canonical(value)
+	if c.takes.check(out) {
+		return out, nil
+	}
+	if _, err := strconv.ParseFloat(out, 64); err != nil {
+		out = strconv.Quote(value)
+	}
+	return "", fmt.Errorf("%w: %s is %s; it takes %s", kerr.InvalidConfig, c.name, out, c.takes.told)
+}
+
 // checkConfigs refuses configs that do not exist or cannot have that value, and makes
 // the values canonical.
 func checkConfigs(configs map[string]string) error {
@@ -155,9 +173,9 @@ func checkConfigs(configs map[string]string) error {
 		if c == nil {
 			return fmt.Errorf("%w: there is no topic config %q", kerr.InvalidConfig, name)
 		}
-		value := c.canonical(configs[name])
-		if !c.check(value) {
-			return fmt.Errorf("%w: %q is no value of %s", kerr.InvalidConfig, configs[name], name)
+		value, err := c.take(configs[name])
+		if err != nil {
+			return err
 		}
 		configs[name] = value
 	}

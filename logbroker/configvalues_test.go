@@ -195,3 +195,45 @@ func TestConfigNamedTwice(t *testing.T) {
 		t.Errorf("retention.ms is %s", got)
 	}
 }
+
+// TestRefusedConfigsSayWhatIsTaken: who gives a config what it cannot have is told what it
+// can, of every config of topics and groups.
+func TestRefusedConfigsSayWhatIsTaken(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	refused := func(kind kmsg.ConfigResourceType, resource, name, value string) string {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		req.Version = 1
+		r := kmsg.NewIncrementalAlterConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kind, resource
+		r.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: name, Value: &value}}
+		req.Resources = append(req.Resources, r)
+		got := ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources[0]
+		w.want(got.ErrorCode, kerr.InvalidConfig)
+		return *got.ErrorMessage
+	}
+	const topic, group = kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeGroupConfig
+	for config, want := range map[string]string{
+		"segment.bytes=20000":                         "segment.bytes is 20000; it takes 1048576 to 2147483647",
+		"retention.ms= 7d":                            `retention.ms is " 7d"; it takes -1 to 9223372036854775807`,
+		"cleanup.policy=shred":                        `cleanup.policy is "shred"; it takes a list of delete, compact`,
+		"message.timestamp.type=Now":                  `message.timestamp.type is "Now"; it takes CreateTime or LogAppendTime`,
+		"preallocate=yes":                             `preallocate is "yes"; it takes true or false`,
+		"compression.gzip.level=0":                    "compression.gzip.level is 0; it takes -1, or 1 to 9",
+		"min.cleanable.dirty.ratio=2":                 "min.cleanable.dirty.ratio is 2; it takes 0 to 1",
+		"leader.replication.throttled.replicas=first": `leader.replication.throttled.replicas is "first"; it takes *, or a list of PARTITION:BROKER`,
+	} {
+		name, value, _ := strings.Cut(config, "=")
+		if got := refused(topic, "t", name, value); got != want {
+			t.Errorf("%s: told %q, want %q", config, got, want)
+		}
+	}
+	if got, want := refused(group, "g", "consumer.session.timeout.ms", "1"), "consumer.session.timeout.ms is 1; it takes 45000 to 60000"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	for _, c := range topicConfigs {
+		if got := refused(topic, "t", c.name, "?"); c.takes.told == "" || !strings.HasSuffix(got, "it takes "+c.takes.told) {
+			t.Errorf("%s: told %q", c.name, got)
+		}
+	}
+}

@@ -100,9 +100,9 @@ func (b *Broker) configureGroup(group string, validateOnly bool, change func(map
 		if i < 0 {
 			return fmt.Errorf("%w: there is no group config %q", kerr.InvalidConfig, name)
 		}
-		value := groupConfigTable[i].canonical(configs[name])
-		if !groupConfigTable[i].check(value) {
-			return fmt.Errorf("%w: %q is no value of %s", kerr.InvalidConfig, configs[name], name)
+		value, err := groupConfigTable[i].take(configs[name])
+		if err != nil {
+			return err
 		}
 		configs[name] = value
 	}

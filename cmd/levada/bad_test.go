@@ -160,7 +160,7 @@ func TestBadTopics(t *testing.T) {
 	}{
 		{[]string{"create", "there", "new", "a b"}, "new", `"a b": INVALID_TOPIC_EXCEPTION: a name has 1 to 249 letters, digits, dots, underscores and hyphens, and is not "." or ".."` + "\n" + `topic "there": TOPIC_ALREADY_EXISTS: it exists already`},
 		{[]string{"create", "none", "-p", "0"}, "", `topic "none": INVALID_PARTITIONS: 0 partitions`},
-		{[]string{"create", "none", "-c", "cleanup.policy=shred"}, "", `topic "none": INVALID_CONFIG: "shred" is no value of cleanup.policy`},
+		{[]string{"create", "none", "-c", "cleanup.policy=shred"}, "", `topic "none": INVALID_CONFIG: cleanup.policy is "shred"; it takes a list of delete, compact`},
 		{[]string{"delete", "none", "new"}, "new", `topic "none" does not exist (see: levada topic list)`},
 		{[]string{"describe", "none", "there"}, `"topic":"there"`, `topic "none" does not exist (see: levada topic list)`},
 		{[]string{"add-partitions", "none", "-n", "1"}, "", `topic "none" does not exist (see: levada topic list)`},
