@@ -10,7 +10,8 @@ import (
 )
 
 // handleDescribeConfigs answers DescribeConfigs, versions 1 to 4, of topics, of
-// consumer groups, and of the broker, whose configs cannot be changed.
+// consumer groups, and of the broker, whose configs cannot be changed. Documentation is
+// not told.
 func (b *Broker) handleDescribeConfigs(r *request) {
 	req := r.msg.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -25,9 +26,14 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 		rr := kmsg.NewDescribeConfigsResponseResource()
 		rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
 		configs, err := b.configsOf(res.ResourceType, res.ResourceName)
-		rr.Configs = chosenConfigs(res, configs)
+		configs = chosenConfigs(res, configs)
+		rr.Configs = make([]kmsg.DescribeConfigsResponseResourceConfig, len(configs))
 		rr.ErrorCode, rr.ErrorMessage = alterError(err)
-		for i := range rr.Configs {
+		for i, c := range configs {
+			rr.Configs[i] = describedRow(c)
+			if req.IncludeSynonyms {
+				rr.Configs[i].ConfigSynonyms = b.synonyms(res.ResourceType, c)
+			}
 			rr.Configs[i].ReadOnly = res.ResourceType == kmsg.ConfigResourceTypeBroker
 		}
 		resp.Resources = append(resp.Resources, rr)
@@ -74,14 +80,11 @@ func (b *Broker) configsOf(kind kmsg.ConfigResourceType, name string) ([]describ
 
 // chosenConfigs are the configs that were asked for; all, if none is named, be the list
 // empty or null.
-func chosenConfigs(res kmsg.DescribeConfigsRequestResource, all []describedConfig) []kmsg.DescribeConfigsResponseResourceConfig {
-	out := []kmsg.DescribeConfigsResponseResourceConfig{}
-	for _, c := range all {
-		if len(res.ConfigNames) == 0 || slices.Contains(res.ConfigNames, c.name) {
-			out = append(out, describedRow(c))
-		}
+func chosenConfigs(res kmsg.DescribeConfigsRequestResource, all []describedConfig) []describedConfig {
+	if len(res.ConfigNames) == 0 {
+		return all
 	}
-	return out
+	return slices.DeleteFunc(all, func(c describedConfig) bool { return !slices.Contains(res.ConfigNames, c.name) })
 }
 
 func describedRow(c describedConfig) kmsg.DescribeConfigsResponseResourceConfig {

@@ -21,6 +21,7 @@ type topicConfig struct {
 	kind     kmsg.ConfigType
 	fallback string
 	takes    taken
+	broker   string // the broker's config that it is taken from where it is not set; empty for none
 }
 
 // taken is what a config takes: what tells it, and how it reads.
@@ -85,40 +86,40 @@ const internalSegmentBytes = "internal.segment.bytes"
 // topicConfigs are the configs that a topic can have. All are stored and
 // answered; policy is what is acted on.
 var topicConfigs = []topicConfig{
-	{"cleanup.policy", kmsg.ConfigTypeList, "delete", listOf("delete", "compact")},
-	{"compression.gzip.level", kmsg.ConfigTypeInt, "-1", either("-1", between(1, 9))},
-	{"compression.lz4.level", kmsg.ConfigTypeInt, "9", between(1, 17)},
-	{"compression.type", kmsg.ConfigTypeString, "producer", oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")},
-	{"compression.zstd.level", kmsg.ConfigTypeInt, "3", between(-131072, 22)},
-	{"delete.retention.ms", kmsg.ConfigTypeLong, "86400000", between(0, math.MaxInt64)},
-	{"file.delete.delay.ms", kmsg.ConfigTypeLong, "60000", between(0, math.MaxInt64)},
-	{"flush.messages", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},
-	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64)},
-	{"index.interval.bytes", kmsg.ConfigTypeInt, "4096", between(0, math.MaxInt32)},
-	{"follower.replication.throttled.replicas", kmsg.ConfigTypeList, "", throttledReplicas},
-	{internalSegmentBytes, kmsg.ConfigTypeInt, "", between(math.MinInt32, math.MaxInt32)},
-	{"leader.replication.throttled.replicas", kmsg.ConfigTypeList, "", throttledReplicas},
-	{"local.retention.bytes", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
-	{"local.retention.ms", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64)},
-	{"max.compaction.lag.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64)},
-	{"max.message.bytes", kmsg.ConfigTypeInt, "1048588", between(0, math.MaxInt32)},
-	{"message.timestamp.after.max.ms", kmsg.ConfigTypeLong, "3600000", between(0, math.MaxInt64)},
-	{"message.timestamp.before.max.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64)},
-	{"message.timestamp.type", kmsg.ConfigTypeString, "CreateTime", oneOf("CreateTime", "LogAppendTime")},
-	{"min.cleanable.dirty.ratio", kmsg.ConfigTypeDouble, "0.5", ratio},
-	{"min.compaction.lag.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64)},
-	{"min.insync.replicas", kmsg.ConfigTypeInt, "1", between(1, math.MaxInt32)},
-	{"preallocate", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
-	{"remote.log.copy.disable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
-	{"remote.log.delete.on.disable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
-	{"remote.storage.enable", kmsg.ConfigTypeBoolean, "false", oneOf("false")}, // there is none
-	{"retention.bytes", kmsg.ConfigTypeLong, "-1", between(-1, math.MaxInt64)},
-	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64)},
-	{"segment.bytes", kmsg.ConfigTypeInt, "1073741824", between(1<<20, math.MaxInt32)},
-	{"segment.index.bytes", kmsg.ConfigTypeInt, "10485760", between(4, math.MaxInt32)},
-	{"segment.jitter.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64)},
-	{"segment.ms", kmsg.ConfigTypeLong, "604800000", between(1, math.MaxInt64)},
-	{"unclean.leader.election.enable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false")},
+	{"cleanup.policy", kmsg.ConfigTypeList, "delete", listOf("delete", "compact"), "log.cleanup.policy"},
+	{"compression.gzip.level", kmsg.ConfigTypeInt, "-1", either("-1", between(1, 9)), "compression.gzip.level"},
+	{"compression.lz4.level", kmsg.ConfigTypeInt, "9", between(1, 17), "compression.lz4.level"},
+	{"compression.type", kmsg.ConfigTypeString, "producer", oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"), "compression.type"},
+	{"compression.zstd.level", kmsg.ConfigTypeInt, "3", between(-131072, 22), "compression.zstd.level"},
+	{"delete.retention.ms", kmsg.ConfigTypeLong, "86400000", between(0, math.MaxInt64), "log.cleaner.delete.retention.ms"},
+	{"file.delete.delay.ms", kmsg.ConfigTypeLong, "60000", between(0, math.MaxInt64), "log.segment.delete.delay.ms"},
+	{"flush.messages", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64), "log.flush.interval.messages"},
+	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64), ""},
+	{"index.interval.bytes", kmsg.ConfigTypeInt, "4096", between(0, math.MaxInt32), "log.index.interval.bytes"},
+	{"follower.replication.throttled.replicas", kmsg.ConfigTypeList, "", throttledReplicas, ""},
+	{internalSegmentBytes, kmsg.ConfigTypeInt, "", between(math.MinInt32, math.MaxInt32), ""},
+	{"leader.replication.throttled.replicas", kmsg.ConfigTypeList, "", throttledReplicas, ""},
+	{"local.retention.bytes", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64), "log.local.retention.bytes"},
+	{"local.retention.ms", kmsg.ConfigTypeLong, "-2", between(-2, math.MaxInt64), "log.local.retention.ms"},
+	{"max.compaction.lag.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64), "log.cleaner.max.compaction.lag.ms"},
+	{"max.message.bytes", kmsg.ConfigTypeInt, "1048588", between(0, math.MaxInt32), "message.max.bytes"},
+	{"message.timestamp.after.max.ms", kmsg.ConfigTypeLong, "3600000", between(0, math.MaxInt64), "log.message.timestamp.after.max.ms"},
+	{"message.timestamp.before.max.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64), "log.message.timestamp.before.max.ms"},
+	{"message.timestamp.type", kmsg.ConfigTypeString, "CreateTime", oneOf("CreateTime", "LogAppendTime"), "log.message.timestamp.type"},
+	{"min.cleanable.dirty.ratio", kmsg.ConfigTypeDouble, "0.5", ratio, "log.cleaner.min.cleanable.ratio"},
+	{"min.compaction.lag.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64), "log.cleaner.min.compaction.lag.ms"},
+	{"min.insync.replicas", kmsg.ConfigTypeInt, "1", between(1, math.MaxInt32), "min.insync.replicas"},
+	{"preallocate", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false"), "log.preallocate"},
+	{"remote.log.copy.disable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false"), ""},
+	{"remote.log.delete.on.disable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false"), ""},
+	{"remote.storage.enable", kmsg.ConfigTypeBoolean, "false", oneOf("false"), ""}, // there is none
+	{"retention.bytes", kmsg.ConfigTypeLong, "-1", between(-1, math.MaxInt64), "log.retention.bytes"},
+	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64), "log.retention.hours"},
+	{"segment.bytes", kmsg.ConfigTypeInt, "1073741824", between(1<<20, math.MaxInt32), "log.segment.bytes"},
+	{"segment.index.bytes", kmsg.ConfigTypeInt, "10485760", between(4, math.MaxInt32), "log.index.size.max.bytes"},
+	{"segment.jitter.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64), ""},
+	{"segment.ms", kmsg.ConfigTypeLong, "604800000", between(1, math.MaxInt64), ""},
+	{"unclean.leader.election.enable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false"), "unclean.leader.election.enable"},
 }
 
 func findConfig(name string) *topicConfig {
@@ -200,16 +201,59 @@ type describedConfig struct {
 	source      kmsg.ConfigSource
 }
 
+// configured is what the broker's configuration makes of a config of topics; empty if it
+// has no say.
+func (b *Broker) configured(name string) string {
+	switch name {
+	case "segment.bytes":
+		return strconv.FormatInt(b.cfg.SegmentBytes, 10)
+	case "max.message.bytes":
+		return strconv.Itoa(b.cfg.Limits.BatchBytes)
+	}
+	return ""
+}
+
+// synonyms are where the value of a config is looked for, in turn, as Kafka tells it: what
+// is set for the resource, the configuration of the broker, its default.
+func (b *Broker) synonyms(of kmsg.ConfigResourceType, c describedConfig) []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
+	out := []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{}
+	add := func(name, value string, source kmsg.ConfigSource) {
+		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+		s.Name, s.Value, s.Source = name, &value, source
+		out = append(out, s)
+	}
+	table := topicConfigs
+	switch of {
+	case kmsg.ConfigResourceTypeBroker:
+		add(c.name, c.value, c.source)
+		return out
+	case kmsg.ConfigResourceTypeGroupConfig:
+		table = groupConfigTable
+	}
+	if c.source == kmsg.ConfigSourceDynamicTopicConfig || c.source == configSourceGroup {
+		add(c.name, c.value, c.source)
+	}
+	row := &table[slices.IndexFunc(table, func(row topicConfig) bool { return row.name == c.name })]
+	if v := b.configured(row.name); v != "" && v != row.fallback {
+		add(row.broker, v, kmsg.ConfigSourceStaticBrokerConfig)
+	}
+	switch row.broker {
+	case "":
+	case "log.retention.hours": // of several the one that has a default
+		add(row.broker, "168", kmsg.ConfigSourceDefaultConfig)
+	default:
+		add(row.broker, row.fallback, kmsg.ConfigSourceDefaultConfig)
+	}
+	return out
+}
+
 // describeConfigs lists all configs of a topic with the given ones set.
 func (b *Broker) describeConfigs(set map[string]string) []describedConfig {
 	var out []describedConfig
 	for _, c := range topicConfigs {
 		d := describedConfig{c.name, c.fallback, c.kind, kmsg.ConfigSourceDefaultConfig}
-		switch c.name {
-		case "segment.bytes":
-			d.value = strconv.FormatInt(b.cfg.SegmentBytes, 10)
-		case "max.message.bytes":
-			d.value = strconv.Itoa(b.cfg.Limits.BatchBytes)
+		if v := b.configured(c.name); v != "" && v != c.fallback {
+			d.value, d.source = v, kmsg.ConfigSourceStaticBrokerConfig
 		}
 		if v, ok := set[c.name]; ok {
 			d.value, d.source = v, kmsg.ConfigSourceDynamicTopicConfig

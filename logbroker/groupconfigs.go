@@ -19,9 +19,9 @@ import (
 // groupConfigTable are the configs that a consumer group can have (KIP-848), with
 // Kafka's names, defaults and bounds.
 var groupConfigTable = []topicConfig{
-	{"consumer.assignment.interval.ms", kmsg.ConfigTypeInt, "1000", between(0, 15000)}, // assignments are not put off
-	{"consumer.heartbeat.interval.ms", kmsg.ConfigTypeInt, "5000", between(5000, 15000)},
-	{"consumer.session.timeout.ms", kmsg.ConfigTypeInt, "45000", between(45000, 60000)},
+	{"consumer.assignment.interval.ms", kmsg.ConfigTypeInt, "1000", between(0, 15000), "group.consumer.assignment.interval.ms"}, // assignments are not put off
+	{"consumer.heartbeat.interval.ms", kmsg.ConfigTypeInt, "5000", between(5000, 15000), "group.consumer.heartbeat.interval.ms"},
+	{"consumer.session.timeout.ms", kmsg.ConfigTypeInt, "45000", between(45000, 60000), "group.consumer.session.timeout.ms"},
 }
 
 // groupConfigs are the configs set for single groups.
