@@ -187,10 +187,7 @@ func (g *Group) prepare(now time.Time) []Answer {
 			m.sync = 0
 		}
 	}
-	wait := time.Duration(0)
-	for _, m := range g.Members {
-		wait = max(wait, m.Rebalance)
-	}
+	wait := g.rebalance()
 	if delay := g.cfg.InitialDelay; g.State == Empty {
 		if delay > 0 {
 			g.initial = &initial{delay: delay, left: max(wait-delay, 0)}
@@ -238,11 +235,16 @@ func (g *Group) tryComplete(now time.Time) []Answer {
 }
 
 // complete makes a generation of those that have joined. Static members that
-// have not keep their place until their session ends.
+// have not keep their place until their session ends; if none has, as in Apache Kafka,
+// there is no generation until one does, or all are gone.
 func (g *Group) complete(now time.Time) []Answer {
 	g.Members = slices.DeleteFunc(g.Members, func(m *Member) bool { return m.join == 0 && m.InstanceID == "" })
-	g.Generation++
 	g.changed, g.initial = true, nil
+	if len(g.Members) > 0 && !slices.ContainsFunc(g.Members, func(m *Member) bool { return m.join != 0 }) {
+		g.deadline = now.Add(max(g.rebalance(), leastWait)) // there is nobody to make one of
+		return nil
+	}
+	g.Generation++
 	if len(g.Members) == 0 {
 		g.State, g.Protocol, g.Leader, g.Emptied = Empty, "", "", now
 		return nil
@@ -259,17 +261,28 @@ func (g *Group) complete(now time.Time) []Answer {
 	g.Protocol = g.choose()
 	g.State = CompletingRebalance
 	var out []Answer
-	wait := time.Duration(0)
 	for _, m := range g.Members {
-		wait = max(wait, m.Rebalance)
 		if m.join != 0 {
 			m.seen = now
 			out = append(out, g.joined(m.join, m))
 			m.join = 0
 		}
 	}
-	g.deadline = now.Add(wait)
+	g.deadline = now.Add(g.rebalance())
 	return out
+}
+
+// leastWait is for static members of which none has come back, whatever time they say
+// they take: asking again at once would be without end.
+const leastWait = time.Second
+
+// rebalance is how long a phase of a rebalance may take: as long as the slowest member
+// says.
+func (g *Group) rebalance() (wait time.Duration) {
+	for _, m := range g.Members {
+		wait = max(wait, m.Rebalance)
+	}
+	return wait
 }
 
 // choose is the protocol that all know and most want; among equals the one
