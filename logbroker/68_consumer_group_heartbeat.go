@@ -66,7 +66,7 @@ func heartbeatOf(conn *Conn, req *kmsg.ConsumerGroupHeartbeatRequest) group.Hear
 	h := group.Heartbeat{
 		MemberID: req.MemberID, Epoch: req.MemberEpoch, InstanceID: deref(req.InstanceID), RackID: req.RackID, ClientID: conn.ClientID, Host: conn.Host,
 		Rebalance: milliseconds(req.RebalanceTimeoutMillis), Topics: req.SubscribedTopicNames, Regex: req.SubscribedTopicRegex,
-		Assignor: req.ServerAssignor, OwnedGiven: req.Topics != nil, EmptyIDForbidden: req.Version >= 1,
+		Assignor: req.ServerAssignor, OwnedGiven: req.Topics != nil, OwnedTopics: len(req.Topics) > 0, EmptyIDForbidden: req.Version >= 1,
 	}
 	if !conn.internal {
 		h.Principal = conn.principal

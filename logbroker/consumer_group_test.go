@@ -245,6 +245,7 @@ func TestWhatNoMemberSays(t *testing.T) {
 		"a blank instance":                func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &blank },
 		"a blank rack":                    func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RackID = &blank },
 		"nothing of what it owns":         func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Topics = nil },
+		"a topic of what it owns":         w.owns(),
 		"no time-out":                     func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RebalanceTimeoutMillis = -1 },
 		"no topics, and a wrong assignor": func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.SubscribedTopicNames, r.ServerAssignor = nil, &none },
 	} {

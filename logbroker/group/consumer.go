@@ -138,6 +138,7 @@ type Heartbeat struct {
 	Assignor         *string
 	Owned            Partitions
 	OwnedGiven       bool
+	OwnedTopics      bool   // a topic is named among what it owns, if only with no partition
 	EmptyIDForbidden bool   // version 1 and up: the member makes its id
 	NewID            string // for a member that has none
 	Room             int    // how many bytes the group may take; 0 for no bound
@@ -220,7 +221,7 @@ func CheckHeartbeat(h Heartbeat) error {
 		return refusef(kerr.InvalidRequest, "only a static member leaves for now: the instance id is empty")
 	case joins && h.Rebalance == Unchanged:
 		return refusef(kerr.InvalidRequest, "the rebalance timeout is missing in the request that joins")
-	case joins && (!h.OwnedGiven || len(h.Owned) > 0):
+	case joins && (!h.OwnedGiven || h.OwnedTopics || len(h.Owned) > 0):
 		return refusef(kerr.InvalidRequest, "a member that joins owns partitions, or does not say that it owns none")
 	case joins && h.Topics == nil && h.Regex == nil:
 		return refusef(kerr.InvalidRequest, "a member that joins subscribes to nothing")
