@@ -123,7 +123,7 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		refuseProduce(rp, nil, err)
 		return
 	}
-	if err = checkBatch(batch); err == nil {
+	if err = checkBatch(t, batch); err == nil {
 		batch, err = b.accept(t, batch, false)
 	}
 	if err != nil {
@@ -170,10 +170,14 @@ func oneBatch(records []byte, version int16) (recordbatch.Batch, error) {
 	return batch, nil
 }
 
-// checkBatch refuses a batch that no topic takes.
-func checkBatch(batch recordbatch.Batch) error {
+// checkBatch refuses a batch that the topic does not take, whatever its records are. That it is
+// too large is said first, as by Kafka, whether it arrived whole or not.
+func checkBatch(t *topic, batch recordbatch.Batch) error {
 	if batch.BaseOffset() != 0 {
 		return fmt.Errorf("%w: the base offset is %d; it is the broker's to give, and must be 0", kerr.InvalidRecord, batch.BaseOffset())
+	}
+	if err := t.checkSize(batch); err != nil {
+		return err
 	}
 	if err := batch.Validate(); err != nil {
 		if batch.CRC() == batch.ComputeCRC() { // it came as it was sent, and would come so again

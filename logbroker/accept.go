@@ -36,13 +36,21 @@ func (e *recordFaults) add(index int32, code *kerr.Error, text string) {
 	}
 }
 
+// checkSize refuses a batch that is larger than its topic takes.
+func (t *topic) checkSize(batch recordbatch.Batch) error {
+	if most := t.policy.Load().maxMessageBytes; len(batch) > most {
+		return fmt.Errorf("%w: a batch of %d bytes, topic %s takes %d: raise its max.message.bytes, or make the records smaller", kerr.MessageTooLarge, len(batch), t.name, most)
+	}
+	return nil
+}
+
 // accept checks a batch, whose CRC was checked, by the rules of its topic, and
 // gives it the form in which it is stored. The records of one that was built
 // in this process are only looked at where a rule is about them.
 func (b *Broker) accept(t *topic, batch recordbatch.Batch, built bool) (recordbatch.Batch, error) {
 	rules := t.policy.Load()
-	if len(batch) > rules.maxMessageBytes {
-		return nil, fmt.Errorf("%w: a batch of %d bytes, topic %s takes %d: raise its max.message.bytes, or make the records smaller", kerr.MessageTooLarge, len(batch), t.name, rules.maxMessageBytes)
+	if err := t.checkSize(batch); err != nil {
+		return nil, err
 	}
 	nowMs := b.now().UnixMilli()
 	newest := batch.MaxTimestamp()

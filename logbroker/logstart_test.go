@@ -95,11 +95,12 @@ func TestProducersAreToldTheLogStart(t *testing.T) {
 	other, _ := w.initID("other")
 	const sent = 1_700_000_000_000 // the time of oneRecord
 	plain := func() recordbatch.Batch { return oneRecord(-1, -1, -1, false, "v") }
-	damaged := func(change func(recordbatch.Batch)) recordbatch.Batch {
-		batch := plain()
+	changed := func(batch recordbatch.Batch, change func(recordbatch.Batch)) recordbatch.Batch {
 		change(batch)
 		return batch
 	}
+	damaged := func(change func(recordbatch.Batch)) recordbatch.Batch { return changed(plain(), change) }
+	large := func() recordbatch.Batch { return oneRecord(-1, -1, -1, false, strings.Repeat("v", 2<<20)) }
 	signed := func(change func(recordbatch.Batch)) recordbatch.Batch {
 		return damaged(func(b recordbatch.Batch) { change(b); b.SetCRC() })
 	}
@@ -133,7 +134,9 @@ func TestProducersAreToldTheLogStart(t *testing.T) {
 		{"a newer format", 9, nil, 0, damaged(func(b recordbatch.Batch) { b[16] = 3 }), kerr.CorruptMessage, -1, -1, -1},
 		{"two batches", 9, nil, 0, append(plain(), plain()...), kerr.InvalidRecord, -1, -1, -1},
 		{"zstd too early", 6, nil, 0, signed(func(b recordbatch.Batch) { b[22] |= 4 }), kerr.UnsupportedCompressionType, -1, -1, -1},
-		{"too large", 9, nil, 0, oneRecord(-1, -1, -1, false, strings.Repeat("v", 2<<20)), kerr.MessageTooLarge, -1, -1, -1},
+		{"too large", 9, nil, 0, large(), kerr.MessageTooLarge, -1, -1, -1},
+		{"too large, with a wrong checksum", 9, nil, 0, changed(large(), func(b recordbatch.Batch) { b[len(b)-1]++ }), kerr.MessageTooLarge, -1, -1, -1},
+		{"too large, with a base offset", 9, nil, 0, changed(large(), func(b recordbatch.Batch) { b[7] = 3 }), kerr.InvalidRecord, -1, 1, -1},
 		{"not in the transaction", 11, &id, 0, oneRecord(pid, epoch, 0, true, "v"), kerr.TransactionAbortable, -1, -1, -1},
 		{"not in it, to an older client", 10, &id, 0, oneRecord(pid, epoch, 0, true, "v"), kerr.InvalidTxnState, -1, -1, -1},
 		{"another's transaction", 12, &id, 0, oneRecord(other, 0, 0, true, "v"), kerr.InvalidProducerIDMapping, -1, -1, -1},

@@ -60,6 +60,8 @@ var produceScripts = map[string]string{
 	"too large": `
 		topic max.message.bytes=100
 		write fault large
+		write fault large-crc
+		write fault large-base
 		write fault record
 		write`,
 	"without keys": `
@@ -214,6 +216,10 @@ func faulty(batch recordbatch.Batch, fault string) []byte {
 		batch = batchOf("k", "")
 	case "large":
 		batch = batchOf(strings.Repeat("k", 200))
+	case "large-crc":
+		return faulty(batchOf(strings.Repeat("k", 200)), "crc")
+	case "large-base":
+		return faulty(batchOf(strings.Repeat("k", 200)), "base")
 	case "record":
 		batch = batchOf("k", "k", "k", "k", "k", "k", "k", "k")
 	}
