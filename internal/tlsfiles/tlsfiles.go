@@ -32,7 +32,7 @@ type Files struct {
 
 // Server is a TLS configuration that follows the files: a change is taken up within
 // a second or so of the next handshake. Files that cannot be read then are logged,
-// and the old ones stay in use.
+// once until they change, and the old ones stay in use.
 func Server(f Files) (*tls.Config, error) {
 	if f.Now == nil {
 		f.Now = time.Now
@@ -56,7 +56,9 @@ type watched struct {
 
 	mu     sync.Mutex // guards what follows
 	config *tls.Config
-	stamps [3]stamp
+	stamps [3]stamp // of the files that config was made of
+	failed [3]stamp // of those that could not be read, and
+	fault  string   // why, as it was said; empty if nothing is wrong
 	looked time.Time
 }
 
@@ -68,18 +70,21 @@ type stamp struct {
 
 func (w *watched) names() [3]string { return [3]string{w.files.Cert, w.files.Key, w.files.ClientCA} }
 
+// look finds the state of the files; one that cannot be looked at is all zero.
 func (w *watched) look() (out [3]stamp, err error) {
+	var errs []error
 	for i, name := range w.names() {
 		if name == "" {
 			continue
 		}
 		info, err := os.Stat(name)
 		if err != nil {
-			return out, err
+			errs = append(errs, err)
+			continue
 		}
 		out[i] = stamp{info.Size(), info.ModTime()}
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // current is the configuration of the files as they are now.
@@ -93,15 +98,19 @@ func (w *watched) current() *tls.Config {
 	w.looked = now
 	stamps, err := w.look()
 	if err == nil && stamps == w.stamps {
+		w.fault = ""
 		return w.config
 	}
 	if err == nil {
 		err = w.load()
 	}
-	if err != nil {
-		w.files.Logger.Error("new TLS files are not used; the old ones stay", "error", err)
-	} else {
+	switch {
+	case err == nil:
+		w.fault = ""
 		w.files.Logger.Info("TLS files were read again", "cert", w.files.Cert)
+	case err.Error() != w.fault || stamps != w.failed: // it is tried on, and said once
+		w.fault, w.failed = err.Error(), stamps
+		w.files.Logger.Error("new TLS files are not used; the old ones stay", "error", err)
 	}
 	return w.config
 }

@@ -1,6 +1,7 @@
 package tlsfiles
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -96,6 +98,53 @@ func TestFilesAreFollowed(t *testing.T) {
 	expect("the second")
 	write(t, dir, "number three")
 	expect("number three")
+}
+
+// TestFaultsAreSaidOnce: files that are missing or broken are in the log once for each change
+// of them, however many clients come, and are read as soon as they can be.
+func TestFaultsAreSaidOnce(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := write(t, dir, "first")
+	now := time.Now()
+	var log bytes.Buffer
+	config, err := Server(Files{Cert: cert, Key: key, Now: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(what, name string, errors, read int) {
+		t.Helper()
+		log.Reset()
+		for range 3 {
+			now = now.Add(2 * lookEvery)
+			if got := shown(t, config); got != name {
+				t.Errorf("%s: shows %q, want %q", what, got, name)
+			}
+		}
+		if e, i := strings.Count(log.String(), "level=ERROR"), strings.Count(log.String(), "level=INFO"); e != errors || i != read {
+			t.Errorf("%s: %d errors and %d times read, want %d and %d:\n%s", what, e, i, errors, read, &log)
+		}
+	}
+	change := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(os.Rename(key, key+".away"))
+	expect("a missing key", "first", 1, 0)
+	change(os.Rename(cert, cert+".away"))
+	expect("a missing certificate, too", "first", 1, 0)
+	change(os.Rename(cert+".away", cert))
+	change(os.Rename(key+".away", key))
+	expect("the old ones", "first", 0, 0)
+	change(os.Remove(key))
+	expect("a missing key again", "first", 1, 0)
+	change(os.WriteFile(key, []byte("broken"), 0o600))
+	expect("a broken key", "first", 1, 0)
+	change(os.WriteFile(key, []byte("broken otherwise"), 0o600))
+	expect("another broken key", "first", 1, 0)
+	write(t, dir, "the second")
+	expect("new ones", "the second", 0, 1)
 }
 
 func TestBadFiles(t *testing.T) {
