@@ -1,8 +1,10 @@
 package logbroker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -33,9 +35,15 @@ func (b *Broker) handleSASLAuthenticate(r *request) {
 func (b *Broker) authenticate(c *Conn, message []byte) ([]byte, error) {
 	if c.auth.exchange == nil {
 		c.auth.failed = true
+		b.logRefused(c, "a handshake comes first")
 		return nil, fmt.Errorf("%w: a handshake comes first", kerr.IllegalSaslState)
 	}
-	answer, done, err := c.auth.exchange.Next(message)
+	exchange := c.auth.exchange
+	told := exchange.Refused() != nil
+	answer, done, err := exchange.Next(message)
+	if why := cmp.Or(err, exchange.Refused()); !told && errors.Is(why, sasl.ErrRefused) {
+		b.logRefused(c, sasl.Reason(why))
+	}
 	if err != nil {
 		c.auth.exchange, c.auth.done, c.auth.failed = nil, false, true
 		if !errors.Is(err, sasl.ErrRefused) {
@@ -47,11 +55,12 @@ func (b *Broker) authenticate(c *Conn, message []byte) ([]byte, error) {
 	if !done {
 		return answer, nil
 	}
-	name, expires := c.auth.exchange.User()
+	name, expires := exchange.User()
 	c.auth.exchange = nil
 	principal := "User:" + name
 	if c.auth.done && principal != c.principal {
 		c.auth.done, c.auth.failed = false, true
+		b.logRefused(c, "the connection is another user's")
 		return nil, fmt.Errorf("%w: the connection is another user's", kerr.SaslAuthenticationFailed)
 	}
 	if !c.auth.done { // requests that still go on read it, and it would be the same
@@ -60,6 +69,31 @@ func (b *Broker) authenticate(c *Conn, message []byte) ([]byte, error) {
 	c.auth.done, c.auth.first = true, c.auth.mechanism
 	c.auth.expires = earlier(expires, b.cfg.Security.Reauthenticate, b.now())
 	return answer, nil
+}
+
+// refusals are the logins that a listener has refused.
+type refusals struct {
+	mu      sync.Mutex
+	told    time.Time // when one was logged last
+	leftOut int       // how many were not since then
+}
+
+// logRefused says that a login was refused, and why: once a second at most for a listener, so
+// that a client cannot fill the log.
+func (b *Broker) logRefused(c *Conn, reason string) {
+	if c.listener == nil {
+		return
+	}
+	r := &c.listener.refusals
+	now := b.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if since := now.Sub(r.told); since >= 0 && since < time.Second {
+		r.leftOut++
+		return
+	}
+	b.log.Warn("login refused", "listener", c.listener.address, "client", c.address(), "mechanism", c.auth.mechanism, "reason", reason, "left_out", r.leftOut)
+	r.told, r.leftOut = now, 0
 }
 
 // earlier is when an authentication ends: with the token, or after a while.

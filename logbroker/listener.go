@@ -39,7 +39,9 @@ type Listener struct {
 // listener is one that is served.
 type listener struct {
 	Listener
-	nodes advertised
+	address  string // its own, as the log names it
+	nodes    advertised
+	refusals refusals
 }
 
 // handshakeTimeout bounds the TLS handshake, and how long a client may take to
@@ -78,7 +80,7 @@ func (b *Broker) ServeListener(ln net.Listener, l Listener) error {
 		return err
 	}
 	l.SASL = slices.Clone(l.SASL)
-	served := &listener{Listener: l}
+	served := &listener{Listener: l, address: ln.Addr().String()}
 	if !b.addListener(ln, served) {
 		return ln.Close()
 	}

@@ -281,13 +281,16 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	return b.give(conn, p, answers, more)
 }
 
+// errUnauthenticated ends the connection of who was refused, which has been logged.
+var errUnauthenticated = errors.New("authentication failed")
+
 // give puts an answer in its turn.
 func (b *Broker) give(conn *Conn, p *pending, answers *answers, more bool) error {
 	if err := answers.give(p, more && !conn.auth.failed); err != nil {
 		return err
 	}
 	if conn.auth.failed {
-		return &errGoodbye{refusef("authentication failed")}
+		return &errGoodbye{errUnauthenticated}
 	}
 	return nil
 }
@@ -338,7 +341,7 @@ func more(r *bufio.Reader) bool {
 func (b *Broker) serveRaw(conn *Conn, frame []byte, answers *answers) error {
 	answer, err := b.authenticate(conn, frame)
 	if err != nil {
-		return refusef("authentication failed")
+		return errUnauthenticated
 	}
 	conn.auth.raw = !conn.auth.done
 	p := &pending{isRaw: true, raw: answer, ready: make(chan kmsg.Response, 1)}

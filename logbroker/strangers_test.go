@@ -18,6 +18,7 @@ import (
 type admitted struct{ expires time.Time }
 
 func (a admitted) Next([]byte) ([]byte, bool, error) { return []byte{}, true, nil }
+func (a admitted) Refused() error                    { return nil }
 func (a admitted) User() (string, time.Time)         { return "ann", a.expires }
 
 // stranger is a client of a listener that wants SASL.

@@ -10,7 +10,7 @@ import (
 // bearer is OAUTHBEARER (RFC 7628): the client shows a token.
 type bearer struct {
 	tokens  *Tokens
-	refused bool
+	refused error
 	user    string
 	expires time.Time
 }
@@ -20,22 +20,28 @@ func (x *bearer) Next(message []byte) ([]byte, bool, error) {
 	if err := checkSize(message); err != nil {
 		return nil, false, err
 	}
-	if x.refused {
+	if x.refused != nil {
 		// The client has seen why, and says so with a single byte.
-		return nil, false, ErrRefused
+		return nil, false, x.refused
 	}
 	token, as, err := readBearer(message)
 	if err != nil {
 		return nil, false, err
 	}
 	user, expires, err := x.tokens.Check(token)
-	if err != nil || as != "" && as != user {
-		x.refused = true
+	if err == nil && as != "" && as != user {
+		err = errOther
+	}
+	if err != nil {
+		x.refused = err
 		return []byte(`{"status":"invalid_token"}`), false, nil
 	}
 	x.user, x.expires = user, expires
 	return []byte{}, true, nil
 }
+
+// Refused implements Exchange.
+func (x *bearer) Refused() error { return x.refused }
 
 // User implements Exchange.
 func (x *bearer) User() (string, time.Time) { return x.user, x.expires }

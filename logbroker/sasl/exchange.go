@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,19 @@ var Mechanisms = []string{Plain, SCRAM256, SCRAM512, OAuthBearer}
 // than a client may know.
 var ErrRefused = errors.New("authentication failed: the credentials are not valid")
 
+// errCredentials refuses whoever is not known, or does not know the password: which of the
+// two is nobody's business.
+var errCredentials = fmt.Errorf("%w: unknown user or wrong password", ErrRefused)
+
+// errOther refuses one user who would be another.
+var errOther = fmt.Errorf("%w: a user may not act as another", ErrRefused)
+
+// Reason is why an exchange has failed, for the log of the server alone, in words that hold
+// nothing of what the client sent.
+func Reason(err error) string {
+	return strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ")
+}
+
 // maxMessage is the largest message of a client, in bytes. Tokens are the longest.
 const maxMessage = 64 << 10
 
@@ -32,6 +46,9 @@ type Exchange interface {
 	// in any case without an error. After an error, which wraps ErrRefused if the
 	// client is to blame, the exchange is over.
 	Next(message []byte) (answer []byte, done bool, err error)
+	// Refused is why the client is refused, as soon as that is known: one that shows a
+	// token may go without a last message. It wraps ErrRefused.
+	Refused() error
 	// User is who was authenticated, and until when; the zero time is for ever.
 	User() (name string, expires time.Time)
 }

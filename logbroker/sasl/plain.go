@@ -25,11 +25,14 @@ func (p *plainExchange) Next(message []byte) ([]byte, bool, error) {
 		return nil, false, fmt.Errorf("%w: a PLAIN message has three parts", ErrRefused)
 	}
 	as, user, password := string(parts[0]), string(parts[1]), parts[2]
-	if user == "" || len(password) == 0 || as != "" && as != user {
-		return nil, false, ErrRefused
+	if user == "" || len(password) == 0 {
+		return nil, false, fmt.Errorf("%w: the user or the password is empty", ErrRefused)
+	}
+	if as != "" && as != user {
+		return nil, false, errOther
 	}
 	if !p.server.passes(user, password) {
-		return nil, false, ErrRefused
+		return nil, false, errCredentials
 	}
 	p.user = user
 	return []byte{}, true, nil
@@ -50,6 +53,9 @@ func (s *Server) passes(user string, password []byte) bool {
 	}
 	return false
 }
+
+// Refused implements Exchange: all that is refused is said by Next.
+func (p *plainExchange) Refused() error { return nil }
 
 // User implements Exchange.
 func (p *plainExchange) User() (string, time.Time) { return p.user, time.Time{} }

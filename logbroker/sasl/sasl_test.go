@@ -375,36 +375,38 @@ func TestTokens(t *testing.T) {
 	ec, rs := signer{"ec", jose.ES256, ecKey}, signer{"rsa", jose.RS256, rsaKey}
 	for name, test := range map[string]struct {
 		token string
-		ok    bool
+		why   string // it is refused; empty if it is not
 	}{
-		"ec":               {ec.token(t, good(nil)), true},
-		"rsa":              {rs.token(t, good(nil)), true},
-		"no key id":        {signer{"", jose.ES256, ecKey}.token(t, good(nil)), true},
-		"a little late":    {ec.token(t, good(func(c map[string]any) { c["exp"] = now.Add(-10 * time.Second).Unix() })), true},
-		"expired":          {ec.token(t, good(func(c map[string]any) { c["exp"] = now.Add(-time.Minute).Unix() })), false},
-		"never expires":    {ec.token(t, good(func(c map[string]any) { delete(c, "exp") })), false},
-		"not yet":          {ec.token(t, good(func(c map[string]any) { c["nbf"] = now.Add(time.Minute).Unix() })), false},
-		"another issuer":   {ec.token(t, good(func(c map[string]any) { c["iss"] = "https://other" })), false},
-		"no issuer":        {ec.token(t, good(func(c map[string]any) { delete(c, "iss") })), false},
-		"another audience": {ec.token(t, good(func(c map[string]any) { c["aud"] = "shop" })), false},
-		"no audience":      {ec.token(t, good(func(c map[string]any) { delete(c, "aud") })), false},
-		"nobody":           {ec.token(t, good(func(c map[string]any) { delete(c, "sub") })), false},
-		"unknown key":      {signer{"new", jose.ES256, otherKey}.token(t, good(nil)), false},
-		"forged":           {signer{"ec", jose.ES256, otherKey}.token(t, good(nil)), false},
-		"HMAC of the key":  {signer{"rsa", jose.HS256, text}.token(t, good(nil)), false},
-		"wrong algorithm":  {signer{"rsa", jose.PS256, rsaKey}.token(t, good(nil)), false},
-		"unsigned":         {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + strings.Split(ec.token(t, good(nil)), ".")[1] + ".", false},
-		"no token":         {"x", false},
+		"ec":               {ec.token(t, good(nil)), ""},
+		"rsa":              {rs.token(t, good(nil)), ""},
+		"no key id":        {signer{"", jose.ES256, ecKey}.token(t, good(nil)), ""},
+		"a little late":    {ec.token(t, good(func(c map[string]any) { c["exp"] = now.Add(-10 * time.Second).Unix() })), ""},
+		"expired":          {ec.token(t, good(func(c map[string]any) { c["exp"] = now.Add(-time.Minute).Unix() })), "the token expired 1m0s ago"},
+		"never expires":    {ec.token(t, good(func(c map[string]any) { delete(c, "exp") })), "the token never expires"},
+		"not yet":          {ec.token(t, good(func(c map[string]any) { c["nbf"] = now.Add(time.Minute).Unix() })), "the token is not valid yet; are the clocks right?"},
+		"another issuer":   {ec.token(t, good(func(c map[string]any) { c["iss"] = "https://other" })), "the token is not of the issuer \"https://issuer\""},
+		"no issuer":        {ec.token(t, good(func(c map[string]any) { delete(c, "iss") })), "the token is not of the issuer \"https://issuer\""},
+		"another audience": {ec.token(t, good(func(c map[string]any) { c["aud"] = "shop" })), "the token is not for the audience \"kafka\""},
+		"no audience":      {ec.token(t, good(func(c map[string]any) { delete(c, "aud") })), "the token is not for the audience \"kafka\""},
+		"nobody":           {ec.token(t, good(func(c map[string]any) { delete(c, "sub") })), "the token names nobody in its claim \"sub\""},
+		"unknown key":      {signer{"new", jose.ES256, otherKey}.token(t, good(nil)), "the token is signed with a key that is not among those known"},
+		"forged":           {signer{"ec", jose.ES256, otherKey}.token(t, good(nil)), "the token has a signature that is wrong, or claims that cannot be read"},
+		"HMAC of the key":  {signer{"rsa", jose.HS256, text}.token(t, good(nil)), "the token is no JWT, or is not signed with a public key"},
+		"wrong algorithm":  {signer{"rsa", jose.PS256, rsaKey}.token(t, good(nil)), "the token is signed with a key that is not among those known"},
+		"unsigned":         {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + strings.Split(ec.token(t, good(nil)), ".")[1] + ".", "the token is no JWT, or is not signed with a public key"},
+		"no token":         {"x", "the token is no JWT, or is not signed with a public key"},
 	} {
 		x, err := converse(t, server, oauth.Auth{Token: test.token}.AsMechanism())
-		if (err == nil) != test.ok {
+		if (err == nil) != (test.why == "") {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if test.ok {
+		if test.why == "" {
 			if user, expires := x.User(); user != "ann" || expires.IsZero() {
 				t.Errorf("%s: %q until %v", name, user, expires)
 			}
+		} else if _, _, err := tokens.Check(test.token); !errors.Is(err, ErrRefused) || Reason(err) != test.why {
+			t.Errorf("%s: refused with %v, want %q", name, err, test.why)
 		}
 	}
 	// The error is told with a message, and then the exchange is over.

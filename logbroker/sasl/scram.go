@@ -45,6 +45,9 @@ func (x *scramExchange) Next(message []byte) ([]byte, bool, error) {
 	return nil, false, fmt.Errorf("%w: the exchange is over", ErrRefused)
 }
 
+// Refused implements Exchange: all that is refused is said by Next.
+func (x *scramExchange) Refused() error { return nil }
+
 // User implements Exchange.
 func (x *scramExchange) User() (string, time.Time) { return x.user, time.Time{} }
 
@@ -72,7 +75,7 @@ func (x *scramExchange) first(message string) ([]byte, error) {
 	}
 	if as := strings.TrimPrefix(parts[1], "a="); as != "" {
 		if as, ok = unescape(as); !ok || as != x.user {
-			return nil, ErrRefused // one user as another
+			return nil, errOther
 		}
 	}
 	client := fields[1][2:]
@@ -113,7 +116,7 @@ func (x *scramExchange) final(message string) ([]byte, bool, error) {
 	proof, err := base64.StdEncoding.DecodeString(proofText)
 	h := hashOf(x.mechanism)
 	if err != nil || len(proof) != h().Size() {
-		return nil, false, ErrRefused
+		return nil, false, fmt.Errorf("%w: the proof cannot be read", ErrRefused)
 	}
 	signed := x.messages + "," + without
 	signature := sum(h, x.credential.StoredKey, signed)
@@ -122,7 +125,7 @@ func (x *scramExchange) final(message string) ([]byte, bool, error) {
 	stored := h()
 	stored.Write(key)
 	if !hmac.Equal(stored.Sum(nil), x.credential.StoredKey) || !x.known {
-		return nil, false, ErrRefused
+		return nil, false, errCredentials
 	}
 	return []byte("v=" + base64.StdEncoding.EncodeToString(sum(h, x.credential.ServerKey, signed))), true, nil
 }

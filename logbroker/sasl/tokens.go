@@ -212,40 +212,61 @@ func (t *Tokens) reload(done chan struct{}) {
 // Check checks a token and tells whose it is and when it ends. Every error wraps
 // ErrRefused.
 func (t *Tokens) Check(token string) (user string, expires time.Time, err error) {
-	refuse := func(err error) (string, time.Time, error) {
-		return "", time.Time{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	refuse := func(why string) (string, time.Time, error) {
+		return "", time.Time{}, fmt.Errorf("%w: the token %s", ErrRefused, why)
 	}
 	parsed, err := jwt.ParseSigned(token, algorithms)
 	if err != nil {
-		return refuse(err)
+		return refuse("is no JWT, or is not signed with a public key")
 	}
 	if len(parsed.Headers) != 1 {
-		return refuse(errors.New("not one signature"))
+		return refuse("has not one signature")
 	}
 	var claims jwt.Claims
 	var all map[string]any
-	err = errors.New("no key is known that could have signed it")
+	known := false
 	for _, key := range t.find(parsed.Headers[0].KeyID) {
 		if key.Algorithm != "" && key.Algorithm != parsed.Headers[0].Algorithm {
 			continue
 		}
+		known = true
 		if err = parsed.Claims(key.Key, &claims, &all); err == nil {
 			break
 		}
 	}
-	if err != nil {
-		return refuse(err)
+	switch {
+	case !known:
+		return refuse("is signed with a key that is not among those known")
+	case err != nil:
+		return refuse("has a signature that is wrong, or claims that cannot be read")
 	}
 	now := t.cfg.Now()
 	if err := claims.ValidateWithLeeway(jwt.Expected{Issuer: t.cfg.Issuer, AnyAudience: jwt.Audience{t.cfg.Audience}, Time: now}, clockSkew); err != nil {
-		return refuse(err)
+		return refuse(t.invalid(err, &claims, now))
 	}
 	if claims.Expiry == nil {
-		return refuse(errors.New("it never expires"))
+		return refuse("never expires")
 	}
 	user, _ = all[t.cfg.UserClaim].(string)
 	if user == "" {
-		return refuse(fmt.Errorf("claim %q names nobody", t.cfg.UserClaim))
+		return refuse(fmt.Sprintf("names nobody in its claim %q", t.cfg.UserClaim))
 	}
 	return user, claims.Expiry.Time(), nil
+}
+
+// invalid is what is wrong with the claims of a token that was signed as it must be.
+func (t *Tokens) invalid(err error, claims *jwt.Claims, now time.Time) string {
+	switch {
+	case errors.Is(err, jwt.ErrExpired):
+		return fmt.Sprintf("expired %v ago", now.Sub(claims.Expiry.Time()).Round(time.Second))
+	case errors.Is(err, jwt.ErrInvalidAudience):
+		return fmt.Sprintf("is not for the audience %q", t.cfg.Audience)
+	case errors.Is(err, jwt.ErrInvalidIssuer):
+		return fmt.Sprintf("is not of the issuer %q", t.cfg.Issuer)
+	case errors.Is(err, jwt.ErrNotValidYet):
+		return "is not valid yet; are the clocks right?"
+	case errors.Is(err, jwt.ErrIssuedInTheFuture):
+		return "was issued in the future; are the clocks right?"
+	}
+	return "has claims that do not hold"
 }
