@@ -104,12 +104,12 @@ func (k *backup) freeze() error {
 		}
 		k.info.Paused = time.Since(start)
 	}()
-	var damaged []string
+	var offline []string
 	var failed error // the first is enough: others are like it
 	k.b.topics.each(func(p *partition) {
 		name := p.topic.name + "-" + strconv.Itoa(int(p.index))
 		if p.log == nil && !p.unmade {
-			damaged = append(damaged, fmt.Sprintf("%s (%v)", name, p.damage))
+			offline = append(offline, fmt.Sprintf("%s (%v)", name, p.damage))
 			return
 		}
 		if failed != nil {
@@ -129,8 +129,8 @@ func (k *backup) freeze() error {
 		k.info.Ends[name] = f.End()
 		failed = f.LinkTo(k.path(logsDir, name))
 	})
-	if len(damaged) > 0 {
-		return fmt.Errorf("%d partitions are damaged, restore or delete them first: %s", len(damaged), strings.Join(damaged[:min(len(damaged), maxNamed)], "; "))
+	if len(offline) > 0 {
+		return fmt.Errorf("%d partitions are offline, bring them back or delete them first: %s", len(offline), strings.Join(offline[:min(len(offline), maxNamed)], "; "))
 	}
 	switch {
 	case errors.Is(failed, syscall.EXDEV):

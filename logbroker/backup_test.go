@@ -408,7 +408,7 @@ func TestBackupWithAPartitionThatCouldNotBegin(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.open()
-	if _, err := w.Backup("another"); err == nil || !strings.Contains(err.Error(), "restore or delete them first: t-0 (directory "+dir+" is missing") {
+	if _, err := w.Backup("another"); err == nil || !strings.Contains(err.Error(), "bring them back or delete them first: t-0 (directory "+dir+" is missing") {
 		t.Errorf("without the directory: %v", err)
 	}
 	w.Kill()

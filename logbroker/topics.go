@@ -2,7 +2,9 @@ package logbroker
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"sort"
@@ -10,10 +12,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/levada/levada/internal/datadir"
+	"github.com/levada/levada/internal/recordbatch"
 	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 	"github.com/levada/levada/logbroker/txn"
@@ -204,18 +208,44 @@ func (s *topicSet) openTopic(row meta.Topic, starts map[meta.Partition]int64, st
 func (s *topicSet) openPartition(t *topic, row meta.Topic, i int32, starts map[meta.Partition]int64, st start) *partition {
 	p := &partition{broker: s.b, topic: t, index: i}
 	dir := s.dir(row.Name, i)
-	if _, err := s.b.gate.Stat(dir); err != nil {
-		p.damage = fmt.Errorf("directory %s is missing: restore it, or delete the topic: %w", dir, err)
+	if _, err := s.b.gate.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		p.damage = fmt.Errorf("directory %s %w: restore it, or delete the topic: %w", dir, errNoDirectory, err)
+	} else if err != nil {
+		p.damage = err
 	} else {
 		cfg := s.logConfig(row, i, starts, st)
 		p.log, p.damage = commitlog.Open(cfg)
 		p.unmade = p.damage != nil && s.isUnmade(cfg, p.damage)
 	}
 	if p.damage != nil {
-		s.b.log.Error("partition is damaged and stays offline", "topic", row.Name, "partition", i, "error", p.damage)
+		s.b.log.Error(whyOffline(p.damage), "topic", row.Name, "partition", i, "error", p.damage)
 		p.log = nil
 	}
 	return p
+}
+
+var errNoDirectory = errors.New("is missing")
+
+// whyOffline says what keeps a partition from being opened, and what to do: only some of
+// that is damage, and who restores files from a copy because there were too many open loses
+// what was written since.
+func whyOffline(err error) string {
+	const later = ", then restart the broker; nothing says that what is stored is damaged"
+	switch {
+	case errors.Is(err, commitlog.ErrCorrupt), errors.Is(err, recordbatch.ErrCorrupt):
+		return "partition is damaged and stays offline"
+	case errors.Is(err, errNoDirectory):
+		return "partition has no directory and stays offline"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "partition stays offline, for too many files are open: raise the limit of open files (ulimit -n, or LimitNOFILE of systemd)" + later
+	case errors.Is(err, fs.ErrPermission):
+		return "partition stays offline, for its files may not be opened: give them to the user that the broker runs as" + later
+	case errors.Is(err, syscall.ENOSPC):
+		return "partition stays offline, for the disk is full: make room" + later
+	case errors.Is(err, syscall.EIO):
+		return "partition stays offline, for the disk does not give its files: look at the disk and the log of the kernel, copy what can be read if it fails" + later
+	}
+	return "partition cannot be opened and stays offline: mend what the error says" + later
 }
 
 func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]int64, st start) commitlog.Config {
