@@ -54,7 +54,7 @@ func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			f.note = func(text string) { fmt.Fprintln(c.ErrOrStderr(), "levada:", text) }
+			f.note = func(text string) { fmt.Fprintln(c.ErrOrStderr(), "levada:", printableLines(text)) }
 			err = cl.consume(c.Context(), args[0], f, chosen, show, c.OutOrStdout())
 			if note := chosen.report(); note != "" {
 				fmt.Fprintln(c.ErrOrStderr(), "levada:", printableLines(note))
@@ -112,12 +112,29 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 	if !f.readUncommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
-	client, err := cl.client(ctx, opts...)
+	within, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watch := &connectionWatch{note: f.note, end: end}
+	client, err := cl.client(ctx, append(opts, kgo.WithHooks(watch))...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return r.run(ctx, client)
+	watch.begin()
+	err = r.run(within, client)
+	if why := context.Cause(within); isLoginRefused(why) {
+		return cl.refused(ctx, why)
+	}
+	return err
+}
+
+// refused is the error of a client that was let in once, and is not any more.
+func (cl *cluster) refused(ctx context.Context, err error) error {
+	n, wrong := cl.connection()
+	if wrong != nil {
+		return wrong
+	}
+	return n.unreachable(ctx, err)
 }
 
 // bounds finds where to begin and the ends at this moment of the partitions
