@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -76,7 +75,7 @@ func (w *where) takes(r *kgo.Record) (bool, error) {
 	}
 	if err != nil {
 		if w.skipped++; w.first == nil {
-			w.first = fmt.Errorf("partition %d, offset %d: %s", r.Partition, r.Offset, inWords(err))
+			w.first = fmt.Errorf("partition %d, offset %d: %s", r.Partition, r.Offset, w.inWords(err))
 		}
 		return false, nil
 	}
@@ -87,26 +86,10 @@ func (w *where) takes(r *kgo.Record) (bool, error) {
 	return wanted, nil
 }
 
-// conversion is how Go says that a value is of another type than what is done with it
-// needs.
-var conversion = regexp.MustCompile(`interface conversion: interface \{\} is (.+?), not (\S+)`)
-
-// inWords is an error of an expression without Go's words; the place in it follows.
-func inWords(err error) string {
-	return conversion.ReplaceAllStringFunc(err.Error(), func(s string) string {
-		m := conversion.FindStringSubmatch(s)
-		out := fmt.Sprintf("this is %s, and %s is needed", kindOf(m[1]), kindOf(m[2]))
-		if m[2] == "string" {
-			out += " (text is the value as text, string(…) makes text of anything)"
-		}
-		return out
-	})
-}
-
 // kindOf is what JSON calls a type of Go.
 func kindOf(t string) string {
 	switch {
-	case t == "nil":
+	case t == "nil", t == "<nil>":
 		return "null"
 	case t == "string":
 		return "text"

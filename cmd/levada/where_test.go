@@ -50,7 +50,7 @@ func TestWhere(t *testing.T) {
 	if w, err = newWhere(`value.amount contains "1"`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.takes(record); err != nil || !strings.Contains(w.report(), "this is a number, and text is needed (text is the value as text") || !strings.Contains(w.report(), "\n") {
+	if _, err := w.takes(record); err != nil || !strings.Contains(w.report(), "value.amount is a number, and text is needed (text is the value as text") || !strings.Contains(w.report(), "\n") {
 		t.Errorf("a number where text is needed: %v\n%s", err, w.report())
 	}
 	for text, want := range map[string]string{`key`: "gives a number", `value.user`: "gives an object", `value.tags`: "gives a list"} {
@@ -64,6 +64,42 @@ func TestWhere(t *testing.T) {
 	for _, bad := range []string{`value.`, `nothing == 1`, `offset + 1`} {
 		if _, err := newWhere(bad); err == nil {
 			t.Errorf("%s was taken", bad)
+		}
+	}
+}
+
+// TestWhereSaysWhatIsOfWhichKind: a value of another kind than the expression needs is said
+// with its place in the record, its kind, and what is needed.
+func TestWhereSaysWhatIsOfWhichKind(t *testing.T) {
+	record := &kgo.Record{Key: []byte("abc"), Value: []byte(`{"user":{"id":7},"tags":["a","b"],"amount":12.5,"name":"x","none":null}`), Partition: 3, Offset: 9}
+	for text, want := range map[string]string{
+		`value.name > 100`:           `value.name is text and 100 is a number, and > takes two numbers, or text twice`,
+		`offset > value.user`:        `offset is a number and value.user is an object, and > takes two numbers, or text twice`,
+		`value.missing > 1`:          `value.missing is null and 1 is a number, and > takes two numbers, or text twice`,
+		`value.name % 2 == 1`:        `value.name is text and 2 is a number, and % takes two numbers`,
+		`sum(value.tags) > 1`:        `text and a number meet, and + takes two numbers, or text twice`,
+		`value.name ** 2 == 4`:       `** takes two numbers, and one of both is text`,
+		`-value.name == 1`:           `value.name is text, and a number is needed`,
+		`!value.name`:                `value.name is text, and true or false is needed`,
+		`upper(value.amount) == "X"`: `value.amount is a number, and text is needed (text is`,
+		`value.amount matches "1"`:   `value.amount is a number, and text is needed (text is`,
+		`"a" in value.amount`:        `value.amount is a number, and a list or an object is needed`,
+		`all(value.amount, # > 1)`:   `value.amount is a number, and a list is needed`,
+		`value.amount[1:2] == "a"`:   `value.amount is neither text nor a list`,
+		`value.user.id.deep == 1`:    `value.user.id is a number, and deep of it is asked for, which only an object has`,
+		`value.none.deep == 1`:       `value.none is null, and deep of it is asked for, which only an object has`,
+		`key.x == 1`:                 `key is text or a list, and "x" of it is asked for, which only an object has`,
+		`len(value.amount) > 1`:      `value.amount is a number, which has no length`,
+		`int(value.name) > 1`:        `value.name is text that is no number: "x"`,
+		`int(value.user) > 1`:        `value.user is an object, of which int makes nothing: a number is needed`,
+		`abs(value.name) == 1`:       `value.name is text, of which abs makes nothing: a number is needed`,
+	} {
+		w, err := newWhere(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if _, err := w.takes(record); err != nil || !strings.Contains(w.report(), "the first: partition 3, offset 9: "+want) {
+			t.Errorf("%s: %v, %s; want %s", text, err, w.report(), want)
 		}
 	}
 }
