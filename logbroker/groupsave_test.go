@@ -6,12 +6,15 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
 )
 
 // eager is a join that needs no member id first, of a member that does not come back
@@ -148,6 +151,112 @@ func TestTicksCostWhatIsDue(t *testing.T) {
 	for _, id := range []string{"g", "c"} {
 		if n := g.byID[id].members(); n != 0 {
 			t.Errorf("%d members of %s are left, silent for a session", n, id)
+		}
+	}
+}
+
+// TestNobodyIsToldWhatCannotBeStored: who joins while the disk fails is not told that it
+// did, nor is who asks for what the group would be then.
+func TestNobodyIsToldWhatCannotBeStored(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	var broken errorfs.Toggle
+	broken.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "/meta/") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	w.cfg.FS = errorfs.Wrap(w.fs, &broken)
+	w.open()
+	w.want(ask[*kmsg.JoinGroupResponse](w, eager("before", 0)).ErrorCode, nil)
+	told := 0
+	tell := func(kmsg.Response) { told++ }
+	broken.On()
+	w.Handle(NewConn("test", "/test"), eager("g", 0), tell)
+	w.Handle(NewConn("test", "/test"), syncOf(w.coordinator().byID["g"].classic.Members[0].ID, 1), tell)
+	if told != 0 {
+		t.Errorf("%d are told of a group that is on no disk", told)
+	}
+	broken.Off()
+	w.restart()
+	if e := w.coordinator().byID["g"]; e != nil {
+		t.Errorf("a group that could not be stored is there: %+v", e)
+	}
+}
+
+// TestSavesOfAGroupThatIsGone: a group that is deleted before its last change is written
+// stays deleted, and the broker starts.
+func TestSavesOfAGroupThatIsGone(t *testing.T) {
+	w := newWorkbench(t)
+	if err := w.coordinator().save([]groupSave{{group: "gone"}}); err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	if err := w.meta.Groups(func(string, []byte) error { rows++; return nil }); err != nil || rows != 0 {
+		t.Errorf("%d groups are stored, %v", rows, err)
+	}
+	w.restart()
+}
+
+// TestTheLoopIsWokenForWhatIsDueSooner: what is due before the next tick wakes the loop
+// that ticks, also when nothing was due before; what is due later does not.
+func TestTheLoopIsWokenForWhatIsDueSooner(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	woken := func(what string, want bool, do func()) {
+		t.Helper()
+		for len(w.run.wakeUp) > 0 {
+			<-w.run.wakeUp
+		}
+		if do(); (len(w.run.wakeUp) > 0) != want {
+			t.Errorf("%s: the loop is woken: %v, want %v", what, !want, want)
+		}
+	}
+	join := func(id string, session time.Duration) func() {
+		return func() {
+			req := eager(id, 0)
+			req.SessionTimeoutMillis = int32(session.Milliseconds())
+			w.want(ask[*kmsg.JoinGroupResponse](w, req).ErrorCode, nil)
+		}
+	}
+	setSession := func(ms string) func() {
+		return func() {
+			req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+			req.Version = 1
+			res := kmsg.NewIncrementalAlterConfigsRequestResource()
+			res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "c"
+			res.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "consumer.session.timeout.ms", Value: &ms}}
+			req.Resources = append(req.Resources, res)
+			w.want(ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources[0].ErrorCode, nil)
+		}
+	}
+	for range 2 { // the second time all groups have been empty for long
+		w.Tick(w.now)
+		woken("the first", true, join("a", 30*time.Minute))
+		woken("a later one", false, join("b", 30*time.Minute))
+		woken("a sooner one", true, join("c", time.Minute))
+		woken("one between them", false, join("d", 10*time.Minute))
+		w.pass(31 * time.Minute)
+	}
+	setSession("60000")()
+	woken("a member of the newer protocol", true, func() {
+		w.has(w.heart("m", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "c" }), w.coordinator().byID["c"].consumer.Epoch, 0)
+	})
+	w.Tick(w.now)
+	woken("a longer session", false, setSession("60000"))
+	woken("a shorter session", true, setSession("45000"))
+}
+
+// TestAChangeOfProtocolIsStoredOnce: that a group has gone over to another protocol is
+// written with the next answer, and not with each after it.
+func TestAChangeOfProtocolIsStoredOnce(t *testing.T) {
+	for _, e := range []*groupEntry{
+		{consumer: &group.Consumer{}, switched: true},
+		{classic: &group.Group{}, switched: true},
+	} {
+		if !e.changed() || e.changed() {
+			t.Error("a group that went over is not stored once")
 		}
 	}
 }

@@ -1,0 +1,68 @@
+package logbroker
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+)
+
+// checkpointOf is the file of checkpoints of a partition, nil if there is none.
+func (w *workbench) checkpointOf(topic string, partition int32) []byte {
+	w.t.Helper()
+	f, err := w.fs.Open(w.fs.PathJoin(w.topics.dir(topic, partition), "levada-checkpoint"))
+	if err != nil {
+		return nil
+	}
+	b, err := io.ReadAll(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		w.t.Fatal(err)
+	}
+	return b
+}
+
+// TestCheckpointsComeAgain: each time that so much was written there are new checkpoints,
+// and not more often.
+func TestCheckpointsComeAgain(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Limits.RecoveryBytes = 10_000
+	w.open()
+	w.topic("t", 1)
+	changes, have := 0, w.checkpointOf("t", 0)
+	for range 50 {
+		w.want(w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, string(make([]byte, 1000)))).ErrorCode, nil)
+		if now := w.checkpointOf("t", 0); !bytes.Equal(now, have) {
+			changes, have = changes+1, now
+			if since := w.checkpoints.since.Load(); since != 0 {
+				t.Errorf("%d bytes are counted as written since the checkpoint", since)
+			}
+		}
+	}
+	if changes != 5 {
+		t.Errorf("%d checkpoints for 50 kB, want one for each 10", changes)
+	}
+}
+
+// TestCheckpointsAreOfEveryLog: they are written of all logs that took a part in it that
+// too much has no checkpoint, though none of them grew by so much itself.
+func TestCheckpointsAreOfEveryLog(t *testing.T) {
+	const partitions = 4
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Limits.RecoveryBytes = partitions * 2 * minCheckpoint
+	w.open()
+	w.topic("t", partitions)
+	before := map[int32][]byte{}
+	for i := range int32(partitions) {
+		before[i] = w.checkpointOf("t", i)
+	}
+	for i := range int32(partitions) {
+		w.want(w.produce(12, nil, i, oneRecord(-1, -1, -1, false, string(make([]byte, 2*minCheckpoint)))).ErrorCode, nil)
+	}
+	for i := range int32(partitions) {
+		if bytes.Equal(w.checkpointOf("t", i), before[i]) {
+			t.Errorf("partition %d has no checkpoint of what was written", i)
+		}
+	}
+}
