@@ -14,11 +14,6 @@ type groupCoordinator interface {
 	// *kerr.Error to answer with, or errNoGroup. generation -1 and an empty member are
 	// a producer that belongs to no group.
 	checkTxnCommit(group string, generation int32, member string, instance *string, offsets []topicOffset, add func()) error
-	// offsetsDecided tells that a transaction ended and with it the pending
-	// offsets of these groups, whose index in meta is up to date already.
-	offsetsDecided(groups []string)
-	// topicDeleted tells that a topic and all offsets committed in it are gone.
-	topicDeleted(topic string)
 	// tick runs what is due and returns when to be called next; the zero time
 	// if nothing waits. The coordinator calls Broker.wake when that becomes
 	// earlier.

@@ -210,13 +210,6 @@ func (g *groups) checkTxnCommit(id string, generation int32, member string, inst
 	return err
 }
 
-// offsetsDecided implements groupCoordinator: offsets are read from meta, so
-// there is nothing to do.
-func (g *groups) offsetsDecided([]string) {}
-
-// topicDeleted implements groupCoordinator; the offsets are gone from meta.
-func (g *groups) topicDeleted(string) {}
-
 // close implements groupCoordinator.
 func (g *groups) close() {
 	g.mu.Lock()
@@ -329,8 +322,6 @@ type noGroups struct{}
 
 var _ groupCoordinator = noGroups{}
 
-func (noGroups) offsetsDecided([]string)  {}
-func (noGroups) topicDeleted(string)      {}
 func (noGroups) tick(time.Time) time.Time { return time.Time{} }
 func (noGroups) close()                   {}
 

@@ -411,7 +411,6 @@ func (s *topicSet) delete(t *topic) error {
 	for _, p := range t.parts() {
 		p.notify()
 	}
-	s.b.groups.topicDeleted(t.name)
 	return nil
 }
 

@@ -2,8 +2,6 @@ package logbroker
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -205,7 +203,6 @@ func (t *transactions) end(e *txnEntry, s txn.State, d txn.Decision, done func(t
 		next, eff, err := txn.Step(e.state, txn.Decided{}, t.b.now())
 		t.setState(e, next)
 		e.gate.Unlock()
-		t.b.groups.offsetsDecided(slices.Sorted(maps.Keys(s.Groups)))
 		done(eff.Answer, err)
 	}
 	if !d.Commit || t.b.cfg.planted.Acts(planted.DecideEarly) {
