@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 	"github.com/levada/levada/logbroker/txn"
 )
@@ -149,6 +152,11 @@ func TestAnExpiredIDIsNoLongerUsed(t *testing.T) {
 	if called != 1 {
 		t.Errorf("told %d times", called)
 	}
+	id := "a"
+	w.txns.byProducer[pid] = e // it was found a moment ago
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, kerr.InvalidProducerIDMapping)
+	w.want(w.commitOffset(id, pid, epoch, "g", 1).Topics[0].Partitions[0].ErrorCode, kerr.InvalidProducerIDMapping)
+	delete(w.txns.byProducer, pid)
 	batch := w.meta.NewBatch()
 	w.txns.keep(batch, func(txn.State) bool { return true })()
 	w.restart()
@@ -250,5 +258,118 @@ func TestTheDiskIsFullAtTheStart(t *testing.T) {
 	w.wantValues(0, "v")
 	if open := w.topics.byName("t").parts()[0].log.OpenTransactions(); len(open) != 0 {
 		t.Errorf("still open: %+v", open)
+	}
+}
+
+// TestDecisionsAreToldApart: one that is found keeps its row when the same producer decides
+// again under the same epoch.
+func TestDecisionsAreToldApart(t *testing.T) {
+	w := newWorkbench(t)
+	batch := w.meta.NewBatch()
+	for producer, counter := range map[int64]int64{1000: 9, 2000: 3} {
+		batch.PutDecision(meta.Decision{ProducerID: producer, Counter: counter, Commit: true})
+	}
+	if err := w.commit(batch); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	if row, _ := w.txns.decision(txn.Decision{Producer: txn.Producer{ID: 1000}}); row.Counter <= 9 {
+		t.Errorf("the next decision is number %d after one of number 9", row.Counter)
+	}
+}
+
+// TestADecisionWaitsForAMarkerThatIsThere: one that another has written, but that is not
+// durable yet, is waited for as if it were its own.
+func TestADecisionWaitsForAMarkerThatIsThere(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+	p := w.topics.byName("t").parts()[0]
+	if err := w.syncLog(p); err != nil {
+		t.Fatal(err)
+	}
+	if _, appended, err := p.log.AppendMarker(pid, epoch, true, 0); err != nil || !appended {
+		t.Fatal(appended, err)
+	}
+	called := 0
+	w.txns.appendMarker(meta.Decision{ProducerID: pid, Epoch: epoch, MarkerEpoch: epoch, Commit: true}, p, func(err error) {
+		if called++; err != nil {
+			t.Error(err)
+		}
+	})
+	if called != 0 {
+		t.Error("a decision is forgotten before its marker is durable")
+	}
+	w.pass(time.Minute)
+	if called != 1 || p.log.SyncedEnd() != p.log.End() {
+		t.Errorf("told %d times when the log is durable up to %d of %d", called, p.log.SyncedEnd(), p.log.End())
+	}
+}
+
+// TestAMarkerOfATopicThatIsGone: a decision is forgotten though one of its topics was
+// deleted before the marker was written.
+func TestAMarkerOfATopicThatIsGone(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	p := w.topics.byName("t").parts()[0]
+	row := meta.Decision{ProducerID: 7, Counter: 1, Partitions: []meta.DecisionPartition{{Partition: p.id(), End: 1}}}
+	w.deleteTopic("t")
+	var told []error
+	w.txns.appendMarker(row, p, func(err error) { told = append(told, err) })
+	if len(told) != 1 || told[0] != nil && !errors.Is(told[0], kerr.UnknownTopicOrPartition) {
+		t.Errorf("told %v", told)
+	}
+}
+
+// TestOrphansOfEveryEpoch: what is open in a log under an epoch that its producer no longer
+// has is aborted, in each partition, and is not taken for a part of the producer's own
+// transaction.
+func TestOrphansOfEveryEpoch(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 3)
+	id := "a"
+	w.initID(id)
+	pid, epoch := w.initID(id)
+	parts := w.topics.byName("t").parts()
+	for i, b := range []recordbatch.Batch{
+		oneRecord(pid, epoch-1, 0, true, "old"), oneRecord(99, 3, 0, true, "orphan"), oneRecord(99, 4, 0, true, "orphan"),
+	} {
+		if _, err := parts[i].log.Append(b, commitlog.TxnCheck(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.restart()
+	w.pass(2 * time.Second)
+	for i, p := range w.topics.byName("t").parts() {
+		if stable, end := w.lastStable(p), p.log.End(); stable != end {
+			t.Errorf("partition %d: last stable offset %d, end %d", i, stable, end)
+		}
+		w.wantValues(int32(i))
+	}
+	if got := w.describeTxn(id).State; got != "Empty" {
+		t.Errorf("the transaction of the producer is %s", got)
+	}
+}
+
+// TestGroupsOfATransactionAreKept: what a producer of the older protocol has said of its
+// groups it need not say again after a SIGKILL, though no offset came yet.
+func TestGroupsOfATransactionAreKept(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	id := "a"
+	pid, epoch := w.initID(id)
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.Version, add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = 3, id, pid, epoch, "g"
+	w.want(ask[*kmsg.AddOffsetsToTxnResponse](w, add).ErrorCode, nil)
+	w.restart()
+	commit := kmsg.NewPtrTxnOffsetCommitRequest()
+	commit.Version, commit.TransactionalID, commit.Group, commit.ProducerID, commit.ProducerEpoch, commit.Generation = 3, id, "g", pid, epoch, -1
+	commit.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Offset: 7}}}}
+	w.want(ask[*kmsg.TxnOffsetCommitResponse](w, commit).Topics[0].Partitions[0].ErrorCode, nil)
+	w.want(w.endTxn(4, id, pid, epoch, true).ErrorCode, nil)
+	if got := w.offset("g"); got != 7 {
+		t.Errorf("offset %d, want 7", got)
 	}
 }

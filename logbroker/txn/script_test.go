@@ -40,7 +40,11 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		}
 		ev = e
 	case "add":
-		ev = Add{Producer: holder, Implicit: has("implicit"), Partitions: []Partition{{Index: 1}}, Groups: []string{"g"}}
+		e := Add{Producer: holder, Implicit: has("implicit"), Partitions: []Partition{{Index: 1}}, Groups: []string{"g"}}
+		if has("nothing") {
+			e.Partitions, e.Groups = nil, nil
+		}
+		ev = e
 	case "end":
 		ev = End{Producer: holder, Commit: !has("abort"), Bump: has("bump"), Fresh: s.fresh}
 	case "decided":
