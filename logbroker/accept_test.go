@@ -334,6 +334,7 @@ func TestBatchesThatClientsMayNotSend(t *testing.T) {
 		"count below 0":        {with(put(57, 1<<31)), 13, kerr.InvalidRecord},
 		"control":              {with(func(b recordbatch.Batch) { b[22] |= 1 << 5 }), 13, kerr.InvalidRecord},
 		"zstd before its time": {with(func(b recordbatch.Batch) { b[22] |= 4 }), 6, kerr.UnsupportedCompressionType},
+		"zstd that is none":    {with(func(b recordbatch.Batch) { b[22] |= 4 }), 7, kerr.UnknownServerError},
 		"changed":              {changed, 13, kerr.CorruptMessage},
 		"a negative length":    {with(put(8, 1<<31)), 13, kerr.CorruptMessage},
 	} {

@@ -286,3 +286,45 @@ func TestTransactionsOnAFailingDisk(t *testing.T) {
 	w.free(1000)
 	w.want(initAs(w, &id), nil)
 }
+
+// TestTheReserveIsKept: however fast records come, they take no more than half of what was
+// free before the broker looks again. Writing goes on soon after there is room, but not for
+// a small batch only.
+func TestTheReserveIsKept(t *testing.T) {
+	const reserve = 64
+	var log bytes.Buffer
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w.open()
+	w.topic("t", 1)
+	free := func(kib int) { // of which the broker is not told
+		w.fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: uint64(reserve<<20 + kib<<10), TotalBytes: 1 << 40})
+	}
+	write := func(kib int, want *kerr.Error) {
+		t.Helper()
+		w.want(w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, string(make([]byte, kib<<10)))).ErrorCode, want)
+	}
+	for n := range 2 {
+		free(2 << 10)
+		w.pass(2 * lookInterval)
+		write(900, nil)
+		free(0)         // others have filled it
+		write(900, nil) // which is known to be half of what was free
+		write(900, kerr.KafkaStorageError)
+		write(1, kerr.KafkaStorageError)
+		free(500)
+		w.now = w.now.Add(fullInterval)
+		write(1, kerr.KafkaStorageError)
+		free(2 << 10)
+		w.now = w.now.Add(fullInterval * 6 / 10)
+		write(1, kerr.KafkaStorageError) // who tries again and again puts no look off
+		w.now = w.now.Add(fullInterval * 6 / 10)
+		write(1, nil)
+		for _, what := range []string{"no records are taken", "there is room"} {
+			if got := strings.Count(log.String(), what); got != n+1 {
+				t.Errorf("said %d times that %s, want %d", got, what, n+1)
+			}
+		}
+	}
+}

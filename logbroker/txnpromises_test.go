@@ -161,6 +161,13 @@ func TestAnExpiredIDIsNoLongerUsed(t *testing.T) {
 	w.txns.keep(batch, func(txn.State) bool { return true })()
 	w.restart()
 	w.want(w.describeTxn("a").ErrorCode, kerr.TransactionalIDNotFound)
+	// One that has the same id now is not forgotten for it.
+	w.initID("a")
+	if err := w.txns.forgetIdle(e); err != nil || w.txns.find("a") == nil {
+		t.Errorf("a new id went with the old one, %v", err)
+	}
+	w.restart()
+	w.want(w.describeTxn("a").ErrorCode, nil)
 }
 
 // TestOldProducersAreNotKept: of an id that was given another producer id, as its epochs
