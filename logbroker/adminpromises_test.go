@@ -111,10 +111,18 @@ func TestQuotasAreChangedAsAsked(t *testing.T) {
 		left         map[quota.Entity]map[string]float64
 	}{
 		{"only checked", true, []kmsg.AlterClientQuotasRequestEntry{entry(false, quota.ProducerBytes, "user", "ann")}, []int16{0}, nil},
-		{"named again", false, []kmsg.AlterClientQuotasRequestEntry{entry(false, quota.ProducerBytes, "user", "bob", "user", "ann")}, []int16{0},
-			map[quota.Entity]map[string]float64{{User: quota.Named("ann")}: {quota.ProducerBytes: 7}}},
-		{"a wrong one that begins like another", false,
-			[]kmsg.AlterClientQuotasRequestEntry{entry(true, quota.ProducerBytes, "user", "ann"), entry(false, quota.ProducerBytes, "user", "ann", "cat", "x")}, []int16{0, wrong}, nil},
+		{
+			"named again", false,
+			[]kmsg.AlterClientQuotasRequestEntry{entry(false, quota.ProducerBytes, "user", "bob", "user", "ann")},
+			[]int16{0},
+			map[quota.Entity]map[string]float64{{User: quota.Named("ann")}: {quota.ProducerBytes: 7}},
+		},
+		{
+			"a wrong one that begins like another", false,
+			[]kmsg.AlterClientQuotasRequestEntry{entry(true, quota.ProducerBytes, "user", "ann"), entry(false, quota.ProducerBytes, "user", "ann", "cat", "x")},
+			[]int16{0, wrong},
+			nil,
+		},
 		{"of an address", false, []kmsg.AlterClientQuotasRequestEntry{entry(true, quota.Connections, "ip", "10.0.0.1")}, []int16{0}, nil},
 		{"of an address and a user", false, []kmsg.AlterClientQuotasRequestEntry{entry(true, quota.Connections, "ip", "10.0.0.1", "user", "ann")}, []int16{wrong}, nil},
 	} {
@@ -177,8 +185,10 @@ func TestConfigsChangeNothingElse(t *testing.T) {
 		t.Helper()
 		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		req.Version, req.ValidateOnly = 1, validateOnly
-		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kind, ResourceName: name,
-			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: config, Value: &value, Op: op}}}}
+		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
+			ResourceType: kind, ResourceName: name,
+			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: config, Value: &value, Op: op}},
+		}}
 		w.want(ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources[0].ErrorCode, nil)
 	}
 	is := func(kind kmsg.ConfigResourceType, name, config, want string) {

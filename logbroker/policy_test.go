@@ -24,8 +24,10 @@ func TestPoliciesOfConfigs(t *testing.T) {
 		"compacted and deleted":   {map[string]string{"max.compaction.lag.ms": "1000", "cleanup.policy": "delete,compact"}, time.Second, time.Second, week},
 		"compacted late":          {map[string]string{"max.compaction.lag.ms": "999999999", "cleanup.policy": "compact"}, week, 999_999_999 * time.Millisecond, week},
 		"compacted without haste": {map[string]string{"cleanup.policy": "compact"}, week, 0, week},
-		"for ever": {map[string]string{"segment.ms": "9223372036854775807", "retention.ms": "9223372036854775807", "max.compaction.lag.ms": "9223372036854775806"},
-			time.Duration(longest), time.Duration(longest), time.Duration(longest)},
+		"for ever": {
+			map[string]string{"segment.ms": "9223372036854775807", "retention.ms": "9223372036854775807", "max.compaction.lag.ms": "9223372036854775806"},
+			time.Duration(longest), time.Duration(longest), time.Duration(longest),
+		},
 	} {
 		p := w.policyOf(test.configs)
 		if p.segmentAge != test.age || p.compaction.MaxLag != test.lag || p.retention.Age != test.keep {
