@@ -69,9 +69,7 @@ func checkFilter(f acl.Filter) error {
 func (b *Broker) handleCreateACLs(r *request) {
 	req := r.msg.(*kmsg.CreateACLsRequest)
 	resp := req.ResponseKind().(*kmsg.CreateACLsResponse)
-	b.spawn(func() {
-		b.security.edit.Lock()
-		defer b.security.edit.Unlock()
+	b.editSecurity(r, resp, func() {
 		batch := b.meta.NewBatch()
 		rules := b.security.rules.Load().Rules()
 		added := slices.Clone(rules)
@@ -100,7 +98,6 @@ func (b *Broker) handleCreateACLs(r *request) {
 		} else {
 			b.security.setRules(added)
 		}
-		r.respond(resp)
 	})
 }
 
@@ -123,9 +120,7 @@ func (b *Broker) mayAddRule(rule acl.Rule, have int) error {
 func (b *Broker) handleDeleteACLs(r *request) {
 	req := r.msg.(*kmsg.DeleteACLsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteACLsResponse)
-	b.spawn(func() {
-		b.security.edit.Lock()
-		defer b.security.edit.Unlock()
+	b.editSecurity(r, resp, func() {
 		batch := b.meta.NewBatch()
 		removal := b.security.rules.Load().Remove()
 		for _, c := range req.Filters {
@@ -154,7 +149,6 @@ func (b *Broker) handleDeleteACLs(r *request) {
 		} else {
 			b.security.setRules(removal.Left())
 		}
-		r.respond(resp)
 	})
 }
 

@@ -137,9 +137,7 @@ func quotaMatches(req *kmsg.DescribeClientQuotasRequest, e quota.Entity) bool {
 func (b *Broker) handleAlterClientQuotas(r *request) {
 	req := r.msg.(*kmsg.AlterClientQuotasRequest)
 	resp := req.ResponseKind().(*kmsg.AlterClientQuotasResponse)
-	b.spawn(func() {
-		b.security.edit.Lock()
-		defer b.security.edit.Unlock()
+	b.editSecurity(r, resp, func() {
 		answers := map[quota.Entity]int{}
 		for _, e := range req.Entries {
 			e.Entity = lastParts(e.Entity)
@@ -154,7 +152,6 @@ func (b *Broker) handleAlterClientQuotas(r *request) {
 			}
 			resp.Entries = append(resp.Entries, quotaAnswer(e, err))
 		}
-		r.respond(resp)
 	})
 }
 

@@ -70,9 +70,7 @@ func (b *Broker) describeUser(name string) (out []kmsg.DescribeUserSCRAMCredenti
 func (b *Broker) handleAlterUserSCRAMCredentials(r *request) {
 	req := r.msg.(*kmsg.AlterUserSCRAMCredentialsRequest)
 	resp := req.ResponseKind().(*kmsg.AlterUserSCRAMCredentialsResponse)
-	b.spawn(func() {
-		b.security.edit.Lock()
-		defer b.security.edit.Unlock()
+	b.editSecurity(r, resp, func() {
 		edit := newUserEdit()
 		changes := changesOf(req)
 		for _, name := range usersIn(req) {
@@ -88,7 +86,6 @@ func (b *Broker) handleAlterUserSCRAMCredentials(r *request) {
 				}
 			}
 		}
-		r.respond(resp)
 	})
 }
 

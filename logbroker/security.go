@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/levada/levada/logbroker/acl"
 	"github.com/levada/levada/logbroker/meta"
 	"github.com/levada/levada/logbroker/quota"
@@ -67,6 +69,18 @@ type security struct {
 	users map[string]sasl.Credential // by mechanism/user; from the data directory
 	given map[string]sasl.Credential // the same, from the configuration
 	most  int                        // iterations that one of users has, or had
+}
+
+// editSecurity makes a change of rules, users or quotas, one at a time, and answers.
+func (b *Broker) editSecurity(r *request, resp kmsg.Response, change func()) {
+	b.spawn(func() {
+		func() {
+			b.security.edit.Lock()
+			defer b.security.edit.Unlock()
+			change()
+		}()
+		r.respond(resp)
+	})
 }
 
 func credentialKey(mechanism, user string) string { return mechanism + "/" + user }

@@ -492,6 +492,23 @@ func TestQuotasAreKept(t *testing.T) {
 	}
 }
 
+// TestAChangeIsAnsweredWithoutALock: whoever is told of one change may make the next.
+func TestAChangeIsAnsweredWithoutALock(t *testing.T) {
+	w := newWorkbench(t)
+	for _, req := range []kmsg.Request{
+		kmsg.NewPtrCreateACLsRequest(), kmsg.NewPtrDeleteACLsRequest(), kmsg.NewPtrAlterClientQuotasRequest(), kmsg.NewPtrAlterUserSCRAMCredentialsRequest(),
+	} {
+		req.SetVersion(req.MaxVersion())
+		w.Handle(NewConn("test", "/test"), req, func(kmsg.Response) {
+			if !w.security.edit.TryLock() {
+				t.Errorf("%s is answered with the lock held", kmsg.NameForKey(req.Key()))
+				return
+			}
+			w.security.edit.Unlock()
+		})
+	}
+}
+
 // TestMutationsAreLimited: who creates more partitions than it may is refused, or
 // told to wait where it cannot be.
 func TestMutationsAreLimited(t *testing.T) {

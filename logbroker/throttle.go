@@ -75,11 +75,16 @@ func (c *Conn) throttle(resp kmsg.Response, wait time.Duration, now time.Time) {
 	if wait <= 0 {
 		return
 	}
-	if muted := c.mutedFor(now); wait > muted {
-		until := now.Add(wait)
-		c.muted.Store(&until)
-	} else {
-		wait = muted
+	until := now.Add(wait)
+	for {
+		have := c.muted.Load()
+		if have != nil && !have.Before(until) {
+			wait = have.Sub(now)
+			break
+		}
+		if c.muted.CompareAndSwap(have, &until) {
+			break
+		}
 	}
 	if t, ok := resp.(kmsg.SetThrottleResponse); ok {
 		t.SetThrottle(int32(wait.Milliseconds()))
