@@ -85,6 +85,38 @@ func TestLogOfAServer(t *testing.T) {
 	if r := levada(t, "", "log", "verify", filepath.Join(dir, "none")); r.code != exitInput {
 		t.Errorf("of nothing: exit %d\n%s", r.code, r.stderr)
 	}
+	damageOfItsDatabase(t, dir)
+}
+
+// damageOfItsDatabase changes bytes of what the database wrote last: no server starts
+// then, for it would lose rows.
+func damageOfItsDatabase(t *testing.T, dir string) {
+	logs, err := filepath.Glob(filepath.Join(dir, "meta", "*.log"))
+	if err != nil || len(logs) == 0 {
+		t.Fatal(logs, err)
+	}
+	path := slices.Max(logs)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{0, len(whole) / 2, len(whole) - 1} {
+		whole[at] ^= 1
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"log", "verify", dir}, {"server", "--data", dir, "--listen", "127.0.0.1:0"}} {
+			r := levada(t, "", args...)
+			if out := r.stdout + r.stderr; r.code == 0 || !strings.Contains(out, path) || !strings.Contains(out, "restore the data directory from a backup") {
+				t.Errorf("%v, byte %d of %s is changed: exit %d\n%s", args, at, path, r.code, out)
+			}
+		}
+		whole[at] ^= 1
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustLevada(t, "", "log", "verify", dir)
 }
 
 // TestLogVerifyWantsWhatTheDatabaseNames: a partition that lacks its directory, its

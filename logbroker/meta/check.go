@@ -29,7 +29,7 @@ type Contents struct {
 
 // Check reads every row of a database that no broker has open, and returns what it
 // names. It changes nothing and leaves no file. Every row that cannot be read is an
-// error of its own in what it returns.
+// error of its own in what it returns, as is every *DamageError.
 func Check(fs vfs.FS, dir string) (c Contents, err error) {
 	// Damage is returned by what finds it, and ends no Open.
 	quiet := &logger{store: &Store{opening: opening{over: true}}, log: slog.New(slog.DiscardHandler)}
@@ -38,9 +38,12 @@ func Check(fs vfs.FS, dir string) (c Contents, err error) {
 	case errors.Is(err, ErrInUse):
 		return c, fmt.Errorf("meta: %s: %w", dir, ErrInUse)
 	case err != nil:
-		return c, fmt.Errorf("meta: open %s: %w", dir, err)
+		return c, errors.Join(checkTails(lookingFS{fs}, dir), fmt.Errorf("meta: open %s: %w", dir, err))
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := checkTails(lookingFS{fs}, dir); err != nil {
+		return c, err
+	}
 	it, err := db.NewIter(nil)
 	if err != nil {
 		return c, fmt.Errorf("meta: %w", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -45,12 +46,20 @@ func isVital(name string) bool {
 // made wraps a file that was made, or gives one in memory.
 func (f *fence) made(name string, c vfs.DiskWriteCategory, file vfs.File, err error) (vfs.File, error) {
 	if err == nil {
-		return &fencedFile{file, f, name}, nil
+		return f.wrap(file, name), nil
 	}
 	if err := f.of(name, err); err != nil {
 		return nil, err
 	}
 	return f.after.Create(f.PathBase(name), c)
+}
+
+func (f *fence) wrap(file vfs.File, name string) *fencedFile {
+	w := &fencedFile{File: file, fence: f, name: name}
+	if f.PathDir(name) == f.dir {
+		w.which, w.number, w.marked = markedFile(f.PathBase(name))
+	}
+	return w
 }
 
 func (f *fence) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -156,6 +165,11 @@ type fencedFile struct {
 	vfs.File
 	fence *fence
 	name  string
+
+	marked  bool // how far it is durable is noted in the mark
+	which   int
+	number  uint64
+	written atomic.Uint64 // bytes; such files are written from their start on
 }
 
 // wrote is what Pebble is told of a write of n bytes.
@@ -171,6 +185,7 @@ func (f *fencedFile) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	n, err := f.File.Write(p)
+	f.written.Add(uint64(n))
 	return f.wrote(p, n, err)
 }
 
@@ -193,14 +208,25 @@ func (f *fencedFile) Sync() error {
 	if f.fence.closed() {
 		return nil
 	}
-	return f.fence.of(f.name, f.File.Sync())
+	return f.synced(f.written.Load(), f.File.Sync())
 }
 
 func (f *fencedFile) SyncData() error {
 	if f.fence.closed() {
 		return nil
 	}
-	return f.fence.of(f.name, f.File.SyncData())
+	return f.synced(f.written.Load(), f.File.SyncData())
+}
+
+// synced is what Pebble is told of a sync of the first bytes.
+func (f *fencedFile) synced(end uint64, err error) error {
+	if err != nil {
+		return f.fence.of(f.name, err)
+	}
+	if f.marked {
+		f.fence.store.mark.note(f.which, durable{f.number, end})
+	}
+	return nil
 }
 
 func (f *fencedFile) SyncTo(n int64) (bool, error) {

@@ -32,6 +32,7 @@ type Store struct {
 	failed  atomic.Pointer[error]
 	fatal   func(error)
 	opening opening
+	mark    mark
 
 	mu      sync.Mutex // guards pending
 	pending map[pendingID]map[int64]Offset
@@ -42,9 +43,15 @@ type pendingID struct {
 	partition    int32
 }
 
-// Open opens the database, or creates it, and loads the pending offsets.
+// Open opens the database, or creates it, and loads the pending offsets. Where its log
+// or its manifest is damaged, also at the end, it returns a *DamageError and changes
+// nothing.
 func Open(cfg Config) (_ *Store, err error) {
 	s := &Store{fs: cfg.FS, fatal: cfg.OnFatal, pending: map[pendingID]map[int64]Offset{}}
+	if err := checkTails(cfg.FS, cfg.Dir); err != nil {
+		return nil, err
+	}
+	s.mark = mark{fs: cfg.FS, dir: cfg.Dir, log: cfg.Logger}
 	compactions := &compactions{}
 	opts := &pebble.Options{
 		FS:                 newFence(cfg.FS, cfg.Dir, s),
@@ -59,12 +66,13 @@ func Open(cfg Config) (_ *Store, err error) {
 	opts.Experimental.CompactionScheduler = compactions
 	db, err := s.opening.open(cfg.Dir, opts)
 	if err != nil {
+		s.mark.close(false)
 		return nil, fmt.Errorf("meta: open %s: %w", cfg.Dir, err)
 	}
 	s.db = db
 	compactions.begin()
 	if err := s.loadPending(); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -93,7 +101,11 @@ func catch(err *error) {
 }
 
 // Close closes the database. Everything committed reaches the file system.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	err := s.db.Close()
+	s.mark.close(err == nil && s.failure() == nil)
+	return err
+}
 
 // Sync makes every commit so far durable.
 func (s *Store) Sync() error {
