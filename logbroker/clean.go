@@ -68,6 +68,7 @@ func (c *cleaner) clean(p *partition, compactor *commitlog.Compactor, expire boo
 	c.note(p, "seal", c.seal(p))
 	if expire {
 		p.log.ExpireProducers(int64(producerExpiry / c.b.cfg.RetentionInterval))
+		p.log.Rest()
 	}
 }
 

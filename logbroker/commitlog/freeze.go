@@ -1,10 +1,8 @@
 package commitlog
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -119,8 +117,7 @@ func (f *Frozen) Complete() error {
 			return err
 		}
 	}
-	mark := make([]byte, markSize)
-	binary.BigEndian.PutUint64(mark, uint64(f.synced))
-	binary.BigEndian.PutUint32(mark[8:], crc32.Checksum(mark[:8], castagnoli))
-	return f.to.writeFile(markFile, mark, false)
+	var mark [markSize]byte
+	encodeMark(&mark, f.synced)
+	return f.to.writeFile(markFile, mark[:], false)
 }

@@ -25,8 +25,9 @@ type Log struct {
 
 	// syncing is held during a sync. While it is, the active segment stays.
 	syncing sync.Mutex
-	mark    vfs.File // of the synced end; nil if it could not be opened
+	mark    vfs.File // of the synced end; nil until a sync, and while the log rests
 	markBuf [markSize]byte
+	rests   bool // nothing was synced since the last Rest
 
 	// mu guards state, and is never held during file work.
 	mu    sync.RWMutex
@@ -267,9 +268,7 @@ func (l *Log) closeFiles() error {
 	for _, s := range *l.segments.Load() {
 		errs = append(errs, s.close())
 	}
-	if l.mark != nil {
-		errs = append(errs, l.mark.Close())
-	}
+	l.closeMark()
 	return errors.Join(errs...)
 }
 

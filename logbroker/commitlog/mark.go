@@ -3,8 +3,6 @@ package commitlog
 import (
 	"encoding/binary"
 	"hash/crc32"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // markSize is 8 bytes of offset and their CRC-32C.
@@ -13,20 +11,49 @@ const markSize = 12
 // writeMark notes the synced end in a file that is not itself synced. After a
 // SIGKILL it is exact; after a power loss it is what the system wrote back last,
 // never more than was synced. Recovery takes what lies below it for durable:
-// a batch there that cannot be read is damage, not a torn tail.
+// a batch there that cannot be read is damage, not a torn tail. syncing is held.
 func (l *Log) writeMark(end int64) {
+	l.rests = false
+	var err error
 	if l.mark == nil {
-		return
+		l.mark, err = l.dir.fs.OpenReadWrite(l.dir.join(markFile), writeCategory)
 	}
-	binary.BigEndian.PutUint64(l.markBuf[:], uint64(end))
-	binary.BigEndian.PutUint32(l.markBuf[8:], crc32.Checksum(l.markBuf[:8], castagnoli))
-	if _, err := l.mark.WriteAt(l.markBuf[:], 0); err != nil {
+	if err == nil {
+		encodeMark(&l.markBuf, end)
+		_, err = l.mark.WriteAt(l.markBuf[:], 0)
+	}
+	if err != nil {
 		l.log.Warn("mark of the synced end was not written", "file", l.dir.join(markFile), "error", err)
 	}
 }
 
-func openMark(d *directory) (vfs.File, error) {
-	return d.fs.OpenReadWrite(d.join(markFile), writeCategory)
+func encodeMark(p *[markSize]byte, end int64) {
+	binary.BigEndian.PutUint64(p[:], uint64(end))
+	binary.BigEndian.PutUint32(p[8:], crc32.Checksum(p[:8], castagnoli))
+}
+
+// Rest closes the file of the mark if nothing was synced since the last call: there may
+// be very many logs that nobody writes to, and each has its active segment open, too.
+func (l *Log) Rest() {
+	if !l.syncing.TryLock() {
+		return
+	}
+	defer l.syncing.Unlock()
+	if l.rests {
+		l.closeMark()
+	}
+	l.rests = true
+}
+
+// closeMark closes the file of the mark, which has what can be had of it. syncing is held.
+func (l *Log) closeMark() {
+	if l.mark == nil {
+		return
+	}
+	if err := l.mark.Close(); err != nil {
+		l.log.Warn("mark of the synced end was not closed", "file", l.dir.join(markFile), "error", err)
+	}
+	l.mark = nil
 }
 
 // readMark is 0 where there is no whole mark.
