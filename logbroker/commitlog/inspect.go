@@ -90,8 +90,10 @@ type inspection struct {
 	epoch  int32 // leader epoch of the last
 	epochs []foundEpoch
 	synced int64 // what the mark says was durable
-	file   string
-	base   int64
+	// compacted are the segments that the checkpoint knows to be so: each has a seal.
+	compacted map[int64]bool
+	file      string
+	base      int64
 	// What is found is held until it is known to be there still, and was found twice.
 	holding bool
 	held    []Fault
@@ -110,7 +112,7 @@ type foundEpoch struct {
 // Inspect looks at all files of the log. An error means that it could not look; what
 // it finds goes to Fault.
 func (i Inspector) Inspect() (Summary, error) {
-	in := &inspection{Inspector: i, dir: &directory{fs: i.FS, path: i.Dir}, expected: -1, epoch: -1}
+	in := &inspection{Inspector: i, dir: &directory{fs: i.FS, path: i.Dir}, expected: -1, epoch: -1, compacted: map[int64]bool{}}
 	in.mark() // first: all that is listed after it reaches as far
 	in.deleted()
 	bases, err := in.list()
@@ -130,6 +132,7 @@ func (i Inspector) Inspect() (Summary, error) {
 	if err := in.checkpoint(); err != nil {
 		return in.sum, err
 	}
+	in.missing()
 	// Where the last batches are damaged, that has been said.
 	if in.synced > in.sum.End && in.unsure == 0 {
 		in.report(Fault{Path: in.dir.join(markFile), Position: -1, Offset: in.sum.End, What: fmt.Sprintf("records up to offset %d were on disk, and the log ends before", in.synced), Mend: mendRecords})
@@ -164,6 +167,11 @@ func (in *inspection) deleted() {
 	}
 	if c, _, _, err := lastCheckpoint(p); err == nil {
 		in.LogStart, in.synced = max(in.LogStart, c.segments[0].base), max(in.synced, c.end)
+		for _, s := range c.segments {
+			if s.compactedTo >= 0 {
+				in.compacted[s.base] = true
+			}
+		}
 	}
 }
 
@@ -314,9 +322,12 @@ func (in *inspection) sealOf(f io.ReaderAt, base, size int64) (sealed *seal, gap
 		return nil, true, nil
 	}
 	if !ok {
-		return nil, false, nil
+		return nil, in.compacted[base], nil // missing tells
 	}
 	in.sum.Sealed++
+	if s.more > 0 {
+		in.derived(sealName(base), fmt.Sprintf("%d bytes follow its end", s.more))
+	}
 	sum, err := fileSum(f, min(size, s.sizeBytes))
 	if err != nil {
 		return nil, false, err

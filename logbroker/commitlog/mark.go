@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 )
 
@@ -30,6 +31,27 @@ func (l *Log) writeMark(end int64) {
 func encodeMark(p *[markSize]byte, end int64) {
 	binary.BigEndian.PutUint64(p[:], uint64(end))
 	binary.BigEndian.PutUint32(p[8:], crc32.Checksum(p[:8], castagnoli))
+}
+
+// makeMark makes the file of the mark where there is none, and tells whether it did.
+// Where its name is durable before any checkpoint is, one that is gone can be told.
+func (r *recovery) makeMark() (made bool, err error) {
+	if _, err := r.cfg.FS.Stat(r.dir.join(markFile)); !isNotExist(err) {
+		return false, nil
+	}
+	f, err := r.cfg.FS.OpenReadWrite(r.dir.join(markFile), writeCategory)
+	if err != nil {
+		return false, fmt.Errorf("commitlog: %w", err)
+	}
+	var p [markSize]byte
+	encodeMark(&p, 0)
+	if _, err := f.WriteAt(p[:], 0); err != nil {
+		r.log.Warn("mark of the synced end was not written", "file", r.dir.join(markFile), "error", err)
+	}
+	if err := f.Close(); err != nil {
+		return false, fmt.Errorf("commitlog: %w", err)
+	}
+	return true, nil
 }
 
 // Rest closes the file of the mark if nothing was synced since the last call: there may

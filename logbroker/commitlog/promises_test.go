@@ -217,17 +217,6 @@ func TestRetentionWritesNothingForNothing(t *testing.T) {
 	}
 }
 
-// TestALogWithoutMarkIsWhole: a copy of a log may lack what a start makes again.
-func TestALogWithoutMarkIsWhole(t *testing.T) {
-	fs := sealedLog(t)
-	if err := fs.Remove(fs.PathJoin(testDir, markFile)); err != nil {
-		t.Fatal(err)
-	}
-	if _, faults := inspect(t, fs); len(faults) > 0 {
-		t.Error(faults)
-	}
-}
-
 // TestAStartThatFailsSaysWhy: a start that meets an error of the disk, at any operation,
 // returns that error, and not that records were damaged; it leaves no file open.
 func TestAStartThatFailsSaysWhy(t *testing.T) {

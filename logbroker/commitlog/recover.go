@@ -393,7 +393,11 @@ func (r *recovery) settle() error {
 	if r.cfg.LogStart > r.end {
 		return r.missing(r.end, fmt.Sprintf("the log ends at offset %d, and is said to start at %d", r.end, r.cfg.LogStart))
 	}
-	if r.cfg.trusted() && !r.changed && !r.created {
+	made, err := r.makeMark()
+	if err != nil {
+		return err
+	}
+	if r.cfg.trusted() && !r.changed && !r.created && !made {
 		return nil
 	}
 	for i, s := range r.segments[r.from:] {

@@ -131,7 +131,7 @@ func (l *Log) Seal() (more bool, err error) {
 		if s.hasSeal.Load() {
 			continue
 		}
-		if _, ok, err := l.dir.readSeal(s.base); err == nil && ok {
+		if is, ok, err := l.dir.readSeal(s.base); err == nil && ok && is.more == 0 {
 			s.hasSeal.Store(true)
 			continue
 		}

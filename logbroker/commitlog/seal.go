@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -27,6 +28,7 @@ type seal struct {
 	sizeBytes   int64
 	sum         uint32 // CRC-32C of the file
 	compactedTo int64  // compaction has been over all below it; -1: never. Otherwise offsets have gaps
+	more        int    // bytes that follow it in its file, though nobody writes any
 }
 
 func (s seal) line() string {
@@ -48,22 +50,19 @@ func sealed(text string) []byte {
 	return fmt.Appendf(nil, "%scrc %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
-// unseal gives the lines after the header of such a file.
-func unseal(p []byte, header string) ([]string, error) {
-	text := string(p)
-	at := strings.LastIndex(text, "crc ")
-	var sum uint32
-	if at < 0 {
-		return nil, errSeal
+// unseal gives the lines after the header of such a file, and how many bytes follow
+// what its sum covers: nobody writes such.
+func unseal(p []byte, header string) (lines []string, more int, err error) {
+	at := bytes.Index(p, []byte("\ncrc ")) + 1
+	whole := sealed(string(p[:at]))
+	if at == 0 || !bytes.HasPrefix(p, whole) {
+		return nil, 0, errSeal
 	}
-	if _, err := fmt.Sscanf(text[at:], "crc %08x\n", &sum); err != nil || sum != crc32.Checksum(p[:at], castagnoli) {
-		return nil, errSeal
-	}
-	lines := strings.Split(strings.TrimSuffix(text[:at], "\n"), "\n")
+	lines = strings.Split(strings.TrimSuffix(string(p[:at]), "\n"), "\n")
 	if len(lines) < 2 || lines[0] != header {
-		return nil, errSeal
+		return nil, 0, errSeal
 	}
-	return lines[1:], nil
+	return lines[1:], len(p) - len(whole), nil
 }
 
 // verify reads the whole segment and compares it with the seal.
@@ -91,14 +90,17 @@ func fileSum(file io.ReaderAt, sizeBytes int64) (uint32, error) {
 }
 
 func decodeSeal(p []byte) (seal, error) {
-	lines, err := unseal(p, sealHeader)
+	lines, more, err := unseal(p, sealHeader)
 	if err != nil {
 		return seal{}, err
 	}
-	return parseSeal(lines[0])
+	s, err := parseSeal(lines[0])
+	s.more = more
+	return s, err
 }
 
-// readSeal reads the seal of a segment; ok is false if it has none.
+// readSeal reads the seal of a segment; ok is false if it has none. What follows its sum
+// says nothing, and is passed over.
 func (d *directory) readSeal(base int64) (s seal, ok bool, err error) {
 	p, err := d.readFile(sealName(base), maxSeal)
 	if isNotExist(err) {
@@ -146,8 +148,8 @@ func (s swap) encode() []byte {
 }
 
 func decodeSwap(p []byte) (s swap, err error) {
-	lines, err := unseal(p, swapHeader)
-	if err != nil || len(lines) < 2 {
+	lines, more, err := unseal(p, swapHeader)
+	if err != nil || len(lines) < 2 || more > 0 {
 		return swap{}, errSeal
 	}
 	if s.seal, err = parseSeal(lines[0]); err != nil {
