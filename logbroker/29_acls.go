@@ -108,10 +108,19 @@ func (b *Broker) mayAddRule(rule acl.Rule, have int) error {
 	case have >= maxRules:
 		return fmt.Errorf("%w: there are %d rules, more cannot be", kerr.PolicyViolation, have)
 	}
+	if forFilters(rule) { // which Kafka finds out too late to say so
+		return fmt.Errorf("%w: a rule is about something, ANY and MATCH are for filters", kerr.UnknownServerError)
+	}
 	if err := rule.Check(); err != nil {
 		return fmt.Errorf("%w: %w", kerr.InvalidRequest, err)
 	}
 	return nil
+}
+
+// forFilters tells whether a rule has a part that is for filters only.
+func forFilters(r acl.Rule) bool {
+	return r.Type == kmsg.ACLResourceTypeAny || r.Operation == kmsg.ACLOperationAny || r.Permission == kmsg.ACLPermissionTypeAny ||
+		r.Pattern == kmsg.ACLResourcePatternTypeAny || r.Pattern == kmsg.ACLResourcePatternTypeMatch
 }
 
 // handleDeleteACLs answers DeleteAcls, versions 1 to 3, when the rules are gone for

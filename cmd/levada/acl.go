@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (f *ruleFlags) rules() ([]acl.Rule, error) {
 				if f.prefixed && r.kind != kmsg.ACLResourceTypeCluster {
 					rule.Pattern = kmsg.ACLResourcePatternTypePrefixed
 				}
-				if err := rule.Check(); err != nil {
+				if err := errors.Join(rule.Check(), rule.Fits()); err != nil {
 					return nil, err
 				}
 				out = append(out, rule)

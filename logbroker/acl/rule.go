@@ -94,6 +94,15 @@ func (r Rule) check() error {
 	if _, _, err := ParsePrincipal(r.Principal); err != nil {
 		return err
 	}
+	if r.Operation < kmsg.ACLOperationAll || r.Operation > kmsg.ACLOperationDescribeTokens {
+		return fmt.Errorf("there is no operation %s", r.Operation)
+	}
+	return nil
+}
+
+// Fits refuses a rule about an operation that is never asked for its type of resource:
+// Kafka stores it, and who writes one by hand has made a mistake.
+func (r Rule) Fits() error {
 	if r.Operation == kmsg.ACLOperationAll {
 		return nil
 	}
