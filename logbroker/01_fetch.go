@@ -147,6 +147,14 @@ func (f *fetch) topic(p *fetchPart) (*topic, int16) {
 	return t, unknown
 }
 
+// replica is the broker that fetches; less than 0 for a client.
+func (f *fetch) replica() int32 {
+	if f.req.Version >= 15 {
+		return f.req.ReplicaState.ID
+	}
+	return f.req.ReplicaID
+}
+
 // respond sends the answer, of a session only what is news. Who is over a limit by it is
 // told nothing.
 func (f *fetch) respond() {
@@ -174,6 +182,9 @@ func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p 
 	part, err := f.b.topics.partition(t, p.Partition)
 	if err == nil {
 		err = f.b.checkLeaderEpoch(p.CurrentLeaderEpoch)
+	}
+	if err == nil && f.replica() >= 0 {
+		err = kerr.NotLeaderForPartition // no broker has a copy that follows, as Kafka tells strangers
 	}
 	if err != nil {
 		if rp.ErrorCode = groupCode(err); rp.ErrorCode == kerr.UnknownTopicOrPartition.Code {

@@ -36,12 +36,13 @@ func (b *Broker) handleMetadata(r *request) {
 		for i := range req.Topics {
 			req.Topics[i].Topic = nil
 		}
-	} else if slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil }) {
-		for _, t := range req.Topics { // what names nothing is a request that Kafka cannot serve
-			out := kmsg.NewMetadataResponseTopic()
-			out.Topic, out.TopicID, out.ErrorCode = t.Topic, t.TopicID, kerr.UnknownServerError.Code
-			resp.Topics = append(resp.Topics, out)
+		if req.Version < 12 { // which has ids, but Kafka does not serve them
+			refuseTopics(req, resp, kerr.InvalidRequest)
+			r.respond(resp)
+			return
 		}
+	} else if slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil }) {
+		refuseTopics(req, resp, kerr.UnknownServerError) // what names nothing is a request that Kafka cannot serve
 		r.respond(resp)
 		return
 	}
@@ -62,6 +63,15 @@ func (b *Broker) handleMetadata(r *request) {
 		return
 	}
 	answer()
+}
+
+// refuseTopics answers for all topics alike.
+func refuseTopics(req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse, err *kerr.Error) {
+	for _, t := range req.Topics {
+		out := kmsg.NewMetadataResponseTopic()
+		out.Topic, out.TopicID, out.ErrorCode = t.Topic, t.TopicID, err.Code
+		resp.Topics = append(resp.Topics, out)
+	}
 }
 
 // describeNode fills in what metadata tells beside the topics.
@@ -105,6 +115,7 @@ func (b *Broker) askedTopic(r *request, t kmsg.MetadataRequestTopic, create *aut
 	found := b.topics.byName(*t.Topic)
 	if found == nil {
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		out.AuthorizedOperations = w.operations(operations, kmsg.ACLResourceTypeTopic, *t.Topic)
 		return out
 	}
 	return b.topicMetadata(w, found, operations)

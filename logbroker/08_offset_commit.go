@@ -44,7 +44,9 @@ func (b *Broker) handleOffsetCommit(r *request) {
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
-		resp.Topics = append(resp.Topics, rt)
+		if len(rt.Partitions) > 0 { // Kafka leaves out those of which nothing is asked
+			resp.Topics = append(resp.Topics, rt)
+		}
 	}
 	c.done = func(err error) {
 		if err != nil {

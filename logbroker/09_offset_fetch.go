@@ -105,9 +105,7 @@ func (b *Broker) checkFetch(g kmsg.OffsetFetchRequestGroup) error {
 	defer c.mu.Unlock()
 	e := c.find(g.Group, false)
 	switch {
-	case e == nil: // where it has offsets, they are anybody's
-		return b.noSuchMember(g.Group, kerr.GroupIDNotFound, nil)
-	case e.consumer == nil:
+	case e == nil || e.consumer == nil: // its offsets, if it has any, are anybody's
 		return nil
 	}
 	return e.consumer.Check(deref(g.MemberID), "", g.MemberEpoch, false)

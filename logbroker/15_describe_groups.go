@@ -39,6 +39,9 @@ func (b *Broker) handleDescribeGroups(r *request) {
 				rg.ErrorCode = kerr.GroupIDNotFound.Code
 			}
 		}
+		if rg.ErrorCode == kerr.GroupIDNotFound.Code {
+			rg.AuthorizedOperations = noOperations
+		}
 		resp.Groups = append(resp.Groups, rg)
 	}
 	r.respond(resp)

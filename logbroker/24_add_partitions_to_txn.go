@@ -55,7 +55,7 @@ func (b *Broker) addTransactions(req *kmsg.AddPartitionsToTxnRequest, resp *kmsg
 	}
 	if t.VerifyOnly {
 		b.spawn(func() {
-			setAll(topics, b.txns.verify(t.TransactionalID, add))
+			setAll(topics, b.txns.verify(t.TransactionalID, add, topics))
 			finish()
 		})
 		return
@@ -63,8 +63,8 @@ func (b *Broker) addTransactions(req *kmsg.AddPartitionsToTxnRequest, resp *kmsg
 	b.addOrRefuse(t.TransactionalID, add, req.Version, topics, finish)
 }
 
-// verify tells whether all the partitions belong to the open transaction.
-func (t *transactions) verify(id string, add txn.Add) error {
+// verify tells of each partition that is there whether it belongs to the open transaction.
+func (t *transactions) verify(id string, add txn.Add, topics []kmsg.AddPartitionsToTxnResponseTopic) error {
 	e := t.find(id)
 	if e == nil {
 		return kerr.InvalidProducerIDMapping
@@ -74,9 +74,17 @@ func (t *transactions) verify(id string, add txn.Add) error {
 	if _, _, err := txn.Step(e.state, add, t.b.now()); err != nil {
 		return err
 	}
-	for _, p := range add.Partitions {
-		if _, ok := e.state.Partitions[p]; !ok || e.state.Phase != txn.Ongoing {
-			return kerr.TransactionAbortable
+	n := 0 // of add, which has what is there
+	for i := range topics {
+		for j := range topics[i].Partitions {
+			p := &topics[i].Partitions[j]
+			if p.ErrorCode != 0 {
+				continue
+			}
+			if _, ok := e.state.Partitions[add.Partitions[n]]; !ok || e.state.Phase != txn.Ongoing {
+				p.ErrorCode = kerr.TransactionAbortable.Code
+			}
+			n++
 		}
 	}
 	return nil

@@ -83,7 +83,10 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOff
 	defer b.topics.offsets.RUnlock()
 	producer := txn.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch}
 	e, err := b.txns.enterGroup(req.TransactionalID, producer, req.Group, req.Version >= implicitOffsets)
-	if err != nil {
+	switch {
+	case errors.Is(err, kerr.ProducerFenced):
+		return kerr.InvalidProducerEpoch // as Produce calls it
+	case err != nil:
 		return err
 	}
 	defer e.gate.RUnlock()

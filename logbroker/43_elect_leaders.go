@@ -12,7 +12,7 @@ import (
 // and of their partitions only those that need an election are told.
 func (b *Broker) handleElectLeaders(r *request) {
 	req := r.msg.(*kmsg.ElectLeadersRequest)
-	if req.Version > 0 && req.ElectionType > uncleanElection {
+	if req.Version > 0 && (req.ElectionType < 0 || req.ElectionType > uncleanElection) {
 		err := fmt.Errorf("%w: there is no election of type %d", kerr.InvalidRequest, req.ElectionType)
 		resp := elect(req, func(string, int32) error { return err })
 		resp.ErrorCode = errorCode(err)

@@ -89,7 +89,13 @@ func subscriptions(e *groupEntry) map[string]bool {
 		}
 		i := max(slices.IndexFunc(m.Protocols, func(p group.Protocol) bool { return p.Name == gr.Protocol }), 0)
 		var meta kmsg.ConsumerMemberMetadata
-		if meta.ReadFrom(m.Protocols[i].Metadata) != nil {
+		// As in Kafka: topics are read as of version 0, all others have them there, too.
+		raw := slices.Clone(m.Protocols[i].Metadata)
+		if len(raw) < 2 {
+			return nil
+		}
+		raw[0], raw[1] = 0, 0
+		if meta.ReadFrom(raw) != nil {
 			return nil
 		}
 		for _, t := range meta.Topics {

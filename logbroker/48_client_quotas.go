@@ -74,7 +74,7 @@ func checkQuotaFilter(req *kmsg.DescribeClientQuotasRequest) error {
 			return fmt.Errorf("%w: entity type %q is empty, or named twice", kerr.InvalidRequest, c.EntityType)
 		case c.EntityType != quotaUser && c.EntityType != quotaClient && c.EntityType != quotaIP:
 			return fmt.Errorf("%w: there is no entity type %q", kerr.UnsupportedVersion, c.EntityType)
-		case c.MatchType > kmsg.QuotasMatchTypeAny:
+		case c.MatchType < 0 || c.MatchType > kmsg.QuotasMatchTypeAny:
 			return fmt.Errorf("%w: there is no match type %d", kerr.InvalidRequest, c.MatchType)
 		case exact == (c.Match == nil):
 			return fmt.Errorf("%w: a name goes with the exact match type, and with no other", kerr.InvalidRequest)

@@ -35,6 +35,7 @@ func (b *Broker) handleConsumerGroupDescribe(r *request) {
 			b.describeConsumer(&rg, e.consumer)
 		default:
 			rg.ErrorCode, rg.ErrorMessage = groupError(kerr.GroupIDNotFound)
+			rg.AuthorizedOperations = noOperations
 		}
 		g.mu.Unlock()
 		resp.Groups = append(resp.Groups, rg)

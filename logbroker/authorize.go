@@ -153,11 +153,14 @@ func (w who) maySome(op acl.Operation) bool {
 	})
 }
 
+// noOperations is what is told instead of them where nobody asked.
+const noOperations = -1 << 31
+
 // operations is the set of what the client may do to a resource, as a bit for
-// each operation (KIP-430); the least number if nobody asked.
+// each operation (KIP-430); noOperations if nobody asked.
 func (w who) operations(asked bool, kind acl.ResourceType, name string) int32 {
 	if !asked {
-		return -1 << 31
+		return noOperations
 	}
 	bits := int32(0)
 	if !w.may(kmsg.ACLOperationDescribe, kind, name) {
