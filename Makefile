@@ -14,6 +14,9 @@ E2E      := ./cmd/levada/... ./examples/... ./internal/chaos ./internal/peers ./
 ALOUD    := /_test\.go:[0-9]+: / { why = $$0; sub(/.*_test\.go:[0-9]+: /, "", why) } \
             /^ *--- SKIP/ { print "SKIPPED " $$3 ": " why } /^ *--- FAIL|^(ok|FAIL|panic)/ { print; fflush() }
 
+# What a broker of Apache Kafka is set to that is to have access rules.
+AUTHORIZES := authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS
+
 .PHONY: build run test race reproducible fuzz e2e chaos kafka lint fmt deps clean
 
 build: ## build the binary
@@ -53,6 +56,7 @@ chaos: ## break a server under load for DURATION, and check what its clients saw
 kafka: build ## the conformance suite, the word count, random requests and the benchmarks against Apache Kafka itself, which needs Java and Maven
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \
 	  bench/kafka.sh run $(GO) test -p 1 -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount ./internal/differential && \
+	  KAFKA_EXTRA="$$(printf '%s\n' $(AUTHORIZES))" LEVADA_KAFKA_AUTHORIZES=1 bench/kafka.sh run $(GO) test -count=1 -run RightsOfApacheKafka ./internal/differential && \
 	  bench/kafka.sh run $(BIN) bench compare --rounds 1 --scale 0.01 --latency-for 200ms --match '100 B, 1 p'; \
 	else echo "SKIPPED: tests on Apache Kafka need java and mvn; make deps installs them"; fi
 

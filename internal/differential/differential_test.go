@@ -19,7 +19,12 @@ import (
 // startLevada serves a broker of ours.
 func startLevada(t *testing.T) string {
 	t.Helper()
-	b, err := logbroker.Open(logbroker.Config{Dir: t.TempDir(), Fsync: logbroker.FsyncAlways})
+	return startLevadaWith(t, logbroker.Security{})
+}
+
+func startLevadaWith(t *testing.T, security logbroker.Security) string {
+	t.Helper()
+	b, err := logbroker.Open(logbroker.Config{Dir: t.TempDir(), Fsync: logbroker.FsyncAlways, NodeID: 1, Security: security})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,40 +20,82 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/internal/recordbatch"
+	"github.com/levada/levada/logbroker"
 )
 
 // rawTalk is one broker that is sent requests as they stand in a script:
 //
 //	NAME VERSION {"Field": value}
 //
-// $ begins a name of the script's own, @name is the id of a topic, and %one, %two, %tx
+// 3-7 are all these versions, one after another: what they are answered follows them,
+// once for those that are answered alike. "#MemberID", "#Generation", "#ProducerID" and
+// "#ProducerEpoch" are what the last answer with such a field said. $ begins a name of the script's own, @name is the id of a topic, and %one, %two, %tx
 // and so on are batches of records. What is not given is as clients give it by default.
 type rawTalk struct {
 	*broker
 	prefix string
+	last   map[string]any // by field
 }
+
+// madeID is the id of a member that was made by a broker.
+var madeID = regexp.MustCompile(`(differential|i)-[0-9a-f]{8}[0-9a-f-]{24,28}`)
 
 var topicID = regexp.MustCompile(`"@([a-z]+)"`)
 
 func (a *rawTalk) do(line string) string {
 	f := strings.SplitN(line, " ", 3)
-	var version int16
-	if _, err := fmt.Sscan(f[1], &version); err != nil {
+	var from, to int16
+	if n, err := fmt.Sscanf(f[1], "%d-%d", &from, &to); n == 0 {
 		a.t.Fatalf("%q: %v", line, err)
 	}
-	text := topicID.ReplaceAllStringFunc(strings.ReplaceAll(f[2], "$", a.prefix), func(s string) string {
+	if !strings.Contains(f[1], "-") {
+		return a.send(f[0], from, f[2]) + "\n"
+	}
+	out := ""
+	for first, version := from, from; version <= to; version++ {
+		got := a.send(f[0], version, f[2])
+		if last := fmt.Sprintf(": %s\n", got); version > from && strings.HasSuffix(out, last) {
+			out = strings.TrimSuffix(out, spell(first, version-1)+last) + spell(first, version) + last
+		} else {
+			first, out = version, out+spell(version, version)+last
+		}
+	}
+	return out
+}
+
+// spell is how versions are written.
+func spell(from, to int16) string {
+	if from == to {
+		return fmt.Sprint(from)
+	}
+	return fmt.Sprintf("%d-%d", from, to)
+}
+
+// send sends one request; what it gives back is what the answer says.
+func (a *rawTalk) send(name string, version int16, text string) string {
+	text = topicID.ReplaceAllStringFunc(strings.ReplaceAll(text, "$", a.prefix), func(s string) string {
 		id, _ := json.Marshal(a.id(a.prefix + s[2:len(s)-1])) // of numbers
 		return string(id)
 	})
-	for name, batch := range rawBatches() {
-		text = strings.ReplaceAll(text, `"%`+name+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
+	for of, batch := range rawBatches() {
+		text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
 	}
+	for field, of := range a.last {
+		value, _ := json.Marshal(of) // it was read of JSON
+		text = strings.ReplaceAll(text, `"#`+field+`"`, string(value))
+	}
+	line := fmt.Sprint(name, " ", version, " ", text)
 	send := func() (kmsg.Response, error) {
-		req := rawRequest(a.t, f[0])
+		req := rawRequest(a.t, name)
 		req.SetVersion(version)
 		d := json.NewDecoder(strings.NewReader(text))
-		d.DisallowUnknownFields()
-		if err := d.Decode(req); err != nil {
+		d.UseNumber()
+		var fields map[string]any
+		err := d.Decode(&fields)
+		if err == nil {
+			err = fill(reflect.ValueOf(req).Elem(), fields)
+		}
+		if err != nil {
 			a.t.Fatalf("%s: %v", line, err)
 		}
 		return a.try(req)
@@ -71,9 +115,54 @@ func (a *rawTalk) do(line string) string {
 			}
 		}
 		return a.told(resp)
-	}, `"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"NOT_LEADER_FOR_PARTITION"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`)
-	a.settleTopics(resp)
+	}, `"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`)
+	if !strings.Contains(text, `"ValidateOnly":true`) {
+		a.settleTopics(resp)
+	}
 	return out
+}
+
+// fill sets a part of a request to what JSON says. Unlike package json it takes numbers for
+// what has names: there are none for what is unknown.
+func fill(v reflect.Value, from any) error {
+	if v.Kind() == reflect.Pointer && from != nil {
+		v.Set(reflect.New(v.Type().Elem()))
+		return fill(v.Elem(), from)
+	}
+	switch from := from.(type) {
+	case map[string]any:
+		for name, of := range from {
+			field := v.FieldByName(name)
+			if !field.IsValid() {
+				return fmt.Errorf("there is no field %q in a %s", name, v.Type())
+			}
+			if err := fill(field, of); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		return nil
+	case []any:
+		if v.Kind() == reflect.Slice {
+			v.Set(reflect.MakeSlice(v.Type(), len(from), len(from)))
+		}
+		for i := range from {
+			if err := fill(v.Index(i), from[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case json.Number:
+		if v.CanInt() {
+			n, err := from.Int64()
+			v.SetInt(n)
+			return err
+		}
+	}
+	text, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v.Addr().Interface())
 }
 
 // settleTopics waits until what was made or deleted is so for everybody.
@@ -176,13 +265,25 @@ func (a *rawTalk) told(resp kmsg.Response) string {
 	if err := json.Unmarshal(text, &all); err != nil {
 		a.t.Fatal(err)
 	}
+	a.remember(all)
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(a.plain("", all)); err != nil {
 		a.t.Fatal(err)
 	}
-	return strings.TrimSpace(strings.ReplaceAll(out.String(), a.prefix, "$"))
+	told := madeID.ReplaceAllString(strings.ReplaceAll(out.String(), a.prefix, "$"), "a member")
+	return strings.TrimSpace(told)
+}
+
+// remember keeps what the broker chose itself, for requests to come.
+func (a *rawTalk) remember(answer any) {
+	fields, _ := answer.(map[string]any)
+	for _, name := range []string{"MemberID", "Generation", "ProducerID", "ProducerEpoch"} {
+		if v := fields[name]; v != nil && v != "" && v != -1.0 {
+			a.last[name] = v
+		}
+	}
 }
 
 func (a *rawTalk) plain(name string, v any) any {
@@ -220,21 +321,46 @@ func (a *rawTalk) plain(name string, v any) any {
 	return v
 }
 
-// rawScripts has a broker answer testdata/requests.
-func rawScripts(t *testing.T, name, addr string) {
-	datadriven.RunTest(t, "testdata/requests", func(t *testing.T, d *datadriven.TestData) string {
-		a := &rawTalk{broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano())}
+// rawScripts has a broker answer a file of requests.
+func rawScripts(t *testing.T, file, name, addr string) {
+	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
+		a := &rawTalk{broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano()), last: map[string]any{}}
 		out := ""
 		for line := range strings.SplitSeq(d.Input, "\n") {
-			out += a.do(line) + "\n"
+			out += a.do(line)
 		}
 		return out
 	})
 }
 
-func TestRequests(t *testing.T) { rawScripts(t, "Levada", startLevada(t)) }
+func TestRequests(t *testing.T) {
+	eachFile(t, func(t *testing.T, file string) { rawScripts(t, file, "Levada", startLevada(t)) })
+}
 
-// TestRequestsOfApacheKafka: what testdata/requests says is what Apache Kafka answers.
+// TestRequestsOfApacheKafka: what the files say is what Apache Kafka answers.
 func TestRequestsOfApacheKafka(t *testing.T) {
-	rawScripts(t, kafkaName, kafkaAddress(t))
+	addr := kafkaAddress(t)
+	eachFile(t, func(t *testing.T, file string) { rawScripts(t, file, kafkaName, addr) })
+}
+
+// eachFile is for requests that are wrong and for those of all versions.
+func eachFile(t *testing.T, do func(t *testing.T, file string)) {
+	for _, file := range []string{"requests", "versions"} {
+		t.Run(file, func(t *testing.T) { do(t, "testdata/"+file) })
+	}
+}
+
+// TestRights: of brokers with access rules, whose clients may do everything.
+func TestRights(t *testing.T) {
+	rawScripts(t, "testdata/rights", "Levada", startLevadaWith(t, logbroker.Security{Authorize: true, SuperUsers: []string{"User:ANONYMOUS"}}))
+}
+
+// TestRightsOfApacheKafka: what testdata/rights says is what Apache Kafka answers that was
+// started with an authorizer.
+func TestRightsOfApacheKafka(t *testing.T) {
+	addr := kafkaAddress(t)
+	if os.Getenv("LEVADA_KAFKA_AUTHORIZES") == "" {
+		t.Skip("LEVADA_KAFKA_AUTHORIZES is not set: make kafka starts a broker with an authorizer for it")
+	}
+	rawScripts(t, "testdata/rights", kafkaName, addr)
 }
