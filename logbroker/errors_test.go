@@ -43,7 +43,7 @@ func TestZombiesAreFenced(t *testing.T) {
 			req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = v, id, pid, old, "g"
 			return ask[*kmsg.AddOffsetsToTxnResponse](w, req).ErrorCode
 		}},
-		{kmsg.TxnOffsetCommit, 0, 0, 5, func(v int16) int16 {
+		{kmsg.TxnOffsetCommit, 99, 0, 5, func(v int16) int16 {
 			req := kmsg.NewPtrTxnOffsetCommitRequest()
 			req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch, req.Generation = v, id, "g", pid, old, -1
 			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()

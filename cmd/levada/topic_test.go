@@ -141,7 +141,7 @@ func TestConsumeSaysWhatCannotBe(t *testing.T) {
 		{[]string{"--offset", "500"}, exitDone, "--offset 500 is beyond the end of partition 0, which is 2"},
 		{[]string{"--offset", "2"}, exitDone, ""},
 		{[]string{"--where", "value"}, exitInput, "--where value gives a number for partition 0, offset 0"},
-		{[]string{"--where", `value contains "1"`}, exitDone, "this is a number, and text is needed (text is the value as text, string(…) makes text of anything) (1:7)\n | value contains \"1\"\n | ......^"},
+		{[]string{"--where", `value contains "1"`}, exitDone, "value is a number, and text is needed (text is the value as text, string(…) makes text of anything) (1:7)\n | value contains \"1\"\n | ......^"},
 	} {
 		r := levada(t, "", append([]string{"topic", "consume", "t", "-b", s.address}, c.args...)...)
 		if r.code != c.code || !strings.Contains(r.stderr, c.stderr) || c.stderr == "" && r.stderr != "" || r.stdout != "" {

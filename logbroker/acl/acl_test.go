@@ -274,7 +274,7 @@ func TestCheck(t *testing.T) {
 		"type": func(r *Rule) { r.Type = kmsg.ACLResourceTypeAny }, "no name": func(r *Rule) { r.Name = "" }, "long": func(r *Rule) { r.Name = strings.Repeat("x", maxName+1) },
 		"not UTF-8": func(r *Rule) { r.Host = "\xff" }, "cluster": func(r *Rule) { r.Type, r.Name = kmsg.ACLResourceTypeCluster, "mine" },
 		"pattern": func(r *Rule) { r.Pattern = kmsg.ACLResourcePatternTypeMatch }, "permission": func(r *Rule) { r.Permission = kmsg.ACLPermissionTypeAny },
-		"no host": func(r *Rule) { r.Host = "" }, "principal": func(r *Rule) { r.Principal = "ann" }, "operation": func(r *Rule) { r.Operation = kmsg.ACLOperationIdempotentWrite },
+		"no host": func(r *Rule) { r.Host = "" }, "principal": func(r *Rule) { r.Principal = "ann" },
 		"host name": func(r *Rule) { r.Host = "localhost" }, "range": func(r *Rule) { r.Host = "10.0.0.0/8" }, "odd digits": func(r *Rule) { r.Host = "10.0.0.01" },
 		"any operation": func(r *Rule) { r.Operation = kmsg.ACLOperationAny },
 	} {
@@ -283,6 +283,11 @@ func TestCheck(t *testing.T) {
 		if r.Check() == nil {
 			t.Errorf("%s: %+v is taken", name, r)
 		}
+	}
+	odd := good
+	odd.Operation = kmsg.ACLOperationIdempotentWrite // of the cluster
+	if err := errors.Join(odd.Check(), good.Fits()); err != nil || odd.Fits() == nil {
+		t.Errorf("an operation of something else: %v, %v", err, odd.Fits())
 	}
 }
 
