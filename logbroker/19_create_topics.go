@@ -56,9 +56,10 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 	}
 	configs := map[string]string{}
 	for _, c := range t.Configs {
-		if c.Value != nil {
-			configs[c.Name] = *c.Value
+		if c.Value == nil {
+			return fmt.Errorf("%w: config %q has no value: leave it out, or name one", kerr.InvalidConfig, c.Name)
 		}
+		configs[c.Name] = *c.Value
 	}
 	if err := checkConfigs(configs); err != nil {
 		return err
@@ -87,9 +88,6 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 		return fmt.Errorf("topic %q: %w", t.Topic, err)
 	}
 	rt.TopicID, rt.NumPartitions, rt.ReplicationFactor = row.ID, partitions, 1
-	if req.ValidateOnly {
-		rt.TopicID = [16]byte{}
-	}
 	for _, c := range b.describeConfigs(configs) {
 		rc := kmsg.NewCreateTopicsResponseTopicConfig()
 		rc.Name, rc.Value, rc.Source = c.name, &c.value, int8(c.source)

@@ -59,17 +59,15 @@ func (g *Group) Join(now time.Time, j Join) []Answer {
 	return g.joinAgain(now, j, m)
 }
 
-// compatible tells whether the member shares a protocol with all others.
+// compatible tells whether the member shares a protocol with all that there are; those
+// that it named before count, too, as Kafka has it.
 func (g *Group) compatible(j *Join) bool {
-	other := func(m *Member) bool {
-		return m.ID != j.MemberID && (j.InstanceID == "" || m.InstanceID != j.InstanceID)
-	}
-	if !slices.ContainsFunc(g.Members, other) {
+	if len(g.Members) == 0 {
 		return true
 	}
 	return j.ProtocolType == g.ProtocolType && share(j.Protocols, func(yield func([]Protocol) bool) {
 		for _, m := range g.Members {
-			if other(m) && !yield(m.Protocols) {
+			if !yield(m.Protocols) {
 				return
 			}
 		}
