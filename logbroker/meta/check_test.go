@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,7 +105,7 @@ func put(t *testing.T, fs vfs.FS, path string, p []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(p); err != nil {
+	if _, err := f.Write(slices.Clone(p)); err != nil { // a file system may write over what it is given
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
