@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,12 +136,23 @@ func (d *Disk) unmount(flags int) error {
 	if !d.mounted {
 		return nil
 	}
-	if err := unix.Unmount(d.path, flags); err != nil {
-		return fmt.Errorf("powerloss: unmount %s: %w", d.path, err)
+	for deadline := time.Now().Add(busyFor); ; {
+		err := unix.Unmount(d.path, flags)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return fmt.Errorf("powerloss: unmount %s: %w", d.path, err)
+		}
+		<-time.After(time.Millisecond)
 	}
 	d.mounted = false
 	return nil
 }
+
+// busyFor bounds how long a file system may be busy with files that were closed: a
+// process that is being begun by this one has those that were open for a moment more.
+const busyFor = 250 * time.Millisecond
 
 func (d *Disk) remove() error {
 	err := errors.Join(os.RemoveAll(d.image), os.Remove(d.path))
