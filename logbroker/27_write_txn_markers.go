@@ -43,9 +43,13 @@ func (b *Broker) handleWriteTxnMarkers(r *request) {
 					})
 				})
 			}
-			rm.Topics = append(rm.Topics, rt)
+			if len(rt.Partitions) > 0 {
+				rm.Topics = append(rm.Topics, rt)
+			}
 		}
-		resp.Markers = append(resp.Markers, rm)
+		if len(rm.Topics) > 0 { // Kafka leaves out what names no partition
+			resp.Markers = append(resp.Markers, rm)
+		}
 	}
 	one()
 }

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -159,16 +158,7 @@ func TestTicksCostWhatIsDue(t *testing.T) {
 // did, nor is who asks for what the group would be then.
 func TestNobodyIsToldWhatCannotBeStored(t *testing.T) {
 	w := newWorkbench(t)
-	w.Kill()
-	var broken errorfs.Toggle
-	broken.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "/meta/") {
-			return syscall.EIO
-		}
-		return nil
-	})
-	w.cfg.FS = errorfs.Wrap(w.fs, &broken)
-	w.open()
+	broken := w.breakableMeta()
 	w.want(ask[*kmsg.JoinGroupResponse](w, eager("before", 0)).ErrorCode, nil)
 	told := 0
 	tell := func(kmsg.Response) { told++ }

@@ -1,10 +1,13 @@
 package logbroker
 
 import (
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -215,4 +218,19 @@ func eventually(patience time.Duration, holds func() bool) bool {
 		}
 	}
 	return true
+}
+
+// breakableMeta starts the broker again on a disk that refuses to write its database
+// while what is returned is on.
+func (w *workbench) breakableMeta() *errorfs.Toggle {
+	w.Kill()
+	broken := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "/meta/") {
+			return syscall.EIO
+		}
+		return nil
+	})}
+	w.cfg.FS = errorfs.Wrap(w.fs, broken)
+	w.open()
+	return broken
 }

@@ -257,16 +257,7 @@ func TestTransactionsOnAFailingDisk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkbench(t)
-			w.Kill()
-			var broken errorfs.Toggle
-			broken.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "/meta/") {
-					return syscall.EIO
-				}
-				return nil
-			})
-			w.cfg.FS = errorfs.Wrap(w.fs, &broken)
-			w.open()
+			broken := w.breakableMeta()
 			w.topic("t", 2)
 			pid, epoch := w.initID(id)
 			w.want(w.produce(12, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)

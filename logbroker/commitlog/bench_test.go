@@ -249,16 +249,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				add()
-				c, err := l.BeginCheckpoint(1)
-				if err == nil {
-					err = c.Sync()
-				}
-				if err == nil {
-					err = c.Finish()
-				}
-				if err != nil {
-					b.Fatal(err)
-				}
+				checkpointNow(b, l)
 			}
 		})
 	}

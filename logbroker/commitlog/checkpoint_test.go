@@ -375,16 +375,7 @@ func TestCheckpointOfAnIndexMadeAnew(t *testing.T) {
 		if i%5 == 0 {
 			l.active().forgetIndex()
 		}
-		c, err := l.BeginCheckpoint(1)
-		if err == nil {
-			err = c.Sync()
-		}
-		if err == nil {
-			err = c.Finish()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		checkpointNow(t, l)
 	}
 	if _, faults := inspect(t, cfg.FS); len(faults) > 0 {
 		t.Errorf("the log is whole, and is said to be %v", faults)

@@ -168,3 +168,18 @@ func batchValues(t testing.TB, b recordbatch.Batch) []offsetValue {
 }
 
 func testRNG() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
+// checkpointNow makes a checkpoint durable.
+func checkpointNow(t testing.TB, l *Log) {
+	t.Helper()
+	c, err := l.BeginCheckpoint(1)
+	if err == nil {
+		err = c.Sync()
+	}
+	if err == nil {
+		err = c.Finish()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

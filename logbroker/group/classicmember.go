@@ -172,6 +172,8 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	}
 	names, owned, err := subscriptionOf(j.Protocols[0].Metadata, topics)
 	switch {
+	case len(j.Protocols[0].Metadata) == 0: // Kafka stumbles over it
+		return fail(kerr.UnknownServerError, j.MemberID)
 	case err != nil:
 		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
 	case !g.hasRoomForClassic(&j, names):
