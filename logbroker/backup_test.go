@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -375,9 +376,9 @@ func TestBackupToAnotherFileSystem(t *testing.T) {
 func TestBackupWithAPartitionThatCouldNotBegin(t *testing.T) {
 	w := newWorkbench(t)
 	w.Kill()
-	full := false
+	var full atomic.Bool // the database has goroutines
 	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full && op.Kind == errorfs.OpOpen && strings.HasSuffix(op.Path, ".log") && strings.Contains(op.Path, "data/logs/t-1/") {
+		if full.Load() && op.Kind == errorfs.OpOpen && strings.HasSuffix(op.Path, ".log") && strings.Contains(op.Path, "data/logs/t-1/") {
 			return syscall.ENOSPC
 		}
 		return nil
@@ -385,7 +386,7 @@ func TestBackupWithAPartitionThatCouldNotBegin(t *testing.T) {
 	w.open()
 	w.topic("t", 1)
 	w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
-	full = true
+	full.Store(true)
 	if err := w.topics.grow("t", 2, false); err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +404,7 @@ func TestBackupWithAPartitionThatCouldNotBegin(t *testing.T) {
 	}
 	dir := w.topics.dir("t", 0)
 	w.Kill()
-	full = false
+	full.Store(false)
 	if err := w.fs.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}

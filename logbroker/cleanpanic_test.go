@@ -1,7 +1,6 @@
 package logbroker
 
 import (
-	"bytes"
 	"log/slog"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ import (
 func TestCompactionThatPanics(t *testing.T) {
 	w := newWorkbench(t)
 	w.Kill()
-	var log bytes.Buffer
+	var log syncBuffer
 	var faulty atomic.Bool
 	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {

@@ -1,10 +1,10 @@
 package logbroker
 
 import (
-	"bytes"
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -33,12 +33,13 @@ func TestWhyPartitionsAreOffline(t *testing.T) {
 			w.topic("t", 1)
 			w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
 			w.Kill()
-			var log bytes.Buffer
+			var log syncBuffer
 			w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			w.cfg.BootID = func() string { return "boot-2" } // all is read
-			faulty := true
+			var faulty atomic.Bool                           // the database has goroutines
+			faulty.Store(true)
 			w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if faulty && op.Kind == test.op && (strings.HasSuffix(op.Path, ".log") && strings.Contains(op.Path, "/t-0/") || strings.HasSuffix(op.Path, "/t-0")) {
+				if faulty.Load() && op.Kind == test.op && (strings.HasSuffix(op.Path, ".log") && strings.Contains(op.Path, "/t-0/") || strings.HasSuffix(op.Path, "/t-0")) {
 					return &os.PathError{Op: "open", Path: op.Path, Err: test.err}
 				}
 				return nil
@@ -48,7 +49,7 @@ func TestWhyPartitionsAreOffline(t *testing.T) {
 			if text := log.String(); !strings.Contains(text, test.want) || strings.Contains(text, "partition is damaged") {
 				t.Errorf("the log:\n%s", text)
 			}
-			faulty = false
+			faulty.Store(false)
 			w.restart()
 			w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
 		})

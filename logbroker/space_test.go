@@ -1,7 +1,6 @@
 package logbroker
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"strings"
@@ -33,7 +32,7 @@ func (w *workbench) createTopic(name string) int16 {
 }
 
 func TestFullDiskIsSaidAndPasses(t *testing.T) {
-	var log bytes.Buffer
+	var log syncBuffer
 	w := newWorkbench(t)
 	w.Kill()
 	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -191,7 +190,7 @@ func TestWriteOnAFullDisk(t *testing.T) {
 // A disk that fails in another way than by being full is said once, whoever tries
 // how often, and so is its end.
 func TestDiskThatCannotBeWrittenIsSaid(t *testing.T) {
-	var log bytes.Buffer
+	var log syncBuffer
 	w := newWorkbench(t)
 	w.Kill()
 	var broken errorfs.Toggle
@@ -283,7 +282,7 @@ func TestTransactionsOnAFailingDisk(t *testing.T) {
 // a small batch only.
 func TestTheReserveIsKept(t *testing.T) {
 	const reserve = 64
-	var log bytes.Buffer
+	var log syncBuffer
 	w := newWorkbench(t)
 	w.Kill()
 	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
