@@ -37,7 +37,11 @@ func (b *Broker) handleFetch(r *request) {
 		f.maxBytes = b.cfg.Limits.FetchBytes
 	}
 	if req.IsolationLevel != readUncommitted && req.IsolationLevel != readCommitted {
-		r.respond(refusedFetch(req, kerr.UnknownServerError)) // as Kafka, which knows no such level
+		resp := refusedFetch(req, kerr.UnknownServerError) // as Kafka, which knows no such level
+		if req.Version >= 13 { // which name them by id
+			resp.Topics = nil
+		}
+		r.respond(resp)
 		return
 	}
 	f.maxBytes = b.fetchable(r, f.maxBytes)

@@ -17,6 +17,7 @@ func (b *Broker) handleCreateTopics(r *request) {
 		for _, t := range req.Topics {
 			seen[t.Topic]++
 		}
+		tooMany := b.checkNewPartitions(req.Topics, seen)
 		var made []string
 		for _, t := range req.Topics {
 			if seen[t.Topic] == 0 {
@@ -26,7 +27,11 @@ func (b *Broker) handleCreateTopics(r *request) {
 			rt.Topic, rt.NumPartitions, rt.ReplicationFactor = t.Topic, -1, -1
 			rt.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
-			if seen[t.Topic] == 1 {
+			switch {
+			case seen[t.Topic] > 1:
+			case tooMany != nil:
+				err = tooMany
+			default:
 				err = b.createTopic(r, &rt, t, req, made)
 			}
 			seen[t.Topic] = 0
@@ -42,6 +47,27 @@ func (b *Broker) handleCreateTopics(r *request) {
 		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	})
+}
+
+// checkNewPartitions refuses a request whose topics, which are each named once, have more
+// partitions than fit into one batch of Kafka's controller.
+func (b *Broker) checkNewPartitions(topics []kmsg.CreateTopicsRequestTopic, seen map[string]int) error {
+	total := 0
+	for _, t := range topics {
+		switch {
+		case seen[t.Topic] > 1:
+		case len(t.ReplicaAssignment) > 0:
+			total += len(t.ReplicaAssignment)
+		case t.NumPartitions == -1:
+			total += int(b.cfg.DefaultPartitions)
+		default:
+			total += int(t.NumPartitions)
+		}
+	}
+	if total > maxNewPartitions {
+		return fmt.Errorf("%w: %d partitions in one request, at most %d can be", kerr.PolicyViolation, total, maxNewPartitions)
+	}
+	return nil
 }
 
 func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t kmsg.CreateTopicsRequestTopic, req *kmsg.CreateTopicsRequest, made []string) error {

@@ -6,12 +6,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/commitlog"
 )
+
+// bumpsEpochs is the first transaction.version whose markers have a new epoch (KIP-890).
+const bumpsEpochs = 2
 
 // handleWriteTxnMarkers answers WriteTxnMarkers, versions 1 and 2 (KIP-98,
 // KIP-664): an administrator aborts a transaction that hangs in a partition.
-// Only the coordinator, which is this broker, may commit. A partition where no
-// such transaction is open is left as it is. The answer comes when the markers
+// Only the coordinator, which is this broker, may commit. As with Kafka the marker is
+// written also where no such transaction is open. The answer comes when the markers
 // are durable.
 func (b *Broker) handleWriteTxnMarkers(r *request) {
 	req := r.msg.(*kmsg.WriteTxnMarkersRequest)
@@ -64,9 +69,14 @@ func (b *Broker) abortIn(topic string, index int32, m kmsg.WriteTxnMarkersReques
 	case m.Committed:
 		done(fmt.Errorf("%w: only the coordinator commits", kerr.InvalidRequest))
 		return
+	case m.ProducerID < 0 || m.ProducerEpoch < 0 || m.TransactionVersion == -1:
+		done(kerr.UnknownServerError) // as Kafka, which finds no producer, or no version, there
+		return
 	}
-	offset, appended, err := p.log.AppendMarker(m.ProducerID, m.ProducerEpoch, false, b.epoch)
-	if err != nil || !appended {
+	offset, _, err := p.log.AppendMarker(commitlog.Marker{
+		ProducerID: m.ProducerID, Epoch: m.ProducerEpoch, CoordinatorEpoch: m.CoordinatorEpoch, Alone: true, Sent: true, Bumped: m.TransactionVersion >= bumpsEpochs,
+	})
+	if err != nil {
 		done(err)
 		return
 	}

@@ -73,7 +73,7 @@ func TestPartitionsAreAdded(t *testing.T) {
 	}{
 		"as many":             {"t", 3, nil, kerr.InvalidPartitions},
 		"fewer":               {"t", 2, nil, kerr.InvalidPartitions},
-		"too many":            {"t", 1_000_000, nil, kerr.PolicyViolation},
+		"too many":            {"t", 3 + maxNewPartitions + 1, nil, kerr.UnknownServerError},
 		"unknown":             {"u", 2, nil, kerr.UnknownTopicOrPartition},
 		"twice":               {"t", 4, func(r *kmsg.CreatePartitionsRequest) { r.Topics = append(r.Topics, r.Topics[0]) }, kerr.InvalidRequest},
 		"foreign broker":      {"t", 4, own([]int32{7}), kerr.InvalidReplicaAssignment},
@@ -144,6 +144,7 @@ func TestHangingTransactionIsAborted(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
 	id := "a"
+	w.initID(id)
 	pid, epoch := w.initID(id)
 	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "hangs")).ErrorCode, nil)
 	w.want(w.produce(13, nil, 0, oneRecord(-1, -1, -1, false, "after")).ErrorCode, nil)
@@ -151,11 +152,12 @@ func TestHangingTransactionIsAborted(t *testing.T) {
 	if got := w.values(0, true); len(got) != 0 {
 		t.Fatalf("read %q behind an open transaction", got)
 	}
+	coordinator := int32(0)
 	marker := func(committed bool, epoch int16, partition int32) int16 {
 		req := kmsg.NewPtrWriteTxnMarkersRequest()
 		req.Version = 1
 		m := kmsg.NewWriteTxnMarkersRequestMarker()
-		m.ProducerID, m.ProducerEpoch, m.Committed = pid, epoch, committed
+		m.ProducerID, m.ProducerEpoch, m.Committed, m.CoordinatorEpoch = pid, epoch, committed, coordinator
 		m.Topics = append(m.Topics, kmsg.WriteTxnMarkersRequestMarkerTopic{Topic: "t", Partitions: []int32{partition}})
 		req.Markers = append(req.Markers, m)
 		return ask[*kmsg.WriteTxnMarkersResponse](w, req).Markers[0].Topics[0].Partitions[0].ErrorCode
@@ -167,7 +169,15 @@ func TestHangingTransactionIsAborted(t *testing.T) {
 	if got := w.values(0, true); !slices.Equal(got, []string{"after"}) {
 		t.Errorf("read %q after the abort", got)
 	}
+	end := w.topics.byName("t").parts()[0].log.End()
 	w.want(marker(false, epoch, 0), nil) // again: nothing is open
+	if got := w.topics.byName("t").parts()[0].log.End(); got != end+1 {
+		t.Errorf("the log ends at %d after a marker that stands alone, it was %d", got, end)
+	}
+	coordinator = 7
+	w.want(marker(false, epoch, 0), nil)
+	coordinator = 6
+	w.want(marker(false, epoch, 0), kerr.TransactionCoordinatorFenced)
 	w.losePower("boot-2")
 	if got := w.values(0, true); !slices.Equal(got, []string{"after"}) {
 		t.Errorf("read %q after a power loss", got)

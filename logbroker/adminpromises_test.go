@@ -159,7 +159,7 @@ func TestUsersOfOneRequestAreBounded(t *testing.T) {
 			w.want(r.ErrorCode, want[i])
 		}
 	}
-	alter(kerr.UnacceptableCredential, kerr.UnacceptableCredential)
+	alter(kerr.UnknownServerError, kerr.UnknownServerError) // as Kafka
 	for i := range maxUsers - 1 {
 		w.security.users[fmt.Sprint(i)] = sasl.Credential{}
 	}

@@ -21,6 +21,8 @@ func errorCode(err error) int16 {
 		return kerr.OutOfOrderSequenceNumber.Code
 	case errors.Is(err, commitlog.ErrInvalidProducerEpoch):
 		return kerr.InvalidProducerEpoch.Code
+	case errors.Is(err, commitlog.ErrCoordinatorFenced):
+		return kerr.TransactionCoordinatorFenced.Code
 	case errors.Is(err, commitlog.ErrInvalidTxnState):
 		return kerr.InvalidTxnState.Code
 	case errors.Is(err, commitlog.ErrConcurrentTransactions):

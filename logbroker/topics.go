@@ -335,6 +335,10 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 	return row, nil
 }
 
+// maxNewPartitions is how many partitions can be made at once: more do not fit into one
+// batch of Kafka's controller.
+const maxNewPartitions = 10_000
+
 // grow adds partitions to a topic, so that it has count of them. Its row says
 // that directories are to be made until they are, as for a new topic.
 func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
@@ -350,6 +354,8 @@ func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
 		return fmt.Errorf("%w: the topic has %d partitions already", kerr.InvalidPartitions, have)
 	case more < 0:
 		return fmt.Errorf("%w: the topic has %d partitions, and their number cannot fall to %d", kerr.InvalidPartitions, have, count)
+	case more > maxNewPartitions:
+		return fmt.Errorf("%w: %d partitions more, at once at most %d can be", kerr.UnknownServerError, more, maxNewPartitions)
 	case s.now.Load().count+more > s.b.cfg.Limits.Partitions:
 		return fmt.Errorf("%w: %d partitions more, and this broker has at most %d", kerr.PolicyViolation, more, s.b.cfg.Limits.Partitions)
 	case validateOnly:

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/levada/levada/internal/planted"
+	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 	"github.com/levada/levada/logbroker/txn"
 )
@@ -198,7 +199,7 @@ func (t *transactions) end(e *txnEntry, s txn.State, d txn.Decision, done func(t
 			done(txn.NoProducer, errNotWritten)
 			return
 		}
-		t.mark(row, parts)
+		t.mark(row, parts, 0, true)
 		e.gate.Lock()
 		next, eff, err := txn.Step(e.state, txn.Decided{}, t.b.now())
 		t.setState(e, next)
@@ -263,16 +264,11 @@ func (t *transactions) writeDecision(id string, s txn.State, d txn.Decision, row
 	return t.b.commit(batch)
 }
 
-// mark makes a durable decision visible and appends its markers, where the log
-// still shows the decided transaction open. Its row is deleted once they are
-// durable in every partition.
-func (t *transactions) mark(row meta.Decision, parts []*partition) {
-	t.markExcept(row, parts, 0)
-}
-
-// markExcept is mark where some partitions of the decision are offline: its
-// row then stays, for they will need it.
-func (t *transactions) markExcept(row meta.Decision, parts []*partition, offline int) {
+// mark makes a durable decision visible and appends its markers. Its row is deleted
+// once they are durable in every partition; where some are offline it stays, for they
+// will need it. A partition to which nothing was written gets a marker too, as with
+// Kafka, the first time: a start cannot tell that from one that has its marker.
+func (t *transactions) mark(row meta.Decision, parts []*partition, offline int, first bool) {
 	var left atomic.Int64
 	left.Store(int64(len(parts)+offline) + 1)
 	one := func(err error) {
@@ -288,12 +284,16 @@ func (t *transactions) markExcept(row meta.Decision, parts []*partition, offline
 		t.forget(row)
 	}
 	for i, p := range parts {
-		if !p.isOpen(row, row.Partitions[i].End) {
+		switch open, another := p.isOpen(row, row.Partitions[i].End); {
+		case open:
+			p.log.Decide(row.ProducerID, row.Epoch, row.Commit)
+			t.appendMarker(row, p, one)
+		case first && !another:
+			t.appendAlone(row, p, one)
+		default:
 			one(nil)
 			continue
 		}
-		p.log.Decide(row.ProducerID, row.Epoch, row.Commit)
-		t.appendMarker(row, p, one)
 		p.notify()
 	}
 	one(nil)
@@ -305,7 +305,7 @@ const markerRetry = 200 * time.Millisecond
 
 // appendMarker writes a marker and calls done when it is durable.
 func (t *transactions) appendMarker(row meta.Decision, p *partition, done func(error)) {
-	offset, appended, err := p.log.AppendMarker(row.ProducerID, row.MarkerEpoch, row.Commit, t.b.epoch)
+	offset, appended, err := p.log.AppendMarker(t.marker(row))
 	switch {
 	case errors.Is(err, syscall.ENOSPC) && !p.gone.Load() && t.b.failure() == nil:
 		t.b.log.Warn("a marker was not written and is tried again", "topic", p.topic.name, "partition", p.index, "error", err)
@@ -326,6 +326,23 @@ func (t *transactions) appendMarker(row meta.Decision, p *partition, done func(e
 	}
 }
 
+func (t *transactions) marker(row meta.Decision) commitlog.Marker {
+	return commitlog.Marker{ProducerID: row.ProducerID, Epoch: row.MarkerEpoch, Commit: row.Commit, CoordinatorEpoch: t.b.epoch}
+}
+
+// appendAlone writes the marker of a transaction that wrote nothing here. Nothing
+// depends on it: where it cannot be written, or comes late, there is none.
+func (t *transactions) appendAlone(row meta.Decision, p *partition, done func(error)) {
+	m := t.marker(row)
+	m.Alone = true
+	offset, _, err := p.log.AppendMarker(m)
+	if err != nil {
+		done(nil)
+		return
+	}
+	p.whenSynced(offset+1, done)
+}
+
 // forget deletes a decision whose markers are durable. The deletion need not
 // be: a decision found again is carried out again, and finds nothing open.
 func (t *transactions) forget(row meta.Decision) {
@@ -339,18 +356,19 @@ func (t *transactions) forget(row meta.Decision) {
 	}
 }
 
-// isOpen tells whether the log shows the decided transaction open: of its
-// producer and epoch, begun before end. End alone would not do: a power loss
+// isOpen tells whether the log shows the decided transaction open, or another of its
+// producer: it is of its epoch, and begun before end. End alone would not do: a power loss
 // may take the data of an aborted transaction, and a later one, of a newer
 // epoch, then begins below it. The epoch alone would not either: producers of
 // the older protocol keep theirs.
-func (p *partition) isOpen(row meta.Decision, end int64) bool {
+func (p *partition) isOpen(row meta.Decision, end int64) (it, another bool) {
 	for _, open := range p.log.OpenTransactions() {
-		if open.ProducerID == row.ProducerID && open.Epoch == row.Epoch && open.FirstOffset < end {
-			return true
+		if open.ProducerID == row.ProducerID {
+			it = open.Epoch == row.Epoch && open.FirstOffset < end
+			return it, !it
 		}
 	}
-	return false
+	return false, false
 }
 
 // keep adds to a batch, which deletes something, the rows of the open transactions

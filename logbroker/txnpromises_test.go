@@ -285,6 +285,41 @@ func TestDecisionsAreToldApart(t *testing.T) {
 	}
 }
 
+// TestAMarkerWhereNothingWasWritten: it is written once, a start does not write another,
+// and it does not end what is of another epoch, nor hold a decision up where the producer
+// has a later one.
+func TestAMarkerWhereNothingWasWritten(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 2)
+	id := "a"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
+	parts := w.topics.byName("t").parts()
+	row := meta.Decision{ProducerID: pid, Epoch: epoch + 1, MarkerEpoch: epoch + 2, Counter: 1}
+	for _, p := range parts {
+		row.Partitions = append(row.Partitions, meta.DecisionPartition{Partition: p.id(), End: p.log.End()})
+	}
+	w.txns.mark(row, parts, 0, true)
+	w.txns.mark(row, parts, 0, false) // as a start does
+	if here, there := parts[0].log.End(), parts[1].log.End(); here != 1 || there != 1 {
+		t.Errorf("the logs end at %d and %d", here, there)
+	}
+	if open := parts[0].log.OpenTransactions(); len(open) != 1 || open[0].Decided {
+		t.Errorf("open: %+v", open)
+	}
+	row.MarkerEpoch = epoch // of the past, for the second partition
+	batch := w.meta.NewBatch()
+	batch.PutDecision(row)
+	if err := w.meta.Commit(batch, true); err != nil {
+		t.Fatal(err)
+	}
+	w.txns.mark(row, parts[1:], 0, true)
+	w.pass(2 * time.Second)
+	if rows, err := w.meta.Decisions(); err != nil || len(rows) != 0 || parts[1].log.End() != 1 {
+		t.Errorf("decisions %+v, %v; the log ends at %d", rows, err, parts[1].log.End())
+	}
+}
+
 // TestADecisionWaitsForAMarkerThatIsThere: one that another has written, but that is not
 // durable yet, is waited for as if it were its own.
 func TestADecisionWaitsForAMarkerThatIsThere(t *testing.T) {
@@ -297,7 +332,7 @@ func TestADecisionWaitsForAMarkerThatIsThere(t *testing.T) {
 	if err := w.syncLog(p); err != nil {
 		t.Fatal(err)
 	}
-	if _, appended, err := p.log.AppendMarker(pid, epoch, true, 0); err != nil || !appended {
+	if _, appended, err := p.log.AppendMarker(commitlog.Marker{ProducerID: pid, Epoch: epoch, Commit: true, CoordinatorEpoch: 0}); err != nil || !appended {
 		t.Fatal(appended, err)
 	}
 	called := 0
@@ -309,7 +344,7 @@ func TestADecisionWaitsForAMarkerThatIsThere(t *testing.T) {
 	if called != 0 {
 		t.Error("a decision is forgotten before its marker is durable")
 	}
-	w.pass(time.Minute)
+	w.pass(2 * time.Second)
 	if called != 1 || p.log.SyncedEnd() != p.log.End() {
 		t.Errorf("told %d times when the log is durable up to %d of %d", called, p.log.SyncedEnd(), p.log.End())
 	}

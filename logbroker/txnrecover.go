@@ -61,7 +61,7 @@ func (t *transactions) finish(d meta.Decision) {
 		kept.Partitions = append(kept.Partitions, dp)
 		parts = append(parts, p)
 	}
-	t.markExcept(kept, parts, offline)
+	t.mark(kept, parts, offline, false)
 }
 
 // openInLog is an undecided transaction as a log shows it.

@@ -35,6 +35,8 @@ type rawTalk struct {
 	*broker
 	prefix string
 	last   map[string]any // by field
+	behind bool           // what was changed may not have reached who answers
+	steps  int            // of catchUp
 }
 
 // madeID is the id of a member that was made by a broker.
@@ -77,7 +79,7 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		id, _ := json.Marshal(a.id(a.prefix + s[2:len(s)-1])) // of numbers
 		return string(id)
 	})
-	for of, batch := range rawBatches() {
+	for of, batch := range a.batches() {
 		text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
 	}
 	for field, of := range a.last {
@@ -85,6 +87,11 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		text = strings.ReplaceAll(text, `"#`+field+`"`, string(value))
 	}
 	line := fmt.Sprint(name, " ", version, " ", text)
+	if changes := changing.MatchString(name); a.behind && !changes {
+		a.catchUp()
+	} else {
+		a.behind = a.name == kafkaName && (a.behind || changes)
+	}
 	send := func() (kmsg.Response, error) {
 		req := rawRequest(a.t, name)
 		req.SetVersion(version)
@@ -120,6 +127,29 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		a.settleTopics(resp)
 	}
 	return out
+}
+
+// changing are the requests that Kafka's controller carries out, whose effect its broker
+// sees some time after the answer.
+var changing = regexp.MustCompile("^(Alter|Incremental|Update|CreateACLs|DeleteACLs|CreatePartitions)")
+
+// catchUp waits until Kafka's broker has seen all that was changed: it takes changes one
+// after another, and shows the name of a topic before it has taken the rest of a change.
+func (a *rawTalk) catchUp() {
+	for range 2 {
+		a.steps++
+		topic := fmt.Sprintf("%sstep-%d", a.prefix, a.steps)
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.Version = 7
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = topic, 1, 1
+		req.Topics = append(req.Topics, t)
+		if code := a.ask(req).(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
+			a.t.Fatalf("topic %s: %s", topic, codeName(code))
+		}
+		a.await(topic, true)
+	}
+	a.behind = false
 }
 
 // fill sets a part of a request to what JSON says. Unlike package json it takes numbers for
@@ -224,7 +254,9 @@ func (a *rawTalk) id(topic string) [16]byte {
 	return [16]byte{9, 9, 9}
 }
 
-func rawBatches() map[string][]byte {
+// batches are by what they are called in a script; mine is of a transaction of the producer
+// that the broker told of last.
+func (a *rawTalk) batches() map[string][]byte {
 	batch := func(n int, change func(recordbatch.Batch)) []byte {
 		var build recordbatch.Builder
 		for range n {
@@ -246,13 +278,18 @@ func rawBatches() map[string][]byte {
 		"one": one, "two": slices.Concat(one, one), "bad": bad, "old": old, "short": one[:len(one)-1], "long": append(slices.Clone(one), 0), "empty": {},
 		"tx":      batch(1, func(b recordbatch.Batch) { b.SetProducer(1, 0, 0, true) }),
 		"control": recordbatch.ControlBatch(1, 0, true, 0, 1_700_000_000_000),
+		"mine": batch(1, func(b recordbatch.Batch) {
+			id, _ := a.last["ProducerID"].(float64)
+			epoch, _ := a.last["ProducerEpoch"].(float64)
+			b.SetProducer(int64(id), int16(epoch), 0, true)
+		}),
 	}
 }
 
 // unlike are the fields that two brokers need not have alike.
 var unlike = map[string]bool{
 	"ThrottleMillis": true, "ErrorMessage": true, "UnknownTags": true, "Version": true, "ClusterID": true, "Host": true, "Port": true, "Rack": true,
-	"NodeID": true, "ControllerID": true, "LeaderEpoch": true, "CurrentLeader": true, "Brokers": true, "Leader": true, "LeaderID": true, "Replicas": true, "ISR": true, "SubscriptionID": true, "RecordBatches": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
+	"NodeID": true, "CoordinatorEpoch": true, "LastTimestamp": true, "ControllerID": true, "LeaderEpoch": true, "CurrentLeader": true, "Brokers": true, "Leader": true, "LeaderID": true, "Replicas": true, "ISR": true, "SubscriptionID": true, "RecordBatches": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
 }
 
 // told is what was answered, in an order of its own: Kafka keeps some of it in sets.

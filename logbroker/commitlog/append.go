@@ -98,25 +98,40 @@ func (l *Log) ExpireProducers(sweeps int64) int {
 	return l.state.expire(sweeps)
 }
 
-// AppendMarker ends the producer's transaction in this log, unless none is open
-// here: then appended is false. epoch is the transaction's or, where the
-// producer's epoch is bumped with the marker (KIP-890), the new one. The marker
-// is not synced.
-func (l *Log) AppendMarker(producerID int64, epoch int16, commit bool, coordinatorEpoch int32) (offset int64, appended bool, err error) {
+// Marker is how a transaction ended.
+type Marker struct {
+	ProducerID int64
+	// Epoch is the transaction's or, where the producer's epoch is bumped with the
+	// marker (KIP-890), the new one.
+	Epoch            int16
+	Commit           bool
+	CoordinatorEpoch int32
+	// Alone appends it also where no transaction of the producer is open.
+	Alone bool
+	// Sent says that a client sends it: it may come late, from a coordinator that
+	// another has followed.
+	Sent bool
+	// Bumped says that the epoch is a new one: that of the open transaction is refused.
+	Bumped bool
+}
+
+// AppendMarker ends the producer's transaction in this log. If none is open here
+// nothing is appended, unless the marker may stand alone. It is not synced. Errors
+// are ErrInvalidProducerEpoch, ErrInvalidTxnState, ErrCoordinatorFenced and what
+// Append returns of the disk.
+func (l *Log) AppendMarker(m Marker) (offset int64, appended bool, err error) {
 	l.appends.Lock()
 	defer l.appends.Unlock()
 	if err := l.usable(); err != nil {
 		return -1, false, err
 	}
 	l.mu.RLock()
-	err = l.state.checkMarker(producerID, epoch, commit)
-	p := l.state.producers[producerID]
-	open := p != nil && p.txn != nil
+	open, err := l.state.checkMarker(m)
 	l.mu.RUnlock()
-	if err != nil || !open {
+	if err != nil || !open && !m.Alone {
 		return -1, false, err
 	}
-	b := recordbatch.ControlBatch(producerID, epoch, commit, coordinatorEpoch, l.cfg.Now().UnixMilli())
+	b := recordbatch.ControlBatch(m.ProducerID, m.Epoch, m.Commit, m.CoordinatorEpoch, l.cfg.Now().UnixMilli())
 	if l.cfg.Planted.Acts(planted.DropMarker) {
 		return l.pretend(b)
 	}
@@ -126,18 +141,20 @@ func (l *Log) AppendMarker(producerID int64, epoch int16, commit bool, coordinat
 	return b.BaseOffset(), true, nil
 }
 
-func (s *state) checkMarker(producerID int64, epoch int16, commit bool) error {
-	p := s.producers[producerID]
-	if p == nil || p.txn == nil {
-		return nil
+// checkMarker tells whether a marker ends a transaction, and refuses one that comes late.
+func (s *state) checkMarker(m Marker) (open bool, err error) {
+	p := s.producers[m.ProducerID]
+	switch open = p != nil && p.txn != nil; {
+	case p == nil || !open && !m.Alone:
+		return false, nil
+	case m.Epoch < p.epoch || open && m.Bumped && m.Epoch == p.epoch:
+		return open, fmt.Errorf("%w: producer %d has epoch %d, the marker %d", ErrInvalidProducerEpoch, m.ProducerID, p.epoch, m.Epoch)
+	case m.Sent && m.CoordinatorEpoch < p.coordinatorEpoch:
+		return open, fmt.Errorf("%w: a coordinator of epoch %d has written a marker of producer %d, this one is of %d", ErrCoordinatorFenced, p.coordinatorEpoch, m.ProducerID, m.CoordinatorEpoch)
+	case open && p.txn.decided && p.txn.commit != m.Commit:
+		return open, fmt.Errorf("%w: producer %d: the decision was commit=%t, the marker says commit=%t", ErrInvalidTxnState, m.ProducerID, p.txn.commit, m.Commit)
 	}
-	if epoch < p.epoch {
-		return fmt.Errorf("%w: producer %d has epoch %d, the marker %d", ErrInvalidProducerEpoch, producerID, p.epoch, epoch)
-	}
-	if t := p.txn; t.decided && t.commit != commit {
-		return fmt.Errorf("%w: producer %d: the decision was commit=%t, the marker says commit=%t", ErrInvalidTxnState, producerID, t.commit, commit)
-	}
-	return nil
+	return open, nil
 }
 
 // write places a batch at the end and makes it visible. appends is held.

@@ -202,7 +202,7 @@ func BenchmarkCompactionOfAborted(b *testing.B) {
 					if _, err := l.Append(batch, nil); err != nil {
 						b.Fatal(err)
 					}
-					if _, _, err := l.AppendMarker(1, 0, false, 1); err != nil {
+					if _, _, err := l.AppendMarker(Marker{ProducerID: 1, Epoch: 0, CoordinatorEpoch: 1}); err != nil {
 						b.Fatal(err)
 					}
 				}

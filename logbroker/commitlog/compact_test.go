@@ -174,7 +174,7 @@ func (s *compactSim) end() {
 	commit := s.rng.IntN(2) == 0
 	s.log.Decide(p.id, p.epoch, commit)
 	p.epoch++
-	offset, appended, err := s.log.AppendMarker(p.id, p.epoch, commit, 1)
+	offset, appended, err := s.log.AppendMarker(Marker{ProducerID: p.id, Epoch: p.epoch, Commit: commit, CoordinatorEpoch: 1})
 	if err != nil || !appended || offset != int64(len(s.history)) {
 		s.t.Fatal(offset, appended, err)
 	}
@@ -264,7 +264,7 @@ func (s *compactSim) restart() {
 	s.pids[0] = source{}
 	for _, open := range s.log.OpenTransactions() {
 		s.log.Decide(open.ProducerID, open.Epoch, false)
-		if _, _, err := s.log.AppendMarker(open.ProducerID, open.Epoch, false, 1); err != nil {
+		if _, _, err := s.log.AppendMarker(Marker{ProducerID: open.ProducerID, Epoch: open.Epoch, CoordinatorEpoch: 1}); err != nil {
 			s.t.Fatal(err)
 		}
 		for at := open.FirstOffset; at < end; at++ {
@@ -404,7 +404,7 @@ func TestTombstonesAndMarkersGo(t *testing.T) {
 	end := func(from source, commit bool) {
 		t.Helper()
 		l.Decide(from.id, from.epoch, commit)
-		if _, _, err := l.AppendMarker(from.id, from.epoch, commit, 1); err != nil {
+		if _, _, err := l.AppendMarker(Marker{ProducerID: from.id, Epoch: from.epoch, Commit: commit, CoordinatorEpoch: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

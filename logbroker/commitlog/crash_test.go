@@ -150,7 +150,7 @@ func (s *crashSim) marker() {
 	bump := int16(s.rng.IntN(2))
 	commit := s.rng.IntN(2) == 0
 	s.log.Decide(p.id, p.epoch, commit)
-	_, appended, err := s.log.AppendMarker(p.id, p.epoch+bump, commit, 3)
+	_, appended, err := s.log.AppendMarker(Marker{ProducerID: p.id, Epoch: p.epoch + bump, Commit: commit, CoordinatorEpoch: 3})
 	if err != nil || appended != s.open[i] {
 		s.t.Fatalf("marker of producer %d: appended %t, want %t, error %v", i, appended, s.open[i], err)
 	}

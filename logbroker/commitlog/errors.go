@@ -15,6 +15,9 @@ var (
 	// ErrInvalidProducerEpoch: a newer instance of the producer has written
 	// here.
 	ErrInvalidProducerEpoch = errors.New("commitlog: producer epoch is fenced")
+	// ErrCoordinatorFenced: a later transaction coordinator has written a marker of
+	// the producer.
+	ErrCoordinatorFenced = errors.New("commitlog: the transaction coordinator is fenced")
 	// ErrInvalidTxnState: the batch mixes transactional and other writes of one
 	// producer, or a marker contradicts the decision.
 	ErrInvalidTxnState = errors.New("commitlog: not possible in this state of the transaction")

@@ -205,7 +205,7 @@ func TestSyncFailureIsFinal(t *testing.T) {
 		}
 		on.Off()
 		_, appendErr := l.Append(makeBatch(source{}, 1, "x"), nil)
-		_, _, markerErr := l.AppendMarker(1, 0, true, 0)
+		_, _, markerErr := l.AppendMarker(Marker{ProducerID: 1, Epoch: 0, Commit: true, CoordinatorEpoch: 0})
 		for what, err := range map[string]error{
 			"Sync": l.Sync(), "Append": appendErr, "AppendMarker": markerErr, "DeleteTo": l.DeleteTo(1), "Close": l.Close(),
 		} {

@@ -59,7 +59,7 @@ func TestSealsReadNothingAgain(t *testing.T) {
 			if _, err := l.Append(makeBatch(source{}, 1, strings.Repeat("lost", 9)), nil); err == nil && fail == 0 {
 				t.Fatal("an append that failed was taken")
 			}
-			if _, _, err := l.AppendMarker(7, 0, true, 0); err != nil {
+			if _, _, err := l.AppendMarker(Marker{ProducerID: 7, Epoch: 0, Commit: true, CoordinatorEpoch: 0}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -21,7 +21,7 @@ func TestFormat(t *testing.T) {
 	mustAppend(t, l, source{id: 0x1234, epoch: 1, transactional: true}, "a", "b")
 	mustAppend(t, l, source{}, "c")
 	mustAppend(t, l, source{}, "d")
-	if _, _, err := l.AppendMarker(0x1234, 2, false, 8); err != nil {
+	if _, _, err := l.AppendMarker(Marker{ProducerID: 0x1234, Epoch: 2, CoordinatorEpoch: 8}); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, l, source{id: 0x1234, epoch: 2, transactional: true}, "e")

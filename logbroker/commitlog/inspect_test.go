@@ -37,7 +37,7 @@ func sealedLog(t *testing.T) *vfs.MemFS {
 		for range 3 {
 			mustAppend(t, l, source{}, "some value", "another")
 			mustAppend(t, l, source{id: 7, epoch: 0, sequence: 0, transactional: true}, "of a transaction")
-			if _, _, err := l.AppendMarker(7, 0, true, epoch); err != nil {
+			if _, _, err := l.AppendMarker(Marker{ProducerID: 7, Epoch: 0, Commit: true, CoordinatorEpoch: epoch}); err != nil {
 				t.Fatal(err)
 			}
 			cfg.LeaderEpoch = epoch

@@ -331,7 +331,7 @@ func TestMarkersOfAnIdleProducerGo(t *testing.T) {
 		if _, err := l.Append(batch, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := l.AppendMarker(7, epoch+1, false, 1); err != nil {
+		if _, _, err := l.AppendMarker(Marker{ProducerID: 7, Epoch: epoch + 1, CoordinatorEpoch: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

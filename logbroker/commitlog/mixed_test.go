@@ -240,7 +240,7 @@ func (s *mixedSim) abort(i int, d decision) {
 func (s *mixedSim) mark(i int) {
 	s.t.Helper()
 	d := s.decisionOf(i)
-	offset, appended, err := s.log.AppendMarker(d.id, d.epoch, d.commit, 1)
+	offset, appended, err := s.log.AppendMarker(Marker{ProducerID: d.id, Epoch: d.epoch, Commit: d.commit, CoordinatorEpoch: 1})
 	w := wroteBatch{int64(len(s.history)), int64(len(s.history)), i, d.id, d.epoch, nil, []keyed{{marker: true, owner: -1}}}
 	if !s.allow(fmt.Sprintf("marker of %d, commit %t", i, d.commit), err) {
 		s.refused = append(s.refused, w)

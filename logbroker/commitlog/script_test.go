@@ -145,7 +145,7 @@ func (s *script) marker(d *datadriven.TestData) (string, error) {
 	var epoch int16
 	s.scan(d, "pid", &id)
 	s.scan(d, "epoch", &epoch)
-	offset, appended, err := s.log.AppendMarker(id, epoch, d.HasArg("commit"), 1)
+	offset, appended, err := s.log.AppendMarker(Marker{ProducerID: id, Epoch: epoch, Commit: d.HasArg("commit"), CoordinatorEpoch: 1})
 	if err != nil {
 		return "", err
 	}

@@ -149,7 +149,7 @@ func TestCompactionStandsOnWhatIsDurable(t *testing.T) {
 		if _, err := l.Append(batch, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := l.AppendMarker(7, 0, true, 1); err != nil {
+		if _, _, err := l.AppendMarker(Marker{ProducerID: 7, Epoch: 0, Commit: true, CoordinatorEpoch: 1}); err != nil {
 			t.Fatal(err)
 		}
 		left = n
