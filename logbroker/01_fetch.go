@@ -38,7 +38,7 @@ func (b *Broker) handleFetch(r *request) {
 	}
 	if req.IsolationLevel != readUncommitted && req.IsolationLevel != readCommitted {
 		resp := refusedFetch(req, kerr.UnknownServerError) // as Kafka, which knows no such level
-		if req.Version >= 13 { // which name them by id
+		if req.Version >= 13 {                             // which name them by id
 			resp.Topics = nil
 		}
 		r.respond(resp)

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -178,8 +179,17 @@ func TestHangingTransactionIsAborted(t *testing.T) {
 	w.want(marker(false, epoch, 0), nil)
 	coordinator = 6
 	w.want(marker(false, epoch, 0), kerr.TransactionCoordinatorFenced)
+	coordinator = math.MaxInt32 // the broker's own markers are written all the same
+	w.want(marker(false, epoch, 0), nil)
+	ended := w.endTxn(5, id, pid, epoch, true)
+	w.want(ended.ErrorCode, nil)
+	w.want(w.produce(13, &id, 0, oneRecord(ended.ProducerID, ended.ProducerEpoch, 0, true, "next")).ErrorCode, nil)
+	w.want(w.endTxn(5, id, ended.ProducerID, ended.ProducerEpoch, true).ErrorCode, nil)
+	if got := w.values(0, true); !slices.Equal(got, []string{"after", "next"}) {
+		t.Errorf("read %q", got)
+	}
 	w.losePower("boot-2")
-	if got := w.values(0, true); !slices.Equal(got, []string{"after"}) {
+	if got := w.values(0, true); !slices.Equal(got, []string{"after", "next"}) {
 		t.Errorf("read %q after a power loss", got)
 	}
 }
