@@ -497,7 +497,7 @@ func TestListOffsetsAsKafka(t *testing.T) {
 // TestTimeIsOverWhileAFetchReads: a fetch whose time is over while it looks at what
 // came is answered, once; the race detector watches who tells whom.
 func TestTimeIsOverWhileAFetchReads(t *testing.T) {
-	b, err := Open(Config{Dir: "data", FS: vfs.NewMem()})
+	b, err := Open(Config{Dir: "data", FS: vfs.NewMem(), CompactionInterval: unhurried})
 	if err != nil {
 		t.Fatal(err)
 	}

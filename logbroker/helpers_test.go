@@ -114,6 +114,10 @@ func (w *workbench) initID(id string) (pid int64, epoch int16) {
 	return resp.ProducerID, resp.ProducerEpoch
 }
 
+// unhurried is when a broker with a real clock looks for old records for the first time:
+// those of tests are, and a slow machine would see them go.
+const unhurried = time.Hour
+
 // oneRecord is a batch of one record.
 func oneRecord(pid int64, epoch int16, seq int32, transactional bool, value string) recordbatch.Batch {
 	var b recordbatch.Builder

@@ -36,6 +36,7 @@ import (
 func serveSecured(t *testing.T, cfg Config, l Listener) (*Broker, string, *syncBuffer) {
 	t.Helper()
 	log := &syncBuffer{}
+	cfg.CompactionInterval = unhurried
 	cfg.Dir, cfg.FS, cfg.Logger = "data", vfs.NewMem(), slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b, err := Open(cfg)
 	if err != nil {

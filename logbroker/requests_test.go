@@ -138,7 +138,7 @@ func (s *syncBuffer) String() string {
 // dial opens a broker that serves TCP, and a connection to it.
 func dial(t *testing.T, cfg Config) (*Broker, func() net.Conn) {
 	t.Helper()
-	cfg.Dir = t.TempDir()
+	cfg.Dir, cfg.CompactionInterval = t.TempDir(), unhurried
 	b, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
