@@ -1,0 +1,140 @@
+package logbroker
+
+import (
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkFloor is what a broker cannot do without, in CPU for a record: to take a
+// batch from a socket, to compute its checksum and to write it to pages that the page
+// cache does not have, and to send it from the file to another socket. Nobody is told
+// anything, no record is looked at, nothing is synced.
+func BenchmarkFloor(b *testing.B) {
+	for _, test := range []struct{ record, records int }{{100, 10_000}, {100, 100}, {1024, 1000}} {
+		b.Run(fmt.Sprintf("record=%d/batch=%d", test.record, test.records), func(b *testing.B) {
+			size := (test.record + 10) * test.records // a record has some bytes of its own
+			// As Kafka counts them: only what the broker's threads use.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			const fileSize = 256 << 20
+			f, err := os.Create(filepath.Join(b.TempDir(), "f"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			from, to := blockingSocket(b, func(c net.Conn) { endless(c, make([]byte, size)) }), blockingSocket(b, asks)
+			table := crc32.MakeTable(crc32.Castagnoli)
+			buf := make([]byte, size)
+			var cost [2]float64 // of writing and of reading, in us
+			for done := 0; done < b.N; {
+				n := min(b.N-done, fileSize/size)
+				if err := f.Truncate(0); err != nil {
+					b.Fatal(err)
+				}
+				began := threadMicros(b)
+				for i := range n {
+					receive(b, from, buf)
+					_ = crc32.Checksum(buf, table)
+					if _, err := f.WriteAt(buf, int64(i*size)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				written := threadMicros(b)
+				send(b, to, int(f.Fd()), n*size)
+				cost[0], cost[1] = cost[0]+written-began, cost[1]+threadMicros(b)-written
+				done += n
+			}
+			b.ReportMetric(cost[0]/float64(b.N*test.records), "cpu-us/written")
+			b.ReportMetric(cost[1]/float64(b.N*test.records), "cpu-us/read")
+		})
+	}
+}
+
+// blockingSocket is one end of a TCP connection, without Go's poller; peer has the other.
+func blockingSocket(b *testing.B, peer func(net.Conn)) int {
+	b.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := ln.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	file, err := c.(*net.TCPConn).File() // which blocks
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { file.Close(); c.Close(); client.Close() })
+	go peer(client)
+	return int(file.Fd())
+}
+
+func endless(c net.Conn, batch []byte) {
+	for {
+		if _, err := c.Write(batch); err != nil {
+			return // it is over
+		}
+	}
+}
+
+// answer is what a client asks for at once: a MiB of a partition.
+const answer = 1 << 20
+
+// asks reads an answer and asks for the next.
+func asks(c net.Conn) {
+	buf := make([]byte, answer)
+	for {
+		if _, err := c.Write(buf[:1]); err != nil {
+			return // it is over
+		}
+		if _, err := io.ReadFull(c, buf); err != nil {
+			return
+		}
+	}
+}
+
+// send answers who asks with what a file has.
+func send(b *testing.B, to, from, size int) {
+	var request [1]byte
+	for position := int64(0); position+answer <= int64(size); {
+		receive(b, to, request[:])
+		for end := position + answer; position < end; {
+			if sent, err := unix.Sendfile(to, from, &position, int(end-position)); err != nil || sent == 0 {
+				b.Fatal(sent, err)
+			}
+		}
+	}
+}
+
+func receive(b *testing.B, fd int, buf []byte) {
+	for len(buf) > 0 {
+		n, err := unix.Read(fd, buf)
+		if err != nil || n == 0 {
+			b.Fatal(n, err)
+		}
+		buf = buf[n:]
+	}
+}
+
+// threadMicros is the CPU of this thread so far, in microseconds.
+func threadMicros(b *testing.B) float64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Sec+u.Stime.Sec)*1e6 + float64(u.Utime.Usec+u.Stime.Usec)
+}
