@@ -17,8 +17,9 @@ type record struct {
 	value     string
 }
 
-// firstTimestamp is that of the first record of every batch made by batch.
-const firstTimestamp = 1_700_000_000_000
+// firstTimestamp is that of the first record of every batch made by batch: an older one
+// would be removed by the retention of a broker, under a test that takes long.
+var firstTimestamp = time.Now().Add(-time.Hour).UnixMilli()
 
 // batch makes a record batch of values, a millisecond apart.
 func batch(values ...string) recordbatch.Batch {
