@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/internal/recordbatch"
-	"github.com/levada/levada/logbroker"
 )
 
 // rawTalk is one broker that is sent requests as they stand in a script:
@@ -33,8 +31,17 @@ import (
 // and so on are batches of records. What is not given is as clients give it by default.
 type rawTalk struct {
 	*broker
-	prefix string
-	last   map[string]any // by field
+	prefix  string
+	last    map[string]any // by field
+	settles []string       // the errors after which a request is sent again
+	batches map[string][]byte
+}
+
+func newRawTalk(t *testing.T, name, addr string) *rawTalk {
+	return &rawTalk{
+		broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano()), last: map[string]any{}, batches: rawBatches(),
+		settles: []string{`"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`},
+	}
 }
 
 // madeID is the id of a member that was made by a broker.
@@ -77,7 +84,7 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		id, _ := json.Marshal(a.id(a.prefix + s[2:len(s)-1])) // of numbers
 		return string(id)
 	})
-	for of, batch := range rawBatches() {
+	for of, batch := range a.batches {
 		text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
 	}
 	for field, of := range a.last {
@@ -115,7 +122,7 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 			}
 		}
 		return a.told(resp)
-	}, `"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`)
+	}, a.settles...)
 	if !strings.Contains(text, `"ValidateOnly":true`) {
 		a.settleTopics(resp)
 	}
@@ -324,7 +331,7 @@ func (a *rawTalk) plain(name string, v any) any {
 // rawScripts has a broker answer a file of requests.
 func rawScripts(t *testing.T, file, name, addr string) {
 	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
-		a := &rawTalk{broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano()), last: map[string]any{}}
+		a := newRawTalk(t, name, addr)
 		out := ""
 		for line := range strings.SplitSeq(d.Input, "\n") {
 			out += a.do(line)
@@ -352,15 +359,11 @@ func eachFile(t *testing.T, do func(t *testing.T, file string)) {
 
 // TestRights: of brokers with access rules, whose clients may do everything.
 func TestRights(t *testing.T) {
-	rawScripts(t, "testdata/rights", "Levada", startLevadaWith(t, logbroker.Security{Authorize: true, SuperUsers: []string{"User:ANONYMOUS"}}))
+	rawScripts(t, "testdata/rights", "Levada", startLevadaWith(t, authorizing))
 }
 
 // TestRightsOfApacheKafka: what testdata/rights says is what Apache Kafka answers that was
 // started with an authorizer.
 func TestRightsOfApacheKafka(t *testing.T) {
-	addr := kafkaAddress(t)
-	if os.Getenv("LEVADA_KAFKA_AUTHORIZES") == "" {
-		t.Skip("LEVADA_KAFKA_AUTHORIZES is not set: make kafka starts a broker with an authorizer for it")
-	}
-	rawScripts(t, "testdata/rights", kafkaName, addr)
+	rawScripts(t, "testdata/rights", kafkaName, authorizingKafka(t))
 }
