@@ -325,9 +325,11 @@ func TestBatchesThatClientsMayNotSend(t *testing.T) {
 	}{
 		"good":                 {good, 13, nil},
 		"nothing":              {recordbatch.Batch{}, 13, kerr.InvalidRecord},
+		"null":                 {nil, 13, kerr.InvalidRecord},
 		"half a header":        {good[:40], 13, kerr.InvalidRecord},
 		"cut":                  {good[:len(good)-1], 3, kerr.InvalidRecord},
 		"two":                  {append(bytes.Clone(good), good...), 13, kerr.InvalidRecord},
+		"bytes behind it":      {append(bytes.Clone(good), 0), 13, kerr.InvalidRecord},
 		"a base offset":        {with(put(4, 7)), 13, kerr.InvalidRecord},
 		"another last":         {with(put(23, 5)), 13, kerr.InvalidRecord},
 		"a last before 0":      {with(put(23, 1<<31)), 13, kerr.InvalidRecord},

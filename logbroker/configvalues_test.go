@@ -171,6 +171,19 @@ func TestResourceNamedTwice(t *testing.T) {
 	if got := w.topics.byName("u").policy.Load().retention.Age.Milliseconds(); got != 50000 {
 		t.Errorf("retention.ms of the other topic is %d", got)
 	}
+
+	all := kmsg.NewPtrAlterConfigsRequest()
+	all.Version = 2
+	for _, name := range []string{"t", "u", "t"} {
+		value := "60000"
+		all.Resources = append(all.Resources, kmsg.AlterConfigsRequestResource{
+			ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: name, Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: &value}},
+		})
+	}
+	altered := ask[*kmsg.AlterConfigsResponse](w, all).Resources
+	for i, want := range []*kerr.Error{twice, nil, twice} {
+		w.want(altered[i].ErrorCode, want)
+	}
 }
 
 // TestConfigNamedTwice: which of the two is meant nobody knows, of a topic that is

@@ -147,20 +147,24 @@ func TestTransactionalIDsExpire(t *testing.T) {
 	w.want(w.endTxn(5, id, next.ProducerID, next.ProducerEpoch, true).ErrorCode, nil)
 }
 
-// TestProducersExpire: a producer that wrote nothing for a day is forgotten, one
-// with an open transaction is not.
+// TestProducersExpire: a producer that wrote nothing for a day is forgotten, whatever the
+// time of its records, one with an open transaction is not.
 func TestProducersExpire(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
 	id := "a"
 	pid, epoch := w.initID(id)
 	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 0, false, "idle")).ErrorCode, nil)
+	old := w.keyed(w.now.Add(-2*day), "k=of long ago")
+	old.SetProducer(1<<40, 0, 0, false)
+	old.SetCRC()
+	w.want(w.produce(13, nil, 0, old).ErrorCode, nil)
 	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "open")).ErrorCode, nil)
 	log := w.topics.byName("t").parts()[0].log
 	sweeps := int(producerExpiry / w.Broker.cfg.RetentionInterval)
 	for i := range sweeps + 1 {
-		if n := len(log.Producers()); n != 2 {
-			t.Fatalf("%d producers after %d sweeps, want 2", n, i)
+		if n := len(log.Producers()); n != 3 {
+			t.Fatalf("%d producers after %d sweeps, want 3", n, i)
 		}
 		w.Clean()
 	}

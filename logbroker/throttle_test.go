@@ -169,8 +169,8 @@ func TestWorkOfRequestsThatWait(t *testing.T) {
 	step = time.Second
 	r.serve("c", longFetch())
 	step = 0
-	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis < 1000 {
-		t.Errorf("a fetch that is answered by the call is told to wait %d ms", resp.ThrottleMillis)
+	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis < 1000 || fetchedBytes(resp) == 0 {
+		t.Errorf("a fetch that is answered by the call is told to wait %d ms, with %d bytes", resp.ThrottleMillis, fetchedBytes(resp))
 	}
 }
 

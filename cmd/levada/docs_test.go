@@ -202,30 +202,59 @@ func TestPipelinesOfTheDocuments(t *testing.T) {
 	}
 }
 
-// TestPromisesNameTheirTests: each test that docs/reliability.md names is there.
+// namedTests are lists of tests in a document: those of a package, in backticks.
+var namedTests = regexp.MustCompile("`([a-z/]+)\\.(Test[A-Za-z]+)`((?:, `Test[A-Za-z]+`)*)")
+
+// TestPromisesNameTheirTests: each test that the documents on reliability and compatibility
+// name is there.
 func TestPromisesNameTheirTests(t *testing.T) {
-	named := regexp.MustCompile("`([a-z/]+)\\.(Test[A-Za-z]+)`((?:, `Test[A-Za-z]+`)*)").FindAllStringSubmatch(documents(t)["docs/reliability.md"], -1)
-	for _, m := range named {
-		files, err := filepath.Glob(filepath.Join(repository, m[1], "*_test.go"))
-		if err != nil || len(files) == 0 {
-			t.Errorf("package %s: %v", m[1], err)
-		}
-		var all bytes.Buffer
-		for _, f := range files {
-			b, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
+	for _, doc := range []string{"docs/reliability.md", "docs/compatibility.md"} {
+		named := namedTests.FindAllStringSubmatch(documents(t)[doc], -1)
+		for _, m := range named {
+			files, err := filepath.Glob(filepath.Join(repository, m[1], "*_test.go"))
+			if err != nil || len(files) == 0 {
+				t.Errorf("%s: package %s: %v", doc, m[1], err)
 			}
-			all.Write(b)
+			var all bytes.Buffer
+			for _, f := range files {
+				b, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all.Write(b)
+			}
+			for _, test := range append([]string{m[2]}, regexp.MustCompile("Test[A-Za-z]+").FindAllString(m[3], -1)...) {
+				if !strings.Contains(all.String(), "func "+test+"(t *testing.T)") {
+					t.Errorf("%s: package %s has no %s", doc, m[1], test)
+				}
+			}
 		}
-		for _, test := range append([]string{m[2]}, regexp.MustCompile("Test[A-Za-z]+").FindAllString(m[3], -1)...) {
-			if !strings.Contains(all.String(), "func "+test+"(t *testing.T)") {
-				t.Errorf("package %s has no %s", m[1], test)
+		if len(named) < 10 {
+			t.Errorf("%s: only %d tests are named", doc, len(named))
+		}
+	}
+}
+
+// TestDifferencesNameTheirTests: each row of the tables of docs/compatibility.md that say so
+// is shown by a test.
+func TestDifferencesNameTheirTests(t *testing.T) {
+	rows, shown := 0, false
+	for line := range strings.Lines(documents(t)["docs/compatibility.md"]) {
+		switch {
+		case !strings.HasPrefix(line, "|"):
+			shown = false
+		case strings.HasSuffix(line, "| shown by |\n"):
+			shown = true
+		case shown && !strings.HasPrefix(line, "|-"):
+			rows++
+			cells := strings.Split(line, " | ")
+			if last := cells[len(cells)-1]; !namedTests.MatchString(last) {
+				t.Errorf("no test shows: %s", line)
 			}
 		}
 	}
-	if len(named) < 10 {
-		t.Errorf("only %d tests are named", len(named))
+	if rows < 20 {
+		t.Errorf("only %d rows are shown by a test", rows)
 	}
 }
 

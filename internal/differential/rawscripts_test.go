@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/internal/recordbatch"
-	"github.com/levada/levada/logbroker"
 )
 
 // rawTalk is one broker that is sent requests as they stand in a script:
@@ -33,10 +31,19 @@ import (
 // and so on are batches of records. What is not given is as clients give it by default.
 type rawTalk struct {
 	*broker
-	prefix string
-	last   map[string]any // by field
-	behind bool           // what was changed may not have reached who answers
-	steps  int            // of catchUp
+	prefix  string
+	last    map[string]any // by field
+	behind  bool           // what was changed may not have reached who answers
+	steps   int            // of catchUp
+	settles []string       // the errors after which a request is sent again
+	batches map[string][]byte
+}
+
+func newRawTalk(t *testing.T, name, addr string) *rawTalk {
+	return &rawTalk{
+		broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano()), last: map[string]any{}, batches: rawBatches(),
+		settles: []string{`"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`},
+	}
 }
 
 // madeID is the id of a member that was made by a broker.
@@ -79,8 +86,11 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		id, _ := json.Marshal(a.id(a.prefix + s[2:len(s)-1])) // of numbers
 		return string(id)
 	})
-	for of, batch := range a.batches() {
-		text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
+	if strings.Contains(text, `"%`) {
+		a.batches["txn"], a.batches["more"] = a.ofTransaction(0), a.ofTransaction(1)
+		for of, batch := range a.batches {
+			text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
+		}
 	}
 	for field, of := range a.last {
 		value, _ := json.Marshal(of) // it was read of JSON
@@ -122,7 +132,7 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 			}
 		}
 		return a.told(resp)
-	}, `"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`)
+	}, a.settles...)
 	if !strings.Contains(text, `"ValidateOnly":true`) {
 		a.settleTopics(resp)
 	}
@@ -254,9 +264,7 @@ func (a *rawTalk) id(topic string) [16]byte {
 	return [16]byte{9, 9, 9}
 }
 
-// batches are by what they are called in a script; mine is of a transaction of the producer
-// that the broker told of last.
-func (a *rawTalk) batches() map[string][]byte {
+func rawBatches() map[string][]byte {
 	batch := func(n int, change func(recordbatch.Batch)) []byte {
 		var build recordbatch.Builder
 		for range n {
@@ -278,12 +286,16 @@ func (a *rawTalk) batches() map[string][]byte {
 		"one": one, "two": slices.Concat(one, one), "bad": bad, "old": old, "short": one[:len(one)-1], "long": append(slices.Clone(one), 0), "empty": {},
 		"tx":      batch(1, func(b recordbatch.Batch) { b.SetProducer(1, 0, 0, true) }),
 		"control": recordbatch.ControlBatch(1, 0, true, 0, 1_700_000_000_000),
-		"mine": batch(1, func(b recordbatch.Batch) {
-			id, _ := a.last["ProducerID"].(float64)
-			epoch, _ := a.last["ProducerEpoch"].(float64)
-			b.SetProducer(int64(id), int16(epoch), 0, true)
-		}),
 	}
+}
+
+// ofTransaction is a batch of the producer that the broker named last.
+func (a *rawTalk) ofTransaction(sequence int32) []byte {
+	id, _ := a.last["ProducerID"].(float64)
+	batch := batchOf("k")
+	batch.SetProducer(int64(id), 0, sequence, true)
+	batch.SetCRC()
+	return batch
 }
 
 // unlike are the fields that two brokers need not have alike.
@@ -361,7 +373,7 @@ func (a *rawTalk) plain(name string, v any) any {
 // rawScripts has a broker answer a file of requests.
 func rawScripts(t *testing.T, file, name, addr string) {
 	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
-		a := &rawTalk{broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano()), last: map[string]any{}}
+		a := newRawTalk(t, name, addr)
 		out := ""
 		for line := range strings.SplitSeq(d.Input, "\n") {
 			out += a.do(line)
@@ -389,15 +401,11 @@ func eachFile(t *testing.T, do func(t *testing.T, file string)) {
 
 // TestRights: of brokers with access rules, whose clients may do everything.
 func TestRights(t *testing.T) {
-	rawScripts(t, "testdata/rights", "Levada", startLevadaWith(t, logbroker.Security{Authorize: true, SuperUsers: []string{"User:ANONYMOUS"}}))
+	rawScripts(t, "testdata/rights", "Levada", startLevadaWith(t, authorizing))
 }
 
 // TestRightsOfApacheKafka: what testdata/rights says is what Apache Kafka answers that was
 // started with an authorizer.
 func TestRightsOfApacheKafka(t *testing.T) {
-	addr := kafkaAddress(t)
-	if os.Getenv("LEVADA_KAFKA_AUTHORIZES") == "" {
-		t.Skip("LEVADA_KAFKA_AUTHORIZES is not set: make kafka starts a broker with an authorizer for it")
-	}
-	rawScripts(t, "testdata/rights", kafkaName, addr)
+	rawScripts(t, "testdata/rights", kafkaName, authorizingKafka(t))
 }

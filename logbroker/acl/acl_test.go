@@ -275,6 +275,7 @@ func TestCheck(t *testing.T) {
 		"not UTF-8": func(r *Rule) { r.Host = "\xff" }, "cluster": func(r *Rule) { r.Type, r.Name = kmsg.ACLResourceTypeCluster, "mine" },
 		"pattern": func(r *Rule) { r.Pattern = kmsg.ACLResourcePatternTypeMatch }, "permission": func(r *Rule) { r.Permission = kmsg.ACLPermissionTypeAny },
 		"no host": func(r *Rule) { r.Host = "" }, "principal": func(r *Rule) { r.Principal = "ann" },
+		"principal without a name": func(r *Rule) { r.Principal = "User:" }, "principal without a type": func(r *Rule) { r.Principal = ":ann" },
 		"host name": func(r *Rule) { r.Host = "localhost" }, "range": func(r *Rule) { r.Host = "10.0.0.0/8" }, "odd digits": func(r *Rule) { r.Host = "10.0.0.01" },
 		"any operation": func(r *Rule) { r.Operation = kmsg.ACLOperationAny },
 	} {
