@@ -18,7 +18,7 @@ import (
 
 // groupConfigTable are the configs that a consumer group can have (KIP-848), with
 // Kafka's names, defaults and bounds.
-var groupConfigTable = []topicConfig{
+var groupConfigTable = []configRow{
 	{"consumer.assignment.interval.ms", kmsg.ConfigTypeInt, "1000", between(0, 15000), "group.consumer.assignment.interval.ms"}, // assignments are not put off
 	{"consumer.heartbeat.interval.ms", kmsg.ConfigTypeInt, "5000", between(5000, 15000), "group.consumer.heartbeat.interval.ms"},
 	{"consumer.session.timeout.ms", kmsg.ConfigTypeInt, "45000", between(45000, 60000), "group.consumer.session.timeout.ms"},
@@ -96,7 +96,7 @@ func (b *Broker) configureGroup(group string, validateOnly bool, change func(map
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		i := slices.IndexFunc(groupConfigTable, func(row topicConfig) bool { return row.name == name })
+		i := slices.IndexFunc(groupConfigTable, func(row configRow) bool { return row.name == name })
 		if i < 0 {
 			return fmt.Errorf("%w: there is no group config %q", kerr.InvalidConfig, name)
 		}
