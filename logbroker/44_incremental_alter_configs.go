@@ -24,7 +24,7 @@ func (b *Broker) handleIncrementalAlterConfigs(r *request) {
 					return err
 				}
 				for _, c := range res.Configs {
-					if err := applyOp(configs, c); err != nil {
+					if err := applyOp(configs, configOf(res.ResourceType, c.Name), c); err != nil {
 						return err
 					}
 				}
@@ -57,7 +57,8 @@ func resourcesTwice[R any](resources []R, is func(R) configResource) map[configR
 	return twice
 }
 
-func applyOp(configs map[string]string, c kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
+// applyOp changes one of configs, whose row is nil if there is none of that name.
+func applyOp(configs map[string]string, row *configRow, c kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
 	switch c.Op {
 	case kmsg.IncrementalAlterConfigOpDelete:
 		delete(configs, c.Name)
@@ -69,7 +70,7 @@ func applyOp(configs map[string]string, c kmsg.IncrementalAlterConfigsRequestRes
 		}
 	case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
 		if c.Value != nil {
-			return listChange(configs, c.Name, *c.Value, c.Op == kmsg.IncrementalAlterConfigOpAppend)
+			return row.listChange(configs, c.Name, *c.Value, c.Op == kmsg.IncrementalAlterConfigOpAppend)
 		}
 	}
 	return fmt.Errorf("%w: operation %d on %s", kerr.InvalidRequest, c.Op, c.Name)

@@ -109,12 +109,12 @@ func (c *configRow) take(value string) (string, error) {
 	if _, err := strconv.ParseFloat(out, 64); err != nil {
 		out = strconv.Quote(value)
 	}
-	return "", fmt.Errorf("%w: %s is %s; it takes %s", kerr.InvalidConfig, c.name, out, c.takes.told)
+	return "", fmt.Errorf("%s is %s; it takes %s", c.name, out, c.takes.told)
 }
 
-// listChange adds words to a config that is a list, or takes them from it.
-func listChange(configs map[string]string, name, value string, add bool) error {
-	c := findConfig(name)
+// listChange adds words to a config that is a list, or takes them from it; c is nil where
+// there is no config of that name.
+func (c *configRow) listChange(configs map[string]string, name, value string, add bool) error {
 	if c == nil || c.kind != kmsg.ConfigTypeList {
 		return fmt.Errorf("%w: %s is not a list", kerr.InvalidConfig, name)
 	}

@@ -238,6 +238,30 @@ func TestRefusedConfigsSayWhatIsTaken(t *testing.T) {
 	}
 }
 
+// whence is a config as DescribeConfigs tells it, and where it was looked for.
+func (w *workbench) whence(kind kmsg.ConfigResourceType, resource, name string) string {
+	w.t.Helper()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version, req.IncludeSynonyms = 4, true
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: resource, ConfigNames: []string{name}}}
+	configs := ask[*kmsg.DescribeConfigsResponse](w, req).Resources[0].Configs
+	if len(configs) == 0 {
+		return "(none)"
+	}
+	value := func(s *string) string {
+		if s == nil {
+			return "null"
+		}
+		return *s
+	}
+	c := configs[0]
+	out := value(c.Value) + " " + c.Source.String() + ":"
+	for _, s := range c.ConfigSynonyms {
+		out += " " + s.Name + "=" + value(s.Value) + " " + s.Source.String()
+	}
+	return out
+}
+
 // TestWhereConfigsAreFrom: who asks is told what is set, what the configuration of the broker
 // says, and the default, in the order in which they are looked at.
 func TestWhereConfigsAreFrom(t *testing.T) {
@@ -245,17 +269,6 @@ func TestWhereConfigsAreFrom(t *testing.T) {
 	w.cfg.SegmentBytes = 2 << 20
 	w.restart()
 	w.topic("t", 1)
-	told := func(kind kmsg.ConfigResourceType, resource, name string) string {
-		req := kmsg.NewPtrDescribeConfigsRequest()
-		req.Version, req.IncludeSynonyms = 4, true
-		req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: resource, ConfigNames: []string{name}}}
-		c := ask[*kmsg.DescribeConfigsResponse](w, req).Resources[0].Configs[0]
-		out := *c.Value + " " + c.Source.String() + ":"
-		for _, s := range c.ConfigSynonyms {
-			out += " " + s.Name + "=" + *s.Value + " " + s.Source.String()
-		}
-		return out
-	}
 	const topic, broker = kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker
 	expect := func(got, want string) {
 		t.Helper()
@@ -263,11 +276,12 @@ func TestWhereConfigsAreFrom(t *testing.T) {
 			t.Errorf("told\n%s, want\n%s", got, want)
 		}
 	}
-	expect(told(topic, "t", "segment.bytes"), "2097152 STATIC_BROKER_CONFIG: log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
-	expect(told(topic, "t", "retention.ms"), "604800000 DEFAULT_CONFIG: log.retention.hours=168 DEFAULT_CONFIG")
-	expect(told(topic, "t", "segment.ms"), "604800000 DEFAULT_CONFIG:")
-	expect(told(broker, "0", "num.partitions"), "1 STATIC_BROKER_CONFIG: num.partitions=1 STATIC_BROKER_CONFIG")
+	expect(w.whence(topic, "t", "segment.bytes"), "2097152 STATIC_BROKER_CONFIG: log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
+	expect(w.whence(topic, "t", "retention.ms"), "604800000 DEFAULT_CONFIG:")
+	expect(w.whence(topic, "t", "segment.ms"), "604800000 DEFAULT_CONFIG:")
+	expect(w.whence(broker, "0", "num.partitions"), "1 DEFAULT_CONFIG: num.partitions=1 DEFAULT_CONFIG")
+	expect(w.whence(broker, "0", "auto.create.topics.enable"), "false STATIC_BROKER_CONFIG: auto.create.topics.enable=false STATIC_BROKER_CONFIG auto.create.topics.enable=true DEFAULT_CONFIG")
 	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, "segment.bytes=5000000", "retention.ms=7"), nil)
-	expect(told(topic, "t", "segment.bytes"), "5000000 DYNAMIC_TOPIC_CONFIG: segment.bytes=5000000 DYNAMIC_TOPIC_CONFIG log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
-	expect(told(topic, "t", "retention.ms"), "7 DYNAMIC_TOPIC_CONFIG: retention.ms=7 DYNAMIC_TOPIC_CONFIG log.retention.hours=168 DEFAULT_CONFIG")
+	expect(w.whence(topic, "t", "segment.bytes"), "5000000 DYNAMIC_TOPIC_CONFIG: segment.bytes=5000000 DYNAMIC_TOPIC_CONFIG log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
+	expect(w.whence(topic, "t", "retention.ms"), "7 DYNAMIC_TOPIC_CONFIG: retention.ms=7 DYNAMIC_TOPIC_CONFIG")
 }

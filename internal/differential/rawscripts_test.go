@@ -118,6 +118,7 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 	}, `"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`)
 	if !strings.Contains(text, `"ValidateOnly":true`) {
 		a.settleTopics(resp)
+		a.settleConfigs(resp)
 	}
 	return out
 }
@@ -182,6 +183,38 @@ func (a *rawTalk) settleTopics(resp kmsg.Response) {
 			}
 		}
 	}
+}
+
+// settleConfigs waits until a change is in force. Kafka's broker learns of changes in the
+// order in which they were made: when it tells of another that is made now, it knows all.
+func (a *rawTalk) settleConfigs(resp kmsg.Response) {
+	switch resp.(type) {
+	case *kmsg.IncrementalAlterConfigsResponse, *kmsg.AlterConfigsResponse, *kmsg.AlterClientQuotasResponse:
+	default:
+		return
+	}
+	const name = "follower.replication.throttled.rate" // nothing follows
+	mark := fmt.Sprint(time.Now().UnixNano())
+	alter := func(op kmsg.IncrementalAlterConfigOp, value *string) {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		req.Version = 1
+		config := kmsg.IncrementalAlterConfigsRequestResourceConfig{Name: name, Op: op, Value: value}
+		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{config}}}
+		if code := a.ask(req).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode; code != 0 {
+			a.t.Fatalf("%s: %s: %s", a.name, name, codeName(code))
+		}
+	}
+	alter(kmsg.IncrementalAlterConfigOpSet, &mark)
+	settle(func() string {
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		req.Version = 4
+		req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ConfigNames: []string{name}}}
+		if configs := a.ask(req).(*kmsg.DescribeConfigsResponse).Resources[0].Configs; len(configs) == 1 && *configs[0].Value == mark {
+			return "done"
+		}
+		return "busy"
+	}, "busy")
+	alter(kmsg.IncrementalAlterConfigOpDelete, nil)
 }
 
 // lead waits until all partitions of a topic are served.
