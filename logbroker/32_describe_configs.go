@@ -61,7 +61,10 @@ func (b *Broker) configsOf(kind kmsg.ConfigResourceType, name string) ([]describ
 		}
 		return b.settings.Load().describe(), nil
 	case kmsg.ConfigResourceTypeBrokerLogger:
-		return nil, b.checkNode(name)
+		if err := b.checkNode(name); err != nil {
+			return nil, err
+		}
+		return b.loggers(), nil
 	case kmsg.ConfigResourceTypeClientMetrics:
 		if name == "" {
 			return nil, fmt.Errorf("%w: the subscription has no name", kerr.InvalidRequest)
