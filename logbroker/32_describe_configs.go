@@ -9,7 +9,8 @@ import (
 )
 
 // handleDescribeConfigs answers DescribeConfigs, versions 1 to 4, of topics, of
-// consumer groups, and of the broker. Documentation is not told.
+// consumer groups, and of the broker. Version 3 tells types, and documentation to who
+// asks for it (KIP-569).
 func (b *Broker) handleDescribeConfigs(r *request) {
 	req := r.msg.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -29,6 +30,9 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 		rr.ErrorCode, rr.ErrorMessage = alterError(err)
 		for i, c := range configs {
 			rr.Configs[i] = describedRow(c, req.IncludeSynonyms)
+			if req.IncludeDocumentation && res.ResourceType != kmsg.ConfigResourceTypeBrokerLogger {
+				rr.Configs[i].Documentation = documentation(c.name)
+			}
 		}
 		resp.Resources = append(resp.Resources, rr)
 	}

@@ -285,3 +285,54 @@ func TestWhereConfigsAreFrom(t *testing.T) {
 	expect(w.whence(topic, "t", "segment.bytes"), "5000000 DYNAMIC_TOPIC_CONFIG: segment.bytes=5000000 DYNAMIC_TOPIC_CONFIG log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
 	expect(w.whence(topic, "t", "retention.ms"), "7 DYNAMIC_TOPIC_CONFIG: retention.ms=7 DYNAMIC_TOPIC_CONFIG")
 }
+
+// TestConfigsAreDocumented: who asks is told in a sentence what each config does, of
+// topics, of groups and of the broker, and who does not is not.
+func TestConfigsAreDocumented(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.alterBroker("", "num.io.threads=9", "nonsense=1"), nil)
+	const topic, group, broker = kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeGroupConfig, kmsg.ConfigResourceTypeBroker
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version, req.IncludeDocumentation = 4, true
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: topic, ResourceName: "t"}, {ResourceType: group, ResourceName: "g"}, {ResourceType: broker, ResourceName: "0"}, {ResourceType: broker}}
+	said := map[string]string{}
+	for _, r := range ask[*kmsg.DescribeConfigsResponse](w, req).Resources {
+		for _, c := range r.Configs {
+			if (c.Documentation == nil) != (c.Name == "nonsense") {
+				t.Errorf("%s of %q: documentation %q", c.Name, r.ResourceName, deref(c.Documentation))
+			}
+			said[c.Name] = deref(c.Documentation)
+		}
+	}
+	if got, want := said["log.retention.ms"], "For topics that do not set retention.ms: how long records are kept, by their own time; -1 is for ever."; got != want {
+		t.Errorf("log.retention.ms: %q, want %q", got, want)
+	}
+	req.IncludeDocumentation = false
+	for _, r := range ask[*kmsg.DescribeConfigsResponse](w, req).Resources {
+		for _, c := range r.Configs {
+			if c.Documentation != nil {
+				t.Errorf("%s is documented for who did not ask", c.Name)
+			}
+		}
+	}
+	names := map[string]bool{}
+	for _, table := range [][]configRow{topicConfigs, groupConfigTable} {
+		for _, c := range table {
+			names[c.name] = true
+		}
+	}
+	for _, c := range brokerConfigs {
+		names[c.name] = true
+	}
+	for name := range names {
+		if text := deref(documentation(name)); !strings.HasSuffix(text, ".") || strings.Contains(text, ": :") {
+			t.Errorf("%s is documented as %q", name, text)
+		}
+	}
+	for name := range configDocs {
+		if !names[name] {
+			t.Errorf("there is no config %s, but a documentation of it", name)
+		}
+	}
+}
