@@ -28,6 +28,10 @@ type brokerSettings struct {
 	perHost        int               // of one address
 	hosts          map[string]int    // of single addresses, instead
 	producerExpiry time.Duration
+	// compactionInterval is the time between two looks for what is to be compacted,
+	// compactionBytes the memory for it.
+	compactionInterval time.Duration
+	compactionBytes    int64
 }
 
 // maxBrokerConfigBytes bounds the names and values that are set for a broker, for it takes
@@ -49,6 +53,9 @@ func newBrokerSettings(own, all, static map[string]string) *brokerSettings {
 	s.connections, s.perHost = int(s.number("max.connections")), int(s.number("max.connections.per.ip"))
 	s.hosts, _ = parseHostLimits(s.value("max.connections.per.ip.overrides")) // was checked
 	s.producerExpiry = time.Duration(s.number("producer.id.expiration.ms")) * time.Millisecond
+	// What is too old is looked for on the way, and must not come too late.
+	pause := max(min(s.number("log.cleaner.backoff.ms"), s.number("log.retention.check.interval.ms")), 1)
+	s.compactionInterval, s.compactionBytes = time.Duration(pause)*time.Millisecond, s.number("log.cleaner.dedupe.buffer.size")
 	return s
 }
 
@@ -169,6 +176,8 @@ func staticConfigs(cfg *Config) map[string]string {
 	number("broker.id", int64(cfg.NodeID))
 	number("connections.max.idle.ms", cfg.patience.idle.Milliseconds())
 	number("group.initial.rebalance.delay.ms", cfg.InitialRebalanceDelay.Milliseconds())
+	number("log.cleaner.backoff.ms", cfg.CompactionInterval.Milliseconds())
+	number("log.cleaner.dedupe.buffer.size", cfg.Limits.CompactionBytes)
 	number("log.retention.check.interval.ms", cfg.RetentionInterval.Milliseconds())
 	number("log.segment.bytes", cfg.SegmentBytes)
 	number("max.connections", int64(cfg.Limits.Connections))

@@ -409,3 +409,32 @@ func TestProducersExpireAsTheBrokerSays(t *testing.T) {
 		t.Errorf("%d producers are left", n)
 	}
 }
+
+// TestCompactionAsTheBrokerSays: how often it is looked for, and with what memory, can be
+// changed; that does not put off what is too old.
+func TestCompactionAsTheBrokerSays(t *testing.T) {
+	w := newWorkbench(t)
+	is := func(pause time.Duration, bytes int64) {
+		t.Helper()
+		if s := w.settings.Load(); s.compactionInterval != pause || s.compactionBytes != bytes {
+			t.Errorf("looked for every %v with %d bytes, want %v and %d", s.compactionInterval, s.compactionBytes, pause, bytes)
+		}
+	}
+	is(15*time.Second, 16<<20)
+	w.want(w.alterBroker("", "log.cleaner.backoff.ms=2000", "log.cleaner.dedupe.buffer.size=2000000"), nil)
+	is(2*time.Second, 2000000)
+	w.want(w.alterBroker("", "log.cleaner.backoff.ms=0"), nil)
+	is(time.Millisecond, 2000000)
+	w.want(w.alterBroker("", "log.cleaner.backoff.ms=9223372036854775807", "-log.cleaner.dedupe.buffer.size"), nil)
+	is(w.Broker.cfg.RetentionInterval, 16<<20)
+	w.want(w.alterBroker("", "log.cleaner.dedupe.buffer.size=1048576"), kerr.InvalidRequest)
+	w.topicWith("cleanup.policy=compact", "internal.segment.bytes=14", "min.cleanable.dirty.ratio=0")
+	w.want(w.alterBroker("", "log.cleaner.dedupe.buffer.size=1048577"), nil)
+	for i := range 5 {
+		w.want(w.put(fmt.Sprint("k=", i)).ErrorCode, nil)
+	}
+	w.Clean()
+	if got := w.records(); len(got) > 2 {
+		t.Errorf("not compacted: %q", got)
+	}
+}

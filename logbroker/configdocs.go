@@ -75,6 +75,8 @@ var configDocs = map[string]string{
 	"transaction.state.log.replication.factor":  "Always 1: there is one broker, and transactions are in no topic.",
 
 	// What is the broker's alone, and changed while it runs.
+	"log.cleaner.backoff.ms":           "The time between two looks for what is to be compacted, log.retention.check.interval.ms at most.",
+	"log.cleaner.dedupe.buffer.size":   "The memory for the keys of the log that is being compacted, 24 bytes a key.",
 	"max.connections":                  "How many connections there may be at once.",
 	"max.connections.per.ip":           "How many connections one address may have at once.",
 	"max.connections.per.ip.overrides": "How many connections single addresses may have at once: a list of ADDRESS:CONNECTIONS.",
@@ -90,9 +92,7 @@ var configDocs = map[string]string{
 	"group.share.assignment.interval.ms":             "Stored only: there are no share groups.",
 	"group.streams.assignment.interval.ms":           "Stored only: there are no streams groups.",
 	"leader.replication.throttled.rate":              "Stored only: there are no followers.",
-	"log.cleaner.backoff.ms":                         "Stored only: what is to be compacted is looked for every 15 seconds.",
-	"log.cleaner.dedupe.buffer.size":                 "Stored only: the memory for keys is given when the broker starts.",
-	"log.cleaner.io.buffer.load.factor":              "Stored only: the memory for keys is given when the broker starts.",
+	"log.cleaner.io.buffer.load.factor":              "Stored only: how full the memory for keys gets is not chosen.",
 	"log.cleaner.io.buffer.size":                     "Stored only: the buffers of a compaction are not chosen.",
 	"log.cleaner.io.max.bytes.per.second":            "Stored only: compaction is not slowed down.",
 	"log.cleaner.threads":                            noThreads,

@@ -83,7 +83,7 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	if !cfg.Synchronous {
 		b.run.work.Go(b.tickLoop)
-		first := b.now().Add(cfg.CompactionInterval)
+		first := b.now().Add(b.settings.Load().compactionInterval)
 		b.cleaner.schedule(first, first)
 	}
 	return b, nil
