@@ -87,7 +87,7 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 		}
 		configs[c.Name] = *c.Value
 	}
-	if err := checkConfigs(configs); err != nil {
+	if err := b.checkConfigs(configs); err != nil {
 		return err
 	}
 	partitions := t.NumPartitions

@@ -3,15 +3,14 @@ package logbroker
 import (
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // handleDescribeConfigs answers DescribeConfigs, versions 1 to 4, of topics, of
-// consumer groups, and of the broker, whose configs cannot be changed. Documentation is
-// not told.
+// consumer groups, and of the broker. Version 3 tells types, and documentation to who
+// asks for it (KIP-569).
 func (b *Broker) handleDescribeConfigs(r *request) {
 	req := r.msg.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -30,11 +29,10 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 		rr.Configs = make([]kmsg.DescribeConfigsResponseResourceConfig, len(configs))
 		rr.ErrorCode, rr.ErrorMessage = alterError(err)
 		for i, c := range configs {
-			rr.Configs[i] = describedRow(c)
-			if req.IncludeSynonyms {
-				rr.Configs[i].ConfigSynonyms = b.synonyms(res.ResourceType, c)
+			rr.Configs[i] = describedRow(c, req.IncludeSynonyms)
+			if req.IncludeDocumentation && res.ResourceType != kmsg.ConfigResourceTypeBrokerLogger {
+				rr.Configs[i].Documentation = documentation(c.name)
 			}
-			rr.Configs[i].ReadOnly = res.ResourceType == kmsg.ConfigResourceTypeBroker
 		}
 		resp.Resources = append(resp.Resources, rr)
 	}
@@ -43,7 +41,6 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 
 // configsOf are all configs of what can have some.
 func (b *Broker) configsOf(kind kmsg.ConfigResourceType, name string) ([]describedConfig, error) {
-	own := strconv.Itoa(int(b.cfg.NodeID))
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
 		if err := checkTopicName(name); err != nil {
@@ -59,16 +56,19 @@ func (b *Broker) configsOf(kind kmsg.ConfigResourceType, name string) ([]describ
 			return nil, fmt.Errorf("%w: the group has no name", kerr.InvalidRequest)
 		}
 		return b.groupSettings.describe(name), nil
-	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
-		switch {
-		case name == "" && kind == kmsg.ConfigResourceTypeBroker: // what was changed for all brokers: nothing
-			return nil, nil
-		case name != own:
-			return nil, fmt.Errorf("%w: there is no broker %q; the only one is %s", kerr.InvalidRequest, name, own)
-		case kind == kmsg.ConfigResourceTypeBroker:
-			return b.brokerConfigs(), nil
+	case kmsg.ConfigResourceTypeBroker:
+		if name == "" {
+			return b.settings.Load().describeAll(), nil
 		}
-		return nil, nil
+		if err := b.checkNode(name); err != nil {
+			return nil, err
+		}
+		return b.settings.Load().describe(), nil
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		if err := b.checkNode(name); err != nil {
+			return nil, err
+		}
+		return b.loggers(), nil
 	case kmsg.ConfigResourceTypeClientMetrics:
 		if name == "" {
 			return nil, fmt.Errorf("%w: the subscription has no name", kerr.InvalidRequest)
@@ -87,10 +87,24 @@ func chosenConfigs(res kmsg.DescribeConfigsRequestResource, all []describedConfi
 	return slices.DeleteFunc(all, func(c describedConfig) bool { return !slices.Contains(res.ConfigNames, c.name) })
 }
 
-func describedRow(c describedConfig) kmsg.DescribeConfigsResponseResourceConfig {
+func describedRow(c describedConfig, synonyms bool) kmsg.DescribeConfigsResponseResourceConfig {
+	told := func(value string) *string {
+		if c.secret || value == "" && isNumber(c.kind) {
+			return nil
+		}
+		return &value
+	}
 	out := kmsg.NewDescribeConfigsResponseResourceConfig()
-	out.Name, out.Value, out.ConfigType, out.Source = c.name, &c.value, c.kind, c.source
+	out.Name, out.Value, out.ConfigType, out.Source = c.name, told(c.value), c.kind, c.source
 	out.IsDefault = c.source == kmsg.ConfigSourceDefaultConfig
+	out.ReadOnly, out.IsSensitive = c.fixed, c.secret
 	out.ConfigSynonyms = []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{}
+	if synonyms {
+		for _, found := range c.found {
+			s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			s.Name, s.Value, s.Source = found.name, told(found.value), found.source
+			out.ConfigSynonyms = append(out.ConfigSynonyms, s)
+		}
+	}
 	return out
 }

@@ -55,7 +55,7 @@ func (b *Broker) alterResource(res configResource, twice map[configResource]bool
 		b.coordinator().reschedule(name) // its members may be silent for less long now
 		return err
 	case kmsg.ConfigResourceTypeBroker:
-		return fmt.Errorf("%w: the broker's configuration is given when it starts", kerr.InvalidRequest)
+		return b.configureBroker(name, validateOnly, change)
 	}
 	return fmt.Errorf("%w: resources of type %d have no configs", kerr.InvalidRequest, res.kind)
 }

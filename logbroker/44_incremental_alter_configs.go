@@ -18,22 +18,33 @@ func (b *Broker) handleIncrementalAlterConfigs(r *request) {
 		for _, res := range req.Resources {
 			rr := kmsg.NewIncrementalAlterConfigsResponseResource()
 			rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
-			err := b.alterResource(incrementalResource(res), twice, req.ValidateOnly, func(configs map[string]string) error {
-				err := namedTwice(res.Configs, func(c kmsg.IncrementalAlterConfigsRequestResourceConfig) string { return c.Name })
-				if err != nil {
-					return err
-				}
-				for _, c := range res.Configs {
-					if err := applyOp(configs, c); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			rr.ErrorCode, rr.ErrorMessage = alterError(err)
+			rr.ErrorCode, rr.ErrorMessage = alterError(b.alterIncrementally(res, twice, req.ValidateOnly))
 			resp.Resources = append(resp.Resources, rr)
 		}
 		r.respond(resp)
+	})
+}
+
+func (b *Broker) alterIncrementally(res kmsg.IncrementalAlterConfigsRequestResource, twice map[configResource]bool, validateOnly bool) error {
+	unique := func() error {
+		return namedTwice(res.Configs, func(c kmsg.IncrementalAlterConfigsRequestResourceConfig) string { return c.Name })
+	}
+	if res.ResourceType == kmsg.ConfigResourceTypeBrokerLogger && !twice[incrementalResource(res)] {
+		if err := unique(); err != nil {
+			return err
+		}
+		return b.alterLoggers(res, validateOnly)
+	}
+	return b.alterResource(incrementalResource(res), twice, validateOnly, func(configs map[string]string) error {
+		if err := unique(); err != nil {
+			return err
+		}
+		for _, c := range res.Configs {
+			if err := applyOp(configs, configOf(res.ResourceType, c.Name), c); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -57,7 +68,8 @@ func resourcesTwice[R any](resources []R, is func(R) configResource) map[configR
 	return twice
 }
 
-func applyOp(configs map[string]string, c kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
+// applyOp changes one of configs, whose row is nil if there is none of that name.
+func applyOp(configs map[string]string, row *configRow, c kmsg.IncrementalAlterConfigsRequestResourceConfig) error {
 	switch c.Op {
 	case kmsg.IncrementalAlterConfigOpDelete:
 		delete(configs, c.Name)
@@ -69,7 +81,7 @@ func applyOp(configs map[string]string, c kmsg.IncrementalAlterConfigsRequestRes
 		}
 	case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
 		if c.Value != nil {
-			return listChange(configs, c.Name, *c.Value, c.Op == kmsg.IncrementalAlterConfigOpAppend)
+			return row.listChange(configs, c.Name, *c.Value, c.Op == kmsg.IncrementalAlterConfigOpAppend)
 		}
 	}
 	return fmt.Errorf("%w: operation %d on %s", kerr.InvalidRequest, c.Op, c.Name)

@@ -326,7 +326,7 @@ func TestOneNodeAnswers(t *testing.T) {
 	res.ResourceType, res.ResourceName, res.ConfigNames = kmsg.ConfigResourceTypeBroker, "0", []string{"message.max.bytes"}
 	configs.Resources = append(configs.Resources, res)
 	c := ask[*kmsg.DescribeConfigsResponse](w, configs).Resources[0].Configs
-	if len(c) != 1 || *c[0].Value != "1048588" || !c[0].ReadOnly {
+	if len(c) != 1 || *c[0].Value != "1048588" || c[0].ReadOnly {
 		t.Errorf("broker configs %+v", c)
 	}
 }

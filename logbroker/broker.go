@@ -32,6 +32,7 @@ type Broker struct {
 	space         space
 	groups        groupCoordinator
 	groupSettings groupConfigs
+	settings      atomic.Pointer[brokerSettings] // replaced under topics.edit
 	security      security
 	guards        map[int16]guard // not changed after Open
 	timers        timers

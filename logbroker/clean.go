@@ -26,7 +26,7 @@ func (c *cleaner) schedule(at time.Time, nextRetention time.Time) {
 				nextRetention = now.Add(c.b.cfg.RetentionInterval)
 			}
 			c.run(expire)
-			c.schedule(c.b.now().Add(c.b.cfg.CompactionInterval), nextRetention)
+			c.schedule(c.b.now().Add(c.b.settings.Load().compactionInterval), nextRetention)
 		})
 	})
 }
@@ -39,7 +39,7 @@ func (b *Broker) Clean() { b.cleaner.run(true) }
 func (c *cleaner) run(expire bool) {
 	// One for all logs; its memory is taken when there is something to do, and not
 	// kept.
-	compactor := commitlog.NewCompactor(c.b.cfg.Limits.CompactionBytes)
+	compactor := commitlog.NewCompactor(c.b.settings.Load().compactionBytes)
 	c.b.topics.each(func(p *partition) { c.clean(p, compactor, expire) })
 	if expire && !c.b.run.closed.Load() && c.b.failure() == nil {
 		c.b.expireTxns()
@@ -67,7 +67,7 @@ func (c *cleaner) clean(p *partition, compactor *commitlog.Compactor, expire boo
 	}
 	c.note(p, "seal", c.seal(p))
 	if expire {
-		p.log.ExpireProducers(int64(producerExpiry / c.b.cfg.RetentionInterval))
+		p.log.ExpireProducers(int64(c.b.settings.Load().producerExpiry / c.b.cfg.RetentionInterval))
 		p.log.Rest()
 	}
 }

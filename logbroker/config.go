@@ -40,8 +40,13 @@ type Config struct {
 	// id joined with the id of the mount that holds Dir.
 	BootID func() string
 	// Rand gives the bytes of topic and cluster ids. Default: crypto/rand.
-	Rand   io.Reader
+	Rand io.Reader
+	// Logger is told what happens. Default: nobody.
 	Logger *slog.Logger
+	// LogLevel is the least level that Logger writes, if its handler goes by it
+	// (slog.HandlerOptions): clients read and set it as Kafka's logger root. Default:
+	// there is no logger that they could set.
+	LogLevel *slog.LevelVar
 
 	// Synchronous makes every step run inside the call that causes it: no
 	// goroutine is started, syncs are done at once, and timers run only in

@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,86 +13,24 @@ import (
 	"github.com/levada/levada/logbroker/meta"
 )
 
-// topicConfig is a config of topics, with Kafka's name and default.
-type topicConfig struct {
-	name     string
-	kind     kmsg.ConfigType
-	fallback string
-	takes    taken
-	broker   string // the broker's config that it is taken from where it is not set; empty for none
-}
-
-// taken is what a config takes: what tells it, and how it reads.
-type taken struct {
-	check func(string) bool
-	told  string
-}
-
-func between(low, high int64) taken {
-	return taken{func(s string) bool {
-		n, err := strconv.ParseInt(s, 10, 64)
-		return err == nil && n >= low && n <= high
-	}, fmt.Sprintf("%d to %d", low, high)}
-}
-
-func oneOf(values ...string) taken {
-	return taken{func(s string) bool { return slices.Contains(values, s) }, strings.Join(values, " or ")}
-}
-
-// listOf takes a list of some of the values.
-func listOf(values ...string) taken {
-	return taken{func(s string) bool {
-		return !slices.ContainsFunc(listWords(s), func(word string) bool { return !slices.Contains(values, word) })
-	}, "a list of " + strings.Join(values, ", ")}
-}
-
-// listWords are the words of a config that is a list.
-func listWords(s string) (words []string) {
-	if s = strings.TrimSpace(s); s == "" {
-		return nil
-	}
-	for _, word := range strings.Split(s, ",") {
-		words = append(words, strings.TrimSpace(word))
-	}
-	return words
-}
-
-func either(value string, other taken) taken {
-	return taken{func(s string) bool { return s == value || other.check(s) }, value + ", or " + other.told}
-}
-
-// throttledReplicas takes *, or a list of PARTITION:BROKER; words may be empty.
-var throttledReplicas = taken{func(s string) bool {
-	words := slices.DeleteFunc(listWords(s), func(word string) bool { return word == "" })
-	if len(words) == 1 && words[0] == "*" {
-		return true
-	}
-	return !slices.ContainsFunc(words, func(word string) bool { return !throttledReplica.MatchString(word) })
-}, "*, or a list of PARTITION:BROKER"}
-
-var throttledReplica = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
-
-var ratio = taken{func(s string) bool {
-	f, err := strconv.ParseFloat(s, 64)
-	return err == nil && f >= 0 && f <= 1
-}, "0 to 1"}
-
 // internalSegmentBytes stands in for segment.bytes where a test wants segments that
 // are smaller than it may say. Who has not set it does not see it.
 const internalSegmentBytes = "internal.segment.bytes"
 
+var compressionTypes = oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")
+
 // topicConfigs are the configs that a topic can have. All are stored and
 // answered; policy is what is acted on.
-var topicConfigs = []topicConfig{
+var topicConfigs = []configRow{
 	{"cleanup.policy", kmsg.ConfigTypeList, "delete", listOf("delete", "compact"), "log.cleanup.policy"},
 	{"compression.gzip.level", kmsg.ConfigTypeInt, "-1", either("-1", between(1, 9)), "compression.gzip.level"},
 	{"compression.lz4.level", kmsg.ConfigTypeInt, "9", between(1, 17), "compression.lz4.level"},
-	{"compression.type", kmsg.ConfigTypeString, "producer", oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"), "compression.type"},
+	{"compression.type", kmsg.ConfigTypeString, "producer", compressionTypes, "compression.type"},
 	{"compression.zstd.level", kmsg.ConfigTypeInt, "3", between(-131072, 22), "compression.zstd.level"},
 	{"delete.retention.ms", kmsg.ConfigTypeLong, "86400000", between(0, math.MaxInt64), "log.cleaner.delete.retention.ms"},
 	{"file.delete.delay.ms", kmsg.ConfigTypeLong, "60000", between(0, math.MaxInt64), "log.segment.delete.delay.ms"},
 	{"flush.messages", kmsg.ConfigTypeLong, "9223372036854775807", between(1, math.MaxInt64), "log.flush.interval.messages"},
-	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64), ""},
+	{"flush.ms", kmsg.ConfigTypeLong, "9223372036854775807", between(0, math.MaxInt64), "log.flush.interval.ms"},
 	{"index.interval.bytes", kmsg.ConfigTypeInt, "4096", between(0, math.MaxInt32), "log.index.interval.bytes"},
 	{"follower.replication.throttled.replicas", kmsg.ConfigTypeList, "", throttledReplicas, ""},
 	{internalSegmentBytes, kmsg.ConfigTypeInt, "", between(math.MinInt32, math.MaxInt32), ""},
@@ -114,76 +50,41 @@ var topicConfigs = []topicConfig{
 	{"remote.log.delete.on.disable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false"), ""},
 	{"remote.storage.enable", kmsg.ConfigTypeBoolean, "false", oneOf("false"), ""}, // there is none
 	{"retention.bytes", kmsg.ConfigTypeLong, "-1", between(-1, math.MaxInt64), "log.retention.bytes"},
-	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64), "log.retention.hours"},
+	{"retention.ms", kmsg.ConfigTypeLong, "604800000", between(-1, math.MaxInt64), "log.retention.ms"},
 	{"segment.bytes", kmsg.ConfigTypeInt, "1073741824", between(1<<20, math.MaxInt32), "log.segment.bytes"},
 	{"segment.index.bytes", kmsg.ConfigTypeInt, "10485760", between(4, math.MaxInt32), "log.index.size.max.bytes"},
-	{"segment.jitter.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64), ""},
-	{"segment.ms", kmsg.ConfigTypeLong, "604800000", between(1, math.MaxInt64), ""},
+	{"segment.jitter.ms", kmsg.ConfigTypeLong, "0", between(0, math.MaxInt64), "log.roll.jitter.ms"},
+	{"segment.ms", kmsg.ConfigTypeLong, "604800000", between(1, math.MaxInt64), "log.roll.ms"},
 	{"unclean.leader.election.enable", kmsg.ConfigTypeBoolean, "false", oneOf("true", "false"), "unclean.leader.election.enable"},
 }
 
-func findConfig(name string) *topicConfig {
-	i := slices.IndexFunc(topicConfigs, func(c topicConfig) bool { return c.name == name })
+// rowNamed is the row of a config; nil if there is none.
+func rowNamed(table []configRow, name string) *configRow {
+	i := slices.IndexFunc(table, func(c configRow) bool { return c.name == name })
 	if i < 0 {
 		return nil
 	}
-	return &topicConfigs[i]
-}
-
-// canonical is a value as it is stored and answered: Kafka takes blanks around it,
-// booleans in any case, and words of a list more than once.
-func (c *topicConfig) canonical(value string) string {
-	trim := func(s string) string { return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' }) }
-	value = trim(value)
-	switch c.kind {
-	case kmsg.ConfigTypeBoolean:
-		return strings.ToLower(value)
-	case kmsg.ConfigTypeInt, kmsg.ConfigTypeLong:
-		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
-			return strconv.FormatInt(n, 10)
-		}
-	case kmsg.ConfigTypeList:
-		var words []string
-		for _, word := range listWords(value) {
-			if word = trim(word); !slices.Contains(words, word) {
-				words = append(words, word)
-			}
-		}
-		return strings.Join(words, ",")
-	}
-	return value
-}
-
-// take makes a value canonical, and refuses one that the config cannot have.
-func (c *topicConfig) take(value string) (string, error) {
-	out := c.canonical(value)
-	if c.takes.check(out) {
-		return out, nil
-	}
-	if _, err := strconv.ParseFloat(out, 64); err != nil {
-		out = strconv.Quote(value)
-	}
-	return "", fmt.Errorf("%w: %s is %s; it takes %s", kerr.InvalidConfig, c.name, out, c.takes.told)
+	return &table[i]
 }
 
 // checkConfigs refuses configs that do not exist or cannot have that value, and makes
 // the values canonical.
-func checkConfigs(configs map[string]string) error {
+func (b *Broker) checkConfigs(configs map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		c := findConfig(name)
+		c := rowNamed(topicConfigs, name)
 		if c == nil {
 			return fmt.Errorf("%w: there is no topic config %q", kerr.InvalidConfig, name)
 		}
 		value, err := c.take(configs[name])
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", kerr.InvalidConfig, err)
 		}
 		configs[name] = value
 	}
 	lag := func(name string) int64 {
 		value, ok := configs[name]
 		if !ok {
-			value = findConfig(name).fallback
+			value = b.settings.Load().ofTopics(name)
 		}
 		ms, _ := strconv.ParseInt(value, 10, 64) // was checked
 		return ms
@@ -194,70 +95,45 @@ func checkConfigs(configs map[string]string) error {
 	return nil
 }
 
-// describedConfig is one config of a topic as it is in force.
+// describedConfig is a config as it is in force.
 type describedConfig struct {
 	name, value string
 	kind        kmsg.ConfigType
 	source      kmsg.ConfigSource
+	found       []foundConfig // where it is looked for, in turn: the first counts
+	fixed       bool          // it cannot be changed
+	secret      bool          // its value is not told
 }
 
-// configured is what the broker's configuration makes of a config of topics; empty if it
-// has no say.
-func (b *Broker) configured(name string) string {
-	switch name {
-	case "segment.bytes":
-		return strconv.FormatInt(b.cfg.SegmentBytes, 10)
-	case "max.message.bytes":
-		return strconv.Itoa(b.cfg.Limits.BatchBytes)
-	}
-	return ""
+// foundConfig is a value that a config, or what it is taken from, has somewhere.
+type foundConfig struct {
+	name, value string
+	source      kmsg.ConfigSource
 }
 
-// synonyms are where the value of a config is looked for, in turn, as Kafka tells it: what
-// is set for the resource, the configuration of the broker, its default.
-func (b *Broker) synonyms(of kmsg.ConfigResourceType, c describedConfig) []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
-	out := []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{}
-	add := func(name, value string, source kmsg.ConfigSource) {
-		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-		s.Name, s.Value, s.Source = name, &value, source
-		out = append(out, s)
+// takenFrom is a config with a value that was found, if there is one, or its default.
+func (c *configRow) takenFrom(found []foundConfig) describedConfig {
+	d := describedConfig{name: c.name, value: c.fallback, kind: c.kind, source: kmsg.ConfigSourceDefaultConfig, found: found}
+	if len(found) > 0 {
+		d.value, d.source = found[0].value, found[0].source
 	}
-	table := topicConfigs
-	switch of {
-	case kmsg.ConfigResourceTypeBroker:
-		add(c.name, c.value, c.source)
-		return out
-	case kmsg.ConfigResourceTypeGroupConfig:
-		table = groupConfigTable
-	}
-	if c.source == kmsg.ConfigSourceDynamicTopicConfig || c.source == configSourceGroup {
-		add(c.name, c.value, c.source)
-	}
-	row := &table[slices.IndexFunc(table, func(row topicConfig) bool { return row.name == c.name })]
-	if v := b.configured(row.name); v != "" && v != row.fallback {
-		add(row.broker, v, kmsg.ConfigSourceStaticBrokerConfig)
-	}
-	switch row.broker {
-	case "":
-	case "log.retention.hours": // of several the one that has a default
-		add(row.broker, "168", kmsg.ConfigSourceDefaultConfig)
-	default:
-		add(row.broker, row.fallback, kmsg.ConfigSourceDefaultConfig)
-	}
-	return out
+	return d
+}
+
+// set is the config with a value of its own.
+func (d describedConfig) set(value string, source kmsg.ConfigSource) describedConfig {
+	d.value, d.source = value, source
+	d.found = append([]foundConfig{{d.name, value, source}}, d.found...)
+	return d
 }
 
 // describeConfigs lists all configs of a topic with the given ones set.
 func (b *Broker) describeConfigs(set map[string]string) []describedConfig {
 	var out []describedConfig
-	for _, c := range topicConfigs {
-		d := describedConfig{c.name, c.fallback, c.kind, kmsg.ConfigSourceDefaultConfig}
-		if v := b.configured(c.name); v != "" && v != c.fallback {
-			d.value, d.source = v, kmsg.ConfigSourceStaticBrokerConfig
-		}
-		if v, ok := set[c.name]; ok {
-			d.value, d.source = v, kmsg.ConfigSourceDynamicTopicConfig
-		} else if c.name == internalSegmentBytes {
+	for _, d := range b.settings.Load().topics {
+		if v, ok := set[d.name]; ok {
+			d = d.set(v, kmsg.ConfigSourceDynamicTopicConfig)
+		} else if d.name == internalSegmentBytes {
 			continue
 		}
 		out = append(out, d)
@@ -283,7 +159,7 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 	if err := checkTopicName(name); err != nil {
 		return err
 	}
-	err := checkConfigs(configs)
+	err := s.b.checkConfigs(configs)
 	switch {
 	case err != nil: // said first, as Kafka does
 		return err
@@ -298,27 +174,6 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 		return kerr.KafkaStorageError
 	}
 	t.setConfigs(s.b, configs)
-	return nil
-}
-
-// listChange adds words to a config that is a list, or takes them from it.
-func listChange(configs map[string]string, name, value string, add bool) error {
-	c := findConfig(name)
-	if c == nil || c.kind != kmsg.ConfigTypeList {
-		return fmt.Errorf("%w: %s is not a list", kerr.InvalidConfig, name)
-	}
-	have := c.fallback
-	if v, ok := configs[name]; ok {
-		have = v
-	}
-	list, words := listWords(have), strings.Split(value, ",")
-	if add {
-		list = append(list, words...)
-	} else {
-		// As they are: Kafka finds none with blanks around it.
-		list = slices.DeleteFunc(list, func(word string) bool { return slices.Contains(words, word) })
-	}
-	configs[name] = strings.Join(list, ",")
 	return nil
 }
 

@@ -251,6 +251,30 @@ func TestRefusedConfigsSayWhatIsTaken(t *testing.T) {
 	}
 }
 
+// whence is a config as DescribeConfigs tells it, and where it was looked for.
+func (w *workbench) whence(kind kmsg.ConfigResourceType, resource, name string) string {
+	w.t.Helper()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version, req.IncludeSynonyms = 4, true
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: resource, ConfigNames: []string{name}}}
+	configs := ask[*kmsg.DescribeConfigsResponse](w, req).Resources[0].Configs
+	if len(configs) == 0 {
+		return "(none)"
+	}
+	value := func(s *string) string {
+		if s == nil {
+			return "null"
+		}
+		return *s
+	}
+	c := configs[0]
+	out := value(c.Value) + " " + c.Source.String() + ":"
+	for _, s := range c.ConfigSynonyms {
+		out += " " + s.Name + "=" + value(s.Value) + " " + s.Source.String()
+	}
+	return out
+}
+
 // TestWhereConfigsAreFrom: who asks is told what is set, what the configuration of the broker
 // says, and the default, in the order in which they are looked at.
 func TestWhereConfigsAreFrom(t *testing.T) {
@@ -258,17 +282,6 @@ func TestWhereConfigsAreFrom(t *testing.T) {
 	w.cfg.SegmentBytes = 2 << 20
 	w.restart()
 	w.topic("t", 1)
-	told := func(kind kmsg.ConfigResourceType, resource, name string) string {
-		req := kmsg.NewPtrDescribeConfigsRequest()
-		req.Version, req.IncludeSynonyms = 4, true
-		req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: resource, ConfigNames: []string{name}}}
-		c := ask[*kmsg.DescribeConfigsResponse](w, req).Resources[0].Configs[0]
-		out := *c.Value + " " + c.Source.String() + ":"
-		for _, s := range c.ConfigSynonyms {
-			out += " " + s.Name + "=" + *s.Value + " " + s.Source.String()
-		}
-		return out
-	}
 	const topic, broker = kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker
 	expect := func(got, want string) {
 		t.Helper()
@@ -276,11 +289,63 @@ func TestWhereConfigsAreFrom(t *testing.T) {
 			t.Errorf("told\n%s, want\n%s", got, want)
 		}
 	}
-	expect(told(topic, "t", "segment.bytes"), "2097152 STATIC_BROKER_CONFIG: log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
-	expect(told(topic, "t", "retention.ms"), "604800000 DEFAULT_CONFIG: log.retention.hours=168 DEFAULT_CONFIG")
-	expect(told(topic, "t", "segment.ms"), "604800000 DEFAULT_CONFIG:")
-	expect(told(broker, "0", "num.partitions"), "1 STATIC_BROKER_CONFIG: num.partitions=1 STATIC_BROKER_CONFIG")
+	expect(w.whence(topic, "t", "segment.bytes"), "2097152 STATIC_BROKER_CONFIG: log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
+	expect(w.whence(topic, "t", "retention.ms"), "604800000 DEFAULT_CONFIG:")
+	expect(w.whence(topic, "t", "segment.ms"), "604800000 DEFAULT_CONFIG:")
+	expect(w.whence(broker, "0", "num.partitions"), "1 DEFAULT_CONFIG: num.partitions=1 DEFAULT_CONFIG")
+	expect(w.whence(broker, "0", "auto.create.topics.enable"), "false STATIC_BROKER_CONFIG: auto.create.topics.enable=false STATIC_BROKER_CONFIG auto.create.topics.enable=true DEFAULT_CONFIG")
 	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, "segment.bytes=5000000", "retention.ms=7"), nil)
-	expect(told(topic, "t", "segment.bytes"), "5000000 DYNAMIC_TOPIC_CONFIG: segment.bytes=5000000 DYNAMIC_TOPIC_CONFIG log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
-	expect(told(topic, "t", "retention.ms"), "7 DYNAMIC_TOPIC_CONFIG: retention.ms=7 DYNAMIC_TOPIC_CONFIG log.retention.hours=168 DEFAULT_CONFIG")
+	expect(w.whence(topic, "t", "segment.bytes"), "5000000 DYNAMIC_TOPIC_CONFIG: segment.bytes=5000000 DYNAMIC_TOPIC_CONFIG log.segment.bytes=2097152 STATIC_BROKER_CONFIG log.segment.bytes=1073741824 DEFAULT_CONFIG")
+	expect(w.whence(topic, "t", "retention.ms"), "7 DYNAMIC_TOPIC_CONFIG: retention.ms=7 DYNAMIC_TOPIC_CONFIG")
+}
+
+// TestConfigsAreDocumented: who asks is told in a sentence what each config does, of
+// topics, of groups and of the broker, and who does not is not.
+func TestConfigsAreDocumented(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.alterBroker("", "num.io.threads=9", "nonsense=1"), nil)
+	const topic, group, broker = kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeGroupConfig, kmsg.ConfigResourceTypeBroker
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version, req.IncludeDocumentation = 4, true
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: topic, ResourceName: "t"}, {ResourceType: group, ResourceName: "g"}, {ResourceType: broker, ResourceName: "0"}, {ResourceType: broker}}
+	said := map[string]string{}
+	for _, r := range ask[*kmsg.DescribeConfigsResponse](w, req).Resources {
+		for _, c := range r.Configs {
+			if (c.Documentation == nil) != (c.Name == "nonsense") {
+				t.Errorf("%s of %q: documentation %q", c.Name, r.ResourceName, deref(c.Documentation))
+			}
+			said[c.Name] = deref(c.Documentation)
+		}
+	}
+	if got, want := said["log.retention.ms"], "For topics that do not set retention.ms: how long records are kept, by their own time; -1 is for ever."; got != want {
+		t.Errorf("log.retention.ms: %q, want %q", got, want)
+	}
+	req.IncludeDocumentation = false
+	for _, r := range ask[*kmsg.DescribeConfigsResponse](w, req).Resources {
+		for _, c := range r.Configs {
+			if c.Documentation != nil {
+				t.Errorf("%s is documented for who did not ask", c.Name)
+			}
+		}
+	}
+	names := map[string]bool{}
+	for _, table := range [][]configRow{topicConfigs, groupConfigTable} {
+		for _, c := range table {
+			names[c.name] = true
+		}
+	}
+	for _, c := range brokerConfigs {
+		names[c.name] = true
+	}
+	for name := range names {
+		if text := deref(documentation(name)); !strings.HasSuffix(text, ".") || strings.Contains(text, ": :") {
+			t.Errorf("%s is documented as %q", name, text)
+		}
+	}
+	for name := range configDocs {
+		if !names[name] {
+			t.Errorf("there is no config %s, but a documentation of it", name)
+		}
+	}
 }

@@ -9,12 +9,11 @@ import (
 	"github.com/levada/levada/logbroker/txn"
 )
 
-// How long what nobody uses is remembered, as by Kafka: the sequence numbers of a
-// producer, a transactional id, and the offsets of a group without members.
+// How long what nobody uses is remembered, as by Kafka: a transactional id, and the
+// offsets of a group without members.
 const (
-	producerExpiry = 24 * time.Hour
-	txnIDExpiry    = 7 * 24 * time.Hour
-	offsetExpiry   = 7 * 24 * time.Hour
+	txnIDExpiry  = 7 * 24 * time.Hour
+	offsetExpiry = 7 * 24 * time.Hour
 )
 
 // expireTxns forgets transactional ids that have not been used for long.

@@ -161,7 +161,7 @@ func TestProducersExpire(t *testing.T) {
 	w.want(w.produce(13, nil, 0, old).ErrorCode, nil)
 	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "open")).ErrorCode, nil)
 	log := w.topics.byName("t").parts()[0].log
-	sweeps := int(producerExpiry / w.Broker.cfg.RetentionInterval)
+	sweeps := int(24 * time.Hour / w.Broker.cfg.RetentionInterval)
 	for i := range sweeps + 1 {
 		if n := len(log.Producers()); n != 3 {
 			t.Fatalf("%d producers after %d sweeps, want 3", n, i)

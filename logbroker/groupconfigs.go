@@ -18,7 +18,7 @@ import (
 
 // groupConfigTable are the configs that a consumer group can have (KIP-848), with
 // Kafka's names, defaults and bounds.
-var groupConfigTable = []topicConfig{
+var groupConfigTable = []configRow{
 	{"consumer.assignment.interval.ms", kmsg.ConfigTypeInt, "1000", between(0, 15000), "group.consumer.assignment.interval.ms"}, // assignments are not put off
 	{"consumer.heartbeat.interval.ms", kmsg.ConfigTypeInt, "5000", between(5000, 15000), "group.consumer.heartbeat.interval.ms"},
 	{"consumer.session.timeout.ms", kmsg.ConfigTypeInt, "45000", between(45000, 60000), "group.consumer.session.timeout.ms"},
@@ -26,13 +26,14 @@ var groupConfigTable = []topicConfig{
 
 // groupConfigs are the configs set for single groups.
 type groupConfigs struct {
+	b   *Broker
 	mu  sync.Mutex
 	set map[string]map[string]string
 }
 
-func (c *groupConfigs) open(store *meta.Store) error {
-	c.set = map[string]map[string]string{}
-	return store.Settings(meta.GroupConfigs, func(name string, value []byte) error {
+func (c *groupConfigs) open(b *Broker) error {
+	c.b, c.set = b, map[string]map[string]string{}
+	return b.meta.Settings(meta.GroupConfigs, func(name string, value []byte) error {
 		var configs map[string]string
 		err := json.Unmarshal(value, &configs)
 		c.set[name] = configs
@@ -51,13 +52,11 @@ func (c *groupConfigs) configured() []string {
 func (c *groupConfigs) describe(group string) []describedConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var out []describedConfig
-	for _, row := range groupConfigTable {
-		d := describedConfig{row.name, row.fallback, row.kind, kmsg.ConfigSourceDefaultConfig}
-		if v, ok := c.set[group][row.name]; ok {
-			d.value, d.source = v, configSourceGroup
+	out := slices.Clone(c.b.settings.Load().groups)
+	for i, d := range out {
+		if v, ok := c.set[group][d.name]; ok {
+			out[i] = d.set(v, configSourceGroup)
 		}
-		out = append(out, d)
 	}
 	return out
 }
@@ -96,13 +95,13 @@ func (b *Broker) configureGroup(group string, validateOnly bool, change func(map
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		i := slices.IndexFunc(groupConfigTable, func(row topicConfig) bool { return row.name == name })
-		if i < 0 {
+		row := rowNamed(groupConfigTable, name)
+		if row == nil {
 			return fmt.Errorf("%w: there is no group config %q", kerr.InvalidConfig, name)
 		}
-		value, err := groupConfigTable[i].take(configs[name])
+		value, err := row.take(configs[name])
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", kerr.InvalidConfig, err)
 		}
 		configs[name] = value
 	}

@@ -83,7 +83,7 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	if !cfg.Synchronous {
 		b.run.work.Go(b.tickLoop)
-		first := b.now().Add(cfg.CompactionInterval)
+		first := b.now().Add(b.settings.Load().compactionInterval)
 		b.cleaner.schedule(first, first)
 	}
 	return b, nil
@@ -102,6 +102,9 @@ func (b *Broker) recover() error {
 	if err := b.pids.open(b); err != nil {
 		return err
 	}
+	if err := b.openSettings(); err != nil {
+		return err
+	}
 	if err := b.topics.open(st); err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ func (b *Broker) recover() error {
 	if err := b.openSecurity(); err != nil {
 		return err
 	}
-	if err := b.groupSettings.open(b.meta); err != nil {
+	if err := b.groupSettings.open(b); err != nil {
 		return err
 	}
 	groups, err := openGroups(b)

@@ -77,8 +77,8 @@ func (b *Broker) policyOf(configs map[string]string) *policy {
 	p.appendTime = values["message.timestamp.type"] == "LogAppendTime"
 	p.beforeMs, p.afterMs = number("message.timestamp.before.max.ms"), number("message.timestamp.after.max.ms")
 	p.codec, p.recodes = codecs[values["compression.type"]]
-	p.flushEach, p.flushAge = number("flush.messages") == 1, period("flush.ms")
-	p.level = int(number("compression." + values["compression.type"] + ".level")) // not every codec has some
+	p.flushEach, p.flushAge = number("flush.messages") == 1, max(period("flush.ms"), 0) // the broker's may be less
+	p.level = int(number("compression." + values["compression.type"] + ".level"))       // not every codec has some
 	for _, word := range listWords(values["cleanup.policy"]) {
 		p.expires = p.expires || word == "delete"
 		p.compacted = p.compacted || word == "compact"

@@ -69,11 +69,11 @@ func (b *Broker) addConn(c net.Conn, l *listener) bool {
 	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
-	limits := &b.cfg.Limits
+	limits := b.settings.Load()
 	switch {
-	case b.run.closed.Load() || len(b.run.conns) >= limits.Connections:
+	case b.run.closed.Load() || len(b.run.conns) >= limits.connections:
 		return false
-	case b.run.hosts[host] >= limits.ConnectionsPerHost:
+	case b.run.hosts[host] >= limits.connectionsOf(host):
 		return false
 	case b.security.quotas.UseIP(host, quota.Connections, 1, b.now()) > 0:
 		return false

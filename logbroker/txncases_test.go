@@ -315,7 +315,7 @@ func TestForgottenProducerAdmitsNoZombie(t *testing.T) {
 	w.want(w.endTxn(5, id, pid, old, true).ErrorCode, nil)
 	_, epoch := w.initID(id)
 	log := w.topics.byName("t").parts()[0].log
-	for range int(producerExpiry/w.Broker.cfg.RetentionInterval) + 1 {
+	for range int(24*time.Hour/w.Broker.cfg.RetentionInterval) + 1 {
 		w.Clean()
 	}
 	if n := len(log.Producers()); n != 0 {

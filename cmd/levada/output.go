@@ -62,16 +62,22 @@ func printable(s string) string {
 
 // logger writes to standard error: text on a terminal, JSON otherwise.
 func (a *app) logger(quiet bool) *slog.Logger {
-	level := slog.LevelInfo
+	logger, _ := a.adjustableLogger(quiet)
+	return logger
+}
+
+// adjustableLogger is logger with the least level that it writes.
+func (a *app) adjustableLogger(quiet bool) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
 	if quiet {
-		level = slog.LevelWarn
+		level.Set(slog.LevelWarn)
 	}
 	if a.verbose {
-		level = slog.LevelDebug
+		level.Set(slog.LevelDebug)
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
-		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+		return slog.New(slog.NewTextHandler(os.Stderr, opts)), level
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	return slog.New(slog.NewJSONHandler(os.Stderr, opts)), level
 }

@@ -76,7 +76,7 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	if f.rebalanceDelay < 0 {
 		faults = append(faults, fmt.Errorf("--initial-rebalance-delay %v: use 0 or more", f.rebalanceDelay))
 	}
-	logger := a.logger(true)
+	logger, level := a.adjustableLogger(true)
 	if f.partitions < 1 {
 		faults = append(faults, fmt.Errorf("--default-partitions %d: use at least 1", f.partitions))
 	}
@@ -98,7 +98,7 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	}
 	fatal := make(chan error, 1)
 	broker, err := logbroker.Open(logbroker.Config{
-		Dir: f.data, Fsync: fsync, Logger: logger, Security: security, AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions,
+		Dir: f.data, Fsync: fsync, Logger: logger, LogLevel: level, Security: security, AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions,
 		InitialRebalanceDelay: f.rebalanceDelay,
 		Limits:                logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: boundConnections(f.connections, logger), ConnectionsPerHost: f.perHost},
 		OnFatal: func(err error) {

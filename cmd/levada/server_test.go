@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func TestServerKeepsWhatItAcknowledged(t *testing.T) {
@@ -136,6 +142,44 @@ func TestBadInput(t *testing.T) {
 		}
 		if strings.Contains(out.stderr, "goroutine ") {
 			t.Errorf("levada %s: a stack trace:\n%s", strings.Join(c.args, " "), out.stderr)
+		}
+	}
+}
+
+// TestLevelOfTheServersLog: a server that says warnings only says more as soon as a client
+// sets the level of its log.
+func TestLevelOfTheServersLog(t *testing.T) {
+	cmd := exec.Command(binary, "server", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--output", "json")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startCommand(t, cmd)
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
+		ResourceType: kmsg.ConfigResourceTypeBrokerLogger, ResourceName: "0",
+		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "root", Value: kmsg.StringPtr("DEBUG")}},
+	}}
+	resp, err := req.RequestWith(t.Context(), client)
+	if err != nil || resp.Resources[0].ErrorCode != 0 {
+		t.Fatalf("%v, %+v", err, resp)
+	}
+	cut, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = cut.Write([]byte{0}) // an end in the middle of a request is said at that level
+	_ = cut.Close()
+	defer time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() }).Stop()
+	said := ""
+	for lines := bufio.NewScanner(log); !strings.Contains(said, `"level":"DEBUG"`); said += lines.Text() {
+		if !lines.Scan() {
+			t.Fatalf("nothing more is said:\n%s", said)
 		}
 	}
 }

@@ -109,11 +109,46 @@ func TestTopicsByHand(t *testing.T) {
 	if out := mustLevada(t, "", at("cluster", "info", "-o", "table")...); !strings.Contains(out, s.address) {
 		t.Errorf("cluster info:\n%s", out)
 	}
-	if r := levada(t, "", at("cluster", "alter-config", "-s", "log.retention.ms=5000")...); r.code != exitInput || !strings.Contains(r.stderr, "given when it starts") {
-		t.Errorf("cluster alter-config: exit %d\n%s", r.code, r.stderr)
-	}
 	if out := mustLevada(t, "", at("cluster", "config")...); !strings.Contains(out, `"num.partitions"`) {
 		t.Errorf("cluster config:\n%s", out)
+	}
+}
+
+// TestClusterConfigs: configs of the broker are changed while it runs, topics follow, and a
+// server that is started again has them still.
+func TestClusterConfigs(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, "127.0.0.1:0")
+	at := func(args ...string) []string { return append(args, "-b", s.address) }
+	mustLevada(t, "", at("topic", "create", "t")...)
+	retention := func(want, source string) {
+		t.Helper()
+		var described struct{ Topics []topicDetail }
+		if err := json.Unmarshal([]byte(mustLevada(t, "", at("topic", "describe", "t")...)), &described); err != nil {
+			t.Fatal(err)
+		}
+		d := described.Topics[0]
+		if d.Configs["retention.ms"] != want || d.Sources["retention.ms"] != source {
+			t.Errorf("retention.ms is %s, %s; want %s, %s", d.Configs["retention.ms"], d.Sources["retention.ms"], want, source)
+		}
+	}
+	retention("604800000", "DEFAULT_CONFIG")
+	mustLevada(t, "", at("cluster", "alter-config", "-s", "log.retention.ms=5000", "-s", "max.connections=100")...)
+	retention("5000", "DYNAMIC_DEFAULT_BROKER_CONFIG")
+	if out := mustLevada(t, "", at("cluster", "config")...); !strings.Contains(out, `"log.retention.ms":"5000"`) || !strings.Contains(out, `"max.connections":"100"`) {
+		t.Errorf("cluster config:\n%s", out)
+	}
+	if err := s.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s = startServer(t, dir, "127.0.0.1:0")
+	retention("5000", "DYNAMIC_DEFAULT_BROKER_CONFIG")
+	mustLevada(t, "", at("cluster", "alter-config", "-d", "log.retention.ms")...)
+	retention("604800000", "DEFAULT_CONFIG")
+	for config, want := range map[string]string{"node.id=5": "node.id is given when the broker starts", "log.retention.ms=7d": "7d is 604800000", "max.connections=0": "it takes 1 to 2147483647"} {
+		if r := levada(t, "", at("cluster", "alter-config", "-s", config)...); r.code != exitInput || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: exit %d\n%s", config, r.code, r.stderr)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package differential
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -24,7 +25,9 @@ func startLevada(t *testing.T) string {
 
 func startLevadaWith(t *testing.T, security logbroker.Security) string {
 	t.Helper()
-	b, err := logbroker.Open(logbroker.Config{Dir: t.TempDir(), Fsync: logbroker.FsyncAlways, NodeID: 1, Security: security, CompactionInterval: time.Hour}) // old records stay
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelWarn)                                                                                                                                                 // as kafka.sh starts one
+	b, err := logbroker.Open(logbroker.Config{Dir: t.TempDir(), Fsync: logbroker.FsyncAlways, NodeID: 1, Security: security, LogLevel: level, CompactionInterval: time.Hour}) // old records stay
 	if err != nil {
 		t.Fatal(err)
 	}

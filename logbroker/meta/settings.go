@@ -13,6 +13,8 @@ const (
 	ACLs Space = 'a'
 	// Quotas are the limits of clients, by entity.
 	Quotas Space = 'q'
+	// BrokerConfigs are configs of the broker, by its id; of all brokers, by no name.
+	BrokerConfigs Space = 'b'
 )
 
 func settingKey(space Space, name string) []byte {
