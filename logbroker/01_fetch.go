@@ -32,10 +32,7 @@ const maxCopied = 4 << 20
 func (b *Broker) handleFetch(r *request) {
 	req := r.msg.(*kmsg.FetchRequest)
 	f := &fetch{b: b, r: r, who: who{b, r.conn}, req: req, committed: req.IsolationLevel == readCommitted}
-	f.maxBytes = int(req.MaxBytes)
-	if f.maxBytes <= 0 || f.maxBytes > b.cfg.Limits.FetchBytes {
-		f.maxBytes = b.cfg.Limits.FetchBytes
-	}
+	f.maxBytes = min(max(int(req.MaxBytes), 0), b.cfg.Limits.FetchBytes) // 0: one batch, as of Kafka
 	if req.IsolationLevel != readUncommitted && req.IsolationLevel != readCommitted {
 		resp := refusedFetch(req, kerr.UnknownServerError) // as Kafka, which knows no such level
 		if req.Version >= 13 {                             // which name them by id

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -63,6 +64,28 @@ func checkFilter(f acl.Filter) error {
 		return fmt.Errorf("%w: a part of the filter is unknown", kerr.InvalidRequest)
 	}
 	return nil
+}
+
+// twoPhaseCommit is an operation that clients may name, and nobody asks for (KIP-939).
+const twoPhaseCommit kmsg.ACLOperation = 15
+
+// checkParts refuses a filter with a part that there is not. Who describes rules is told
+// that there are none, as by Kafka.
+func checkParts(f acl.Filter) error {
+	what := ""
+	switch {
+	case f.Type < 0 || f.Type > kmsg.ACLResourceTypeUser:
+		what = "type of resource"
+	case f.Pattern < 0 || f.Pattern > kmsg.ACLResourcePatternTypePrefixed:
+		what = "type of pattern"
+	case f.Operation < 0 || f.Operation > twoPhaseCommit:
+		what = "operation"
+	case f.Permission < 0 || f.Permission > kmsg.ACLPermissionTypeAllow:
+		what = "permission"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: there is no such %s as the filter has", kerr.InvalidRequest, what)
 }
 
 // handleCreateACLs answers CreateAcls, versions 1 to 3, when the rules are durable.
@@ -138,7 +161,7 @@ func (b *Broker) handleDeleteACLs(r *request) {
 				Operation: c.Operation, Permission: c.PermissionType,
 			}
 			rr := kmsg.NewDeleteACLsResponseResult()
-			err := checkFilter(f)
+			err := cmp.Or(checkFilter(f), checkParts(f))
 			if !b.cfg.Security.Authorize {
 				err = errNoAuthorization
 			}

@@ -130,8 +130,10 @@ func (p *policy) tooEarly(ms, nowMs int64) bool {
 func (b *Broker) checkRecords(topic string, p *policy, batch recordbatch.Batch, nowMs int64) (newest int64, err error) {
 	r := b.readers.get(batch.Codec() != recordbatch.CodecNone)
 	defer b.readers.put(r)
-	// Clients retry neither; Kafka has no error of its own for what it cannot decompress.
-	if err := r.Verify(batch); errors.Is(err, recordbatch.ErrCompressed) {
+	// Clients retry neither; Kafka has no error of its own for what it cannot decompress,
+	// nor for offsets that it finds wrong in what it could.
+	packed := batch.Codec() != recordbatch.CodecNone
+	if err := r.Verify(batch); errors.Is(err, recordbatch.ErrCompressed) || packed && errors.Is(err, recordbatch.ErrOffset) {
 		return 0, fmt.Errorf("%w: %w", kerr.UnknownServerError, err)
 	} else if err != nil {
 		return 0, fmt.Errorf("%w: %w", kerr.InvalidRecord, err)

@@ -40,6 +40,9 @@ var ErrShort = fmt.Errorf("%w: bytes end inside the batch", ErrCorrupt)
 // or what it made is broken.
 var ErrCompressed = errors.New("the records cannot be decompressed")
 
+// ErrOffset says that the offset of a record does not follow that of the one before.
+var ErrOffset = fmt.Errorf("%w: offset", ErrCorrupt)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Batch is one encoded record batch. Accessors assume at least HeaderSize

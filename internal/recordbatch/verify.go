@@ -99,7 +99,7 @@ func checkRecord(p []byte, i int64) (end int, timeDelta int64, err error) {
 	p = p[n:]
 	off, n := varint(p)
 	if n <= 0 || off != i {
-		return 0, 0, fmt.Errorf("%w: offset %d in its batch", ErrCorrupt, off)
+		return 0, 0, fmt.Errorf("%w %d in its batch", ErrOffset, off)
 	}
 	p = p[n:]
 	for range 2 { // key and value
