@@ -128,7 +128,9 @@ func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned Partitions,
 	case len(revoking) > 0 && holds(revoking):
 		m.State = unrevoked
 		m.advance(epoch)
-		m.revokeBy = now.Add(m.Rebalance)
+		if m.Classic == nil { // else it is told to join again, and has to
+			m.revokeBy = now.Add(m.Rebalance)
+		}
 		g.hold(m, kept, revoking)
 	default:
 		m.State, m.revokeBy = settled, time.Time{}
@@ -178,12 +180,8 @@ func (g *Consumer) hold(m *ConsumerMember, assigned, revoking Partitions) {
 	}
 }
 
-// waitsForOthers tells whether all that a member still lacks is held by others.
+// waitsForOthers tells whether others still hold some of what a member lacks. As in Kafka
+// it is not called to join again for the rest.
 func (g *Consumer) waitsForOthers(m *ConsumerMember) bool {
-	for _, p := range m.Target.without(m.Assigned) {
-		if g.holders[p] == nil {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(m.Target.without(m.Assigned), func(p Partition) bool { return g.holders[p] != nil })
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestScripts runs testdata/*: each line is an event, what follows are the
+// TestScripts runs testdata/classic/*: each line is an event, what follows are the
 // answers it releases and the state of the group.
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/classic", func(t *testing.T, path string) {
 		s := &script{t: t, group: New("g", Config{}), now: time.Unix(1000, 0), names: map[RequestID]string{}}
 		datadriven.RunTest(t, path, s.run)
 	})
