@@ -184,6 +184,9 @@ func (g *Group) prepare(now time.Time) []Answer {
 			out = append(out, Answer{Request: m.sync, Sync: &SyncAnswer{Err: kerr.RebalanceInProgress}})
 			m.sync = 0
 		}
+		if g.State == CompletingRebalance {
+			m.Assignment = nil // it is of a generation before
+		}
 	}
 	wait := g.rebalance()
 	if delay := g.cfg.InitialDelay; g.State == Empty {
