@@ -435,15 +435,15 @@ func (c *groupTalk) assignAtOnce() {
 
 // known waits until the coordinator knows a topic and its partitions: it assigns them to
 // the one member of another group.
-func (c *groupTalk) known(topic string, partitions int) {
-	want := fmt.Sprint("assigned ", partitions)
+func (b *broker) known(topic string, partitions int) {
 	i := 0
 	settle(func() string {
 		i++
 		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, fmt.Sprint(topic, "-known-", partitions, "-", i), "m", 10_000
 		req.SubscribedTopicNames, req.Topics = []string{topic}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		if strings.Contains(c.beat(&groupMember{}, req), want) {
+		got := b.ask(req).(*kmsg.ConsumerGroupHeartbeatResponse)
+		if a := got.Assignment; a != nil && len(a.Topics) == 1 && len(a.Topics[0].Partitions) == partitions {
 			return "done"
 		}
 		return "busy"
