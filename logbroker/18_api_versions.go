@@ -35,7 +35,9 @@ func (b *Broker) apiVersions(version int16) *kmsg.ApiVersionsResponse {
 	resp.Version = version
 	var keys []int16
 	for key := range b.handlers {
-		keys = append(keys, key)
+		if key != int16(kmsg.GetTelemetrySubscriptions) && key != int16(kmsg.PushTelemetry) { // nobody wants them
+			keys = append(keys, key)
+		}
 	}
 	slices.Sort(keys)
 	for _, key := range keys {

@@ -29,8 +29,8 @@ import (
 //	NAME VERSION {"Field": value}
 //
 // 3-7 are all these versions, one after another: what they are answered follows them,
-// once for those that are answered alike. "#MemberID", "#Generation", "#ProducerID" and
-// "#ProducerEpoch" are what the last answer with such a field said. $ begins a name of the script's own, @name is the id of a topic, and %one, %two, %tx
+// once for those that are answered alike. "#MemberID", "#Generation", "#ProducerID", "#ProducerEpoch",
+// "#ClientInstanceID" and "#SubscriptionID" are what the last answer with such a field said. $ begins a name of the script's own, @name is the id of a topic, and %one, %two, %tx
 // and so on are batches of records; &name is what a classic consumer says of itself that subscribes to a topic; ^0 is the leader
 // epoch of a new partition, ^1 the next. What is not given is as clients give it by default.
 //
@@ -108,8 +108,10 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		md.Version, md.Topics = 1, []string{a.prefix + s[2:len(s)-1]}
 		return `"` + base64.StdEncoding.EncodeToString(md.AppendTo(nil)) + `"`
 	})
-	for of, batch := range rawBatches() {
-		text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
+	if strings.Contains(text, `"%`) {
+		for of, batch := range rawBatches() {
+			text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
+		}
 	}
 	for field, of := range a.last {
 		value, _ := json.Marshal(of) // it was read of JSON
@@ -282,7 +284,8 @@ func rawBatches() map[string][]byte {
 	old[16] = 1
 	return map[string][]byte{
 		"one": one, "two": slices.Concat(one, one), "bad": bad, "old": old, "short": one[:len(one)-1], "long": append(slices.Clone(one), 0), "empty": {},
-		"tx":      batch(1, func(b recordbatch.Batch) { b.SetProducer(1, 0, 0, true) }),
+		"tx":   batch(1, func(b recordbatch.Batch) { b.SetProducer(1, 0, 0, true) }),
+		"most": make([]byte, 1<<20), "more": make([]byte, 1<<20+1), // than there may be of metrics
 		"control": recordbatch.ControlBatch(1, 0, true, 0, 1_700_000_000_000),
 	}
 }
@@ -290,7 +293,7 @@ func rawBatches() map[string][]byte {
 // unlike are the fields that two brokers need not have alike.
 var unlike = map[string]bool{
 	"ThrottleMillis": true, "ErrorMessage": true, "UnknownTags": true, "Version": true, "ClusterID": true, "Host": true, "Port": true, "Rack": true,
-	"NodeID": true, "ControllerID": true, "LeaderEpoch": true, "CurrentLeader": true, "Brokers": true, "Leader": true, "LeaderID": true, "Replicas": true, "ISR": true, "SubscriptionID": true, "RecordBatches": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
+	"NodeID": true, "ControllerID": true, "LeaderEpoch": true, "CurrentLeader": true, "Brokers": true, "Leader": true, "LeaderID": true, "Replicas": true, "ISR": true, "ClientInstanceID": true, "SubscriptionID": true, "RecordBatches": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
 }
 
 // told is what was answered, in an order of its own: Kafka keeps some of it in sets.
@@ -335,7 +338,7 @@ func (a *rawTalk) countEpochs(resp *kmsg.OffsetForLeaderEpochResponse) {
 // remember keeps what the broker chose itself, for requests to come.
 func (a *rawTalk) remember(answer any, request string) {
 	fields, _ := answer.(map[string]any)
-	for _, name := range []string{"MemberID", "Generation", "ProducerID", "ProducerEpoch"} {
+	for _, name := range []string{"MemberID", "Generation", "ProducerID", "ProducerEpoch", "ClientInstanceID", "SubscriptionID"} {
 		if v := fields[name]; v != nil && v != "" && v != -1.0 && !strings.Contains(request, fmt.Sprintf(`"MemberID":"%v"`, v)) {
 			a.last[name] = v
 		}
