@@ -53,7 +53,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.ids++
 		j := Join{
 			Request: s.request(arg("as")), MemberID: arg("id"), InstanceID: arg("instance"), Session: 10 * time.Second,
-			Rebalance: time.Minute, ProtocolType: "consumer", NewID: fmt.Sprintf("m%d", s.ids), MustKnowID: arg("v") != "3", CanSkip: arg("v") != "8",
+			Rebalance: time.Duration(number("rebalance", 60)) * time.Second, ProtocolType: "consumer", NewID: fmt.Sprintf("m%d", s.ids), MustKnowID: arg("v") != "3", CanSkip: arg("v") != "8",
 		}
 		for name := range strings.SplitSeq(arg("protocols"), "+") {
 			if name == "" {
