@@ -47,7 +47,7 @@ func subscriptionOf(metadata []byte, topics Topics) (subscription, error) {
 			}
 		}
 	}
-	s := subscription{names: slices.Clone(md.Topics), owned: NewPartitions(list)}
+	s := subscription{names: append([]string{}, md.Topics...), owned: NewPartitions(list)}
 	if md.Rack != nil && *md.Rack != "" {
 		s.rack = md.Rack
 	}
@@ -124,7 +124,8 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 		if err != nil {
 			return nil, nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be read: %v", m.ID, err)
 		}
-		names := slices.Compact(slices.Sorted(slices.Values(sub.names)))
+		slices.Sort(sub.names)
+		names := slices.Compact(sub.names)
 		cm := &ConsumerMember{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Rebalance: m.Rebalance, Topics: names, resolved: names,
 			Epoch: g.Generation, Previous: g.Generation, State: settled, Target: assigned, seen: now,
@@ -209,9 +210,6 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	h := Heartbeat{
 		MemberID: j.MemberID, InstanceID: j.InstanceID, RackID: sub.rack, ClientID: j.ClientID, Host: j.Host, Rebalance: j.Rebalance, Topics: sub.names, NewID: j.NewID,
 		Regex: new(string), // there is none in this protocol
-	}
-	if h.Topics == nil {
-		h.Topics = []string{}
 	}
 	replaces := g.static(j.InstanceID) != nil
 	m, err := g.placeOf(j, h, sub.owned)

@@ -41,7 +41,7 @@ func (g *Consumer) lookAtTopics(topics Topics) {
 		return
 	}
 	for _, m := range g.Members {
-		if m.Regex != "" || m.resolved == nil {
+		if m.Regex != "" {
 			g.resolve(m, topics)
 		}
 	}
@@ -128,8 +128,9 @@ func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned Partitions,
 	case len(revoking) > 0 && holds(revoking):
 		m.State = unrevoked
 		m.advance(epoch)
-		if m.Classic == nil { // else it is told to join again, and has to
-			m.revokeBy = now.Add(m.Rebalance)
+		m.revokeBy = now.Add(m.Rebalance)
+		if m.Classic != nil { // it is told to join again, and has to
+			m.revokeBy = time.Time{}
 		}
 		g.hold(m, kept, revoking)
 	default:
