@@ -62,7 +62,7 @@ const newestAssignment = 3
 func (c *ClassicMember) encodeAssignment(assigned Partitions, topics Topics) []byte {
 	a := kmsg.NewConsumerMemberAssignment()
 	if md := c.Protocols[0].Metadata; len(md) >= 2 {
-		a.Version = min(int16(binary.BigEndian.Uint16(md)), newestAssignment)
+		a.Version = max(0, min(int16(binary.BigEndian.Uint16(md)), newestAssignment))
 	}
 	for _, p := range assigned {
 		t, ok := topics.ByID(p.Topic)

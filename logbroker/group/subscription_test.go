@@ -51,6 +51,10 @@ func TestSubscriptions(t *testing.T) {
 			t.Errorf("version %d: the assignment is read as %v, %v; want %v", version, again, err, set[:3])
 		}
 	}
+	odd := ClassicMember{Protocols: []Protocol{{"range", []byte{0xff, 0xff}}}} // of a group that chose another protocol
+	if b := odd.encodeAssignment(nil, topics); b[0] != 0 || b[1] != 0 {
+		t.Errorf("an assignment of version % x", b[:2])
+	}
 	md := kmsg.NewConsumerMemberMetadata()
 	md.Version, md.Rack = 3, &empty
 	if got, err := subscriptionOf(md.AppendTo(nil), topics); err != nil || got.rack != nil || got.names == nil {
