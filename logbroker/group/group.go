@@ -276,7 +276,6 @@ func (g *Group) remove(now time.Time, m *Member) []Answer {
 }
 
 func (g *Group) drop(now time.Time, m *Member) {
-	delete(g.unsynced, m.ID)
 	g.Members = slices.DeleteFunc(g.Members, func(o *Member) bool { return o == m })
 	g.changed = true
 	if len(g.Members) == 0 {

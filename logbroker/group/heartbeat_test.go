@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestCheckHeartbeat: what no group can take, whoever says it.
@@ -92,5 +93,24 @@ func TestIsNew(t *testing.T) {
 	g.Epoch, g.Emptied = firstEpoch+1, time.Time{}
 	if g.IsNew() {
 		t.Error("a group at another epoch is new")
+	}
+}
+
+// TestOfConsumerProtocol: of the members of a group, who speaks which protocol.
+func TestOfConsumerProtocol(t *testing.T) {
+	now := time.Unix(1000, 0)
+	g := NewConsumer("g", Config{}, testTimes)
+	if _, err := g.Heartbeat(now, Heartbeat{MemberID: "new", Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"a"}}, &topicList{}); err != nil {
+		t.Fatal(err)
+	}
+	md := kmsg.NewConsumerMemberMetadata()
+	old := g.JoinClassic(now, Join{MemberID: "old", Session: time.Minute, Rebalance: time.Minute, ProtocolType: consumerProtocol, Protocols: []Protocol{{"range", md.AppendTo(nil)}}}, &topicList{})
+	if old.Err != nil {
+		t.Fatal(old.Err)
+	}
+	for id, want := range map[string]bool{"new": true, "old": false, "nobody": false} {
+		if got := g.OfConsumerProtocol(id); got != want {
+			t.Errorf("%s: %v, want %v", id, got, want)
+		}
 	}
 }
