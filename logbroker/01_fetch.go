@@ -181,7 +181,7 @@ func (f *fetch) respond() {
 // next batch as there is room for: so much is not waited for.
 func (f *fetch) readPartition(rp *kmsg.FetchResponseTopicPartition, t *topic, p kmsg.FetchRequestTopicPartition, left int, first bool) (size, there int) {
 	part, err := f.b.topics.partition(t, p.Partition)
-	if err == nil {
+	if err == nil && p.CurrentLeaderEpoch >= 0 { // below -1 is none here, as in Kafka
 		err = f.b.checkLeaderEpoch(p.CurrentLeaderEpoch)
 	}
 	if err == nil && f.replica() >= 0 {

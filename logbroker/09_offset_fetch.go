@@ -107,8 +107,10 @@ func (b *Broker) checkFetch(g kmsg.OffsetFetchRequestGroup) error {
 	switch {
 	case e == nil || e.consumer == nil: // its offsets, if it has any, are anybody's
 		return nil
+	case g.MemberID == nil: // Kafka stumbles over an epoch of nobody
+		return kerr.UnknownServerError
 	}
-	return e.consumer.Check(deref(g.MemberID), "", g.MemberEpoch, false)
+	return e.consumer.CheckMember(*g.MemberID, g.MemberEpoch)
 }
 
 // topicsOf groups offsets by topic.

@@ -18,7 +18,7 @@ func (b *Broker) handleHeartbeat(r *request) {
 	now := b.now()
 	b.coordinator().do(req.Group, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer {
 		if e.consumer != nil {
-			resp.ErrorCode = groupCode(e.consumer.HeartbeatClassic(now, req.MemberID, deref(req.InstanceID), req.Generation, topicView{b}))
+			resp.ErrorCode = groupCode(e.consumer.HeartbeatClassic(now, req.MemberID, deref(req.InstanceID), req.Generation))
 		} else {
 			resp.ErrorCode = groupCode(e.classic.Heartbeat(now, req.MemberID, deref(req.InstanceID), req.Generation))
 		}

@@ -32,17 +32,22 @@ func (b *Broker) handleLeaveGroup(r *request) {
 	}
 	known := b.coordinator().do(req.Group, false, answer, func(e *groupEntry, id group.RequestID) []group.Answer {
 		var out []group.Answer
-		for _, m := range members {
-			var answers []group.Answer
-			var err error
-			if e.consumer != nil {
-				err = e.consumer.LeaveClassic(now, m.MemberID, deref(m.InstanceID))
-			} else {
-				answers, err = e.classic.Leave(now, m.MemberID, deref(m.InstanceID))
+		var told []error
+		if e.consumer != nil {
+			var leavers []group.Leaver
+			for _, m := range members {
+				leavers = append(leavers, group.Leaver{ID: m.MemberID, InstanceID: deref(m.InstanceID)})
 			}
-			out = append(out, answers...)
+			told = e.consumer.LeaveClassic(now, leavers)
+		} else {
+			for _, m := range members {
+				answers, err := e.classic.Leave(now, m.MemberID, deref(m.InstanceID))
+				out, told = append(out, answers...), append(told, err)
+			}
+		}
+		for i, m := range members {
 			rm := kmsg.NewLeaveGroupResponseMember()
-			rm.MemberID, rm.InstanceID, rm.ErrorCode = m.MemberID, m.InstanceID, groupCode(err)
+			rm.MemberID, rm.InstanceID, rm.ErrorCode = m.MemberID, m.InstanceID, groupCode(told[i])
 			resp.Members = append(resp.Members, rm)
 		}
 		return append(out, group.Answer{Request: id})

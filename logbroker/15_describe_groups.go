@@ -58,8 +58,8 @@ func describeGroup(rg *kmsg.DescribeGroupsResponseGroup, gr *group.Group) {
 		if m.InstanceID != "" {
 			rm.InstanceID = &m.InstanceID
 		}
+		rm.MemberAssignment = m.Assignment
 		if gr.State == group.Stable {
-			rm.MemberAssignment = m.Assignment
 			for _, p := range m.Protocols {
 				if p.Name == gr.Protocol {
 					rm.ProtocolMetadata = p.Metadata

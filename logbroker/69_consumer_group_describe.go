@@ -63,7 +63,7 @@ func (b *Broker) describeConsumer(rg *kmsg.ConsumerGroupDescribeResponseGroup, c
 			rm.SubscribedTopicRegex = &m.Regex
 		}
 		rm.SubscribedTopics = append([]string{}, m.Topics...)
-		rm.Assignment, rm.TargetAssignment = b.describeAssignment(m.Assigned), b.describeAssignment(m.Target)
+		rm.Assignment, rm.TargetAssignment = b.describeAssignment(m.Consumes()), b.describeAssignment(m.Target)
 		if rm.MemberType = consumerMember; m.IsClassic() {
 			rm.MemberType = classicMember
 		}

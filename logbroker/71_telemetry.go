@@ -1,9 +1,11 @@
 package logbroker
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
-	"math"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,6 +17,13 @@ const (
 	telemetryIntervalMs = 5 * 60 * 1000
 	telemetryMaxBytes   = 1 << 20
 )
+
+// telemetrySubscription is the id of a client's subscription to nothing, as Kafka makes it.
+func telemetrySubscription(client [16]byte) int32 {
+	nothing := crc32.Checksum([]byte("[]"+strconv.Itoa(telemetryIntervalMs)), crc32.MakeTable(crc32.Castagnoli))
+	both := binary.BigEndian.Uint64(client[:8]) ^ binary.BigEndian.Uint64(client[8:])
+	return int32(nothing ^ uint32(both>>32) ^ uint32(both))
+}
 
 // handleGetTelemetrySubscriptions answers GetTelemetrySubscriptions, version 0
 // (KIP-714): nobody wants the metrics of clients.
@@ -28,7 +37,7 @@ func (b *Broker) handleGetTelemetrySubscriptions(r *request) {
 			resp.ErrorCode = kerr.UnknownServerError.Code
 		}
 	}
-	resp.SubscriptionID = 0
+	resp.SubscriptionID = telemetrySubscription(resp.ClientInstanceID)
 	resp.AcceptedCompressionTypes = []int8{4, 3, 1, 2} // zstd, lz4, gzip, snappy
 	resp.PushIntervalMillis, resp.TelemetryMaxBytes = telemetryIntervalMs, telemetryMaxBytes
 	resp.DeltaTemporality, resp.RequestedMetrics = true, []string{}
@@ -41,10 +50,12 @@ func (b *Broker) handlePushTelemetry(r *request) {
 	req := r.msg.(*kmsg.PushTelemetryRequest)
 	resp := req.ResponseKind().(*kmsg.PushTelemetryResponse)
 	switch {
-	case req.ClientInstanceID == ([16]byte{}) || req.SubscriptionID == math.MinInt32:
+	case req.ClientInstanceID == ([16]byte{}) || req.ClientInstanceID == ([16]byte{15: 1}): // which are reserved
 		resp.ErrorCode = kerr.InvalidRequest.Code
-	case req.SubscriptionID != 0:
+	case req.SubscriptionID != telemetrySubscription(req.ClientInstanceID):
 		resp.ErrorCode = kerr.UnknownSubscriptionID.Code
+	case req.CompressionType < 0 || req.CompressionType > 4:
+		resp.ErrorCode = kerr.UnsupportedCompressionType.Code
 	case len(req.Metrics) > telemetryMaxBytes:
 		resp.ErrorCode = kerr.TelemetryTooLarge.Code
 	}

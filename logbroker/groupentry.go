@@ -131,7 +131,7 @@ func (b *Broker) toClassic(e *groupEntry) {
 // settleGroup makes a group whose members have all gone back to the classic
 // protocol a classic one.
 func (b *Broker) settleGroup(id string, e *groupEntry) {
-	if e.consumer != nil && e.consumer.OnlyClassic() {
+	if e.consumer != nil && e.consumer.ToClassic() {
 		b.log.Info("group is of the classic protocol again", "group", id)
 		b.toClassic(e)
 	}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,15 +27,21 @@ import (
 //	NAME VERSION {"Field": value}
 //
 // 3-7 are all these versions, one after another: what they are answered follows them,
-// once for those that are answered alike. "#MemberID", "#Generation", "#ProducerID" and
-// "#ProducerEpoch" are what the last answer with such a field said. $ begins a name of the script's own, @name is the id of a topic, and %one, %two, %tx
-// and so on are batches of records. What is not given is as clients give it by default.
+// once for those that are answered alike. "#MemberID", "#Generation", "#ProducerID", "#ProducerEpoch",
+// "#ClientInstanceID" and "#SubscriptionID" are what the last answer with such a field said. $ begins a name of the script's own, @name is the id of a topic, and %one, %two, %tx
+// and so on are batches of records; &name is what a classic consumer says of itself that subscribes to a topic; ^0 is the leader
+// epoch of a new partition, ^1 the next. What is not given is as clients give it by default.
+//
+//	known TOPIC PARTITIONS
+//
+// waits until groups know a topic.
 type rawTalk struct {
 	*broker
 	prefix  string
 	last    map[string]any // by field
 	behind  bool           // what was changed may not have reached who answers
 	steps   int            // of catchUp
+	epoch   int32          // the leader epoch of a new partition
 	settles []string       // the errors after which a request is sent again
 	batches map[string][]byte
 }
@@ -42,17 +49,32 @@ type rawTalk struct {
 func newRawTalk(t *testing.T, name, addr string) *rawTalk {
 	return &rawTalk{
 		broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano()), last: map[string]any{}, batches: rawBatches(),
-		settles: []string{`"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"REBALANCE_IN_PROGRESS"`},
+		settles: []string{`"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`},
 	}
 }
 
 // madeID is the id of a member that was made by a broker.
-var madeID = regexp.MustCompile(`(differential|i)-[0-9a-f]{8}[0-9a-f-]{24,28}`)
+var madeID = regexp.MustCompile(`(differential|i|)-[0-9a-f]{8}[0-9a-f-]{24,28}`)
+
+// bareID is one that Kafka made for a member of a group whose server assigns.
+var bareID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
 
 var topicID = regexp.MustCompile(`"@([a-z]+)"`)
 
+var subscriptionTo = regexp.MustCompile(`"&([a-z]+)"`)
+
+var leaderEpoch = regexp.MustCompile(`"\^-?[0-9]+"`)
+
 func (a *rawTalk) do(line string) string {
 	f := strings.SplitN(line, " ", 3)
+	if f[0] == "known" {
+		partitions, err := strconv.Atoi(f[2])
+		if err != nil {
+			a.t.Fatalf("%q: %v", line, err)
+		}
+		a.known(strings.ReplaceAll(f[1], "$", a.prefix), partitions)
+		return ""
+	}
 	var from, to int16
 	if n, err := fmt.Sscanf(f[1], "%d-%d", &from, &to); n == 0 {
 		a.t.Fatalf("%q: %v", line, err)
@@ -86,8 +108,17 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		id, _ := json.Marshal(a.id(a.prefix + s[2:len(s)-1])) // of numbers
 		return string(id)
 	})
+	text = leaderEpoch.ReplaceAllStringFunc(text, func(s string) string {
+		n, _ := strconv.Atoi(s[2 : len(s)-1]) // of digits
+		return strconv.Itoa(int(a.epoch) + n)
+	})
+	text = subscriptionTo.ReplaceAllStringFunc(text, func(s string) string {
+		md := kmsg.NewConsumerMemberMetadata()
+		md.Version, md.Topics = 1, []string{a.prefix + s[2:len(s)-1]}
+		return `"` + base64.StdEncoding.EncodeToString(md.AppendTo(nil)) + `"`
+	})
 	if strings.Contains(text, `"%`) {
-		a.batches["txn"], a.batches["more"] = a.ofTransaction(0), a.ofTransaction(1)
+		a.batches["txn"], a.batches["next"] = a.ofTransaction(0), a.ofTransaction(1)
 		for of, batch := range a.batches {
 			text = strings.ReplaceAll(text, `"%`+of+`"`, `"`+base64.StdEncoding.EncodeToString(batch)+`"`)
 		}
@@ -97,11 +128,11 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 		text = strings.ReplaceAll(text, `"#`+field+`"`, string(value))
 	}
 	line := fmt.Sprint(name, " ", version, " ", text)
-	if changes := changing.MatchString(name); a.behind && !changes {
+	changes := changing.MatchString(name)
+	if a.behind && (!changes || strings.HasSuffix(name, "AlterConfigs")) { // which is checked by what there is
 		a.catchUp()
-	} else {
-		a.behind = a.name == kafkaName && (a.behind || changes)
 	}
+	a.behind = a.name == kafkaName && (a.behind || changes)
 	send := func() (kmsg.Response, error) {
 		req := rawRequest(a.t, name)
 		req.SetVersion(version)
@@ -131,7 +162,7 @@ func (a *rawTalk) send(name string, version int16, text string) string {
 				made.Topics[i].Configs = nil // brokers are configured for their tests
 			}
 		}
-		return a.told(resp)
+		return a.told(resp, text)
 	}, a.settles...)
 	if !strings.Contains(text, `"ValidateOnly":true`) {
 		a.settleTopics(resp)
@@ -224,8 +255,11 @@ func (a *rawTalk) settleTopics(resp kmsg.Response) {
 	}
 }
 
-// lead waits until all partitions of a topic are served.
+// lead waits until all partitions of a topic are served, which is new.
 func (a *rawTalk) lead(topic string, partitions int32) {
+	for _, p := range a.metadata(topic).Partitions {
+		a.epoch = p.LeaderEpoch
+	}
 	settle(func() string {
 		req := kmsg.NewPtrListOffsetsRequest()
 		req.Version, req.ReplicaID = 7, -1
@@ -255,13 +289,17 @@ func rawRequest(t *testing.T, name string) kmsg.Request {
 
 // id is that of a topic; another than any has of one that is not there.
 func (a *rawTalk) id(topic string) [16]byte {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version = 12
-	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
-	if got := a.ask(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode == 0 {
+	if got := a.metadata(topic); got.ErrorCode == 0 {
 		return got.TopicID
 	}
 	return [16]byte{9, 9, 9}
+}
+
+func (a *rawTalk) metadata(topic string) kmsg.MetadataResponseTopic {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 12
+	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
+	return a.ask(req).(*kmsg.MetadataResponse).Topics[0]
 }
 
 func rawBatches() map[string][]byte {
@@ -284,7 +322,8 @@ func rawBatches() map[string][]byte {
 	old[16] = 1
 	return map[string][]byte{
 		"one": one, "two": slices.Concat(one, one), "bad": bad, "old": old, "short": one[:len(one)-1], "long": append(slices.Clone(one), 0), "empty": {},
-		"tx":      batch(1, func(b recordbatch.Batch) { b.SetProducer(1, 0, 0, true) }),
+		"tx":   batch(1, func(b recordbatch.Batch) { b.SetProducer(1, 0, 0, true) }),
+		"most": make([]byte, 1<<20), "more": make([]byte, 1<<20+1), // than there may be of metrics
 		"control": recordbatch.ControlBatch(1, 0, true, 0, 1_700_000_000_000),
 	}
 }
@@ -301,20 +340,27 @@ func (a *rawTalk) ofTransaction(sequence int32) []byte {
 // unlike are the fields that two brokers need not have alike.
 var unlike = map[string]bool{
 	"ThrottleMillis": true, "ErrorMessage": true, "UnknownTags": true, "Version": true, "ClusterID": true, "Host": true, "Port": true, "Rack": true,
-	"NodeID": true, "CoordinatorEpoch": true, "LastTimestamp": true, "ControllerID": true, "LeaderEpoch": true, "CurrentLeader": true, "Brokers": true, "Leader": true, "LeaderID": true, "Replicas": true, "ISR": true, "SubscriptionID": true, "RecordBatches": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
+	"NodeID": true, "CoordinatorEpoch": true, "LastTimestamp": true, "ControllerID": true, "LeaderEpoch": true, "CurrentLeader": true, "Brokers": true, "Leader": true, "LeaderID": true, "Replicas": true, "ISR": true, "ClientInstanceID": true, "SubscriptionID": true, "RecordBatches": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
 }
 
 // told is what was answered, in an order of its own: Kafka keeps some of it in sets.
-func (a *rawTalk) told(resp kmsg.Response) string {
+func (a *rawTalk) told(resp kmsg.Response, request string) string {
+	ends, isEnds := resp.(*kmsg.OffsetForLeaderEpochResponse)
+	if isEnds {
+		a.countEpochs(ends)
+	}
 	text, err := json.Marshal(resp)
 	if err != nil {
 		a.t.Fatal(err)
+	}
+	if isEnds {
+		text = bytes.ReplaceAll(text, []byte(`"LeaderEpoch"`), []byte(`"EpochSinceNew"`)) // which is compared
 	}
 	var all any
 	if err := json.Unmarshal(text, &all); err != nil {
 		a.t.Fatal(err)
 	}
-	a.remember(all)
+	a.remember(all, request)
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
@@ -325,11 +371,22 @@ func (a *rawTalk) told(resp kmsg.Response) string {
 	return strings.TrimSpace(told)
 }
 
+// countEpochs counts leader epochs from that of a new partition.
+func (a *rawTalk) countEpochs(resp *kmsg.OffsetForLeaderEpochResponse) {
+	for _, t := range resp.Topics {
+		for i := range t.Partitions {
+			if p := &t.Partitions[i]; p.LeaderEpoch >= 0 {
+				p.LeaderEpoch -= a.epoch
+			}
+		}
+	}
+}
+
 // remember keeps what the broker chose itself, for requests to come.
-func (a *rawTalk) remember(answer any) {
+func (a *rawTalk) remember(answer any, request string) {
 	fields, _ := answer.(map[string]any)
-	for _, name := range []string{"MemberID", "Generation", "ProducerID", "ProducerEpoch"} {
-		if v := fields[name]; v != nil && v != "" && v != -1.0 {
+	for _, name := range []string{"MemberID", "Generation", "ProducerID", "ProducerEpoch", "ClientInstanceID", "SubscriptionID"} {
+		if v := fields[name]; v != nil && v != "" && v != -1.0 && !strings.Contains(request, fmt.Sprintf(`"MemberID":"%v"`, v)) {
 			a.last[name] = v
 		}
 	}
@@ -366,6 +423,14 @@ func (a *rawTalk) plain(name string, v any) any {
 		case name == "ProducerID" && v >= 0:
 			return "an id"
 		}
+	case string:
+		raw, err := base64.StdEncoding.DecodeString(v)
+		switch {
+		case name == "MemberID" && bareID.MatchString(v):
+			return "a member"
+		case err == nil && bytes.Contains(raw, []byte(a.prefix)):
+			return string(bytes.ReplaceAll(raw, []byte(a.prefix), []byte("$")))
+		}
 	}
 	return v
 }
@@ -392,9 +457,10 @@ func TestRequestsOfApacheKafka(t *testing.T) {
 	eachFile(t, func(t *testing.T, file string) { rawScripts(t, file, kafkaName, addr) })
 }
 
-// eachFile is for requests that are wrong and for those of all versions.
+// eachFile is for requests that are wrong, for those of all versions, and for those of
+// groups whose server assigns.
 func eachFile(t *testing.T, do func(t *testing.T, file string)) {
-	for _, file := range []string{"requests", "versions"} {
+	for _, file := range []string{"requests", "versions", "consumers"} {
 		t.Run(file, func(t *testing.T) { do(t, "testdata/"+file) })
 	}
 }

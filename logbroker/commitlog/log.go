@@ -123,12 +123,12 @@ func (l *Log) Producers() []ProducerState {
 }
 
 // EpochEnd answers OffsetForLeaderEpoch: the largest epoch up to the one asked
-// for that has batches, and the offset where it ends; -1, -1 for an epoch that
-// has not come yet.
+// for that has batches, and the offset where it ends; for an older one itself, and where
+// the log begins; -1, -1 for an epoch that has not come yet, and for none, -1.
 func (l *Log) EpochEnd(epoch int32) (epoch2 int32, end int64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return epochEnd(l.state.epochs, l.cfg.LeaderEpoch, epoch, l.end.Load())
+	return epochEnd(l.state.epochs, l.cfg.LeaderEpoch, epoch, l.start.Load(), l.end.Load())
 }
 
 // EpochAt is the leader epoch of the batch that holds an offset; at the end of the

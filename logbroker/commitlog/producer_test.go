@@ -244,15 +244,43 @@ func TestAbortedAgainstModel(t *testing.T) {
 func TestEpochEnd(t *testing.T) {
 	epochs := []epochStart{{3, 10}, {5, 40}}
 	for _, c := range []struct {
+		epochs      []epochStart
+		start       int64
 		epoch, want int32
 		end         int64
-	}{{-1, -1, -1}, {0, 0, 10}, {2, 2, 10}, {3, 3, 40}, {4, 3, 40}, {5, 5, 90}, {6, 5, 90}, {7, 7, 90}, {8, -1, -1}} {
-		if got, end := epochEnd(epochs, 7, c.epoch, 90); got != c.want || end != c.end {
-			t.Errorf("epoch %d: %d, %d; want %d, %d", c.epoch, got, end, c.want, c.end)
+	}{
+		{epochs, 0, -1, -1, -1},
+		{epochs, 0, -2, -2, 10},
+		{epochs, 0, 0, 0, 10},
+		{epochs, 0, 2, 2, 10},
+		{epochs, 0, 3, 3, 40},
+		{epochs, 0, 4, 3, 40},
+		{epochs, 0, 5, 5, 90},
+		{epochs, 0, 6, 5, 90},
+		{epochs, 0, 7, 7, 90},
+		{epochs, 0, 8, -1, -1},
+		// Nothing has been written under the present epoch, or under any.
+		{epochs[:1], 0, 5, 3, 90},
+		{nil, 0, 3, 3, 90},
+		{nil, 0, 7, 7, 90},
+		{nil, 0, 8, -1, -1},
+		{nil, 0, -1, -1, -1},
+		// The beginning is gone: of an epoch, of all that is before it, and the whole log.
+		{epochs, 20, 2, 2, 20},
+		{epochs, 20, 3, 3, 40},
+		{epochs, 40, 3, 3, 40},
+		{epochs, 40, 4, 4, 40},
+		{epochs, 60, 4, 4, 60},
+		{epochs, 60, 5, 5, 90},
+		{epochs, 90, 5, 5, 90},
+		{epochs, 90, 7, 7, 90},
+		// 7 has batches itself.
+		{[]epochStart{{3, 10}, {7, 40}}, 0, 6, 3, 40},
+		{[]epochStart{{3, 10}, {7, 40}}, 0, 7, 7, 90},
+	} {
+		if got, end := epochEnd(c.epochs, 7, c.epoch, c.start, 90); got != c.want || end != c.end {
+			t.Errorf("%v from %d on, epoch %d: %d, %d; want %d, %d", c.epochs, c.start, c.epoch, got, end, c.want, c.end)
 		}
-	}
-	if got, end := epochEnd(nil, 7, 3, 90); got != -1 || end != -1 {
-		t.Errorf("empty log: %d, %d", got, end)
 	}
 }
 

@@ -129,23 +129,27 @@ type epochStart struct {
 	start int64
 }
 
-// epochEnd finds the largest known epoch up to the one asked for and where it
-// ends. An epoch that is not known yet has no end: -1, -1.
-func epochEnd(epochs []epochStart, current, epoch int32, end int64) (int32, int64) {
-	if epoch == current || (len(epochs) > 0 && epoch == epochs[len(epochs)-1].epoch) {
-		return epoch, end
+// epochEnd finds the largest known epoch up to the one asked for and where it ends; of one
+// before all that are known the end is where these begin. An epoch that is not known yet
+// has no end: -1, -1. epochs are those that have batches, current is the present one; what
+// lies below the start of the log is not known any more.
+func epochEnd(epochs []epochStart, current, epoch int32, start, end int64) (int32, int64) {
+	if n := len(epochs); n == 0 || epochs[n-1].epoch < current {
+		epochs = append(slices.Clip(epochs), epochStart{current, end})
 	}
-	if epoch < 0 || epoch > current || len(epochs) == 0 {
+	last := epochs[len(epochs)-1].epoch
+	switch {
+	case epoch == last:
+		return epoch, end
+	case epoch == -1 || epoch > last:
 		return -1, -1
 	}
-	i := sort.Search(len(epochs), func(i int) bool { return epochs[i].epoch > epoch })
-	switch {
-	case i == 0:
-		return epoch, epochs[0].start
-	case i == len(epochs):
-		return epochs[i-1].epoch, end
+	next := sort.Search(len(epochs), func(i int) bool { return epochs[i].epoch > epoch })
+	from := max(epochs[next].start, start)
+	if next == 0 || from == start {
+		return epoch, from
 	}
-	return epochs[i-1].epoch, epochs[i].start
+	return epochs[next-1].epoch, from
 }
 
 // epochAt finds the epoch under which an offset was appended.

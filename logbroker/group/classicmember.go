@@ -2,6 +2,8 @@ package group
 
 import (
 	"cmp"
+	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,13 +20,24 @@ const consumerProtocol = "consumer"
 type ClassicMember struct {
 	Session   time.Duration
 	Protocols []Protocol
+
+	joinBy, syncBy time.Time // when it has to have done so; zero if it need not
 }
 
-// subscriptionOf reads what a classic member subscribes to and owns.
-func subscriptionOf(metadata []byte, topics Topics) (names []string, owned Partitions, err error) {
+// subscription is what a classic member says of itself when it joins.
+type subscription struct {
+	names []string
+	owned Partitions
+	rack  *string // nil for none
+}
+
+func subscriptionOf(metadata []byte, topics Topics) (subscription, error) {
 	var md kmsg.ConsumerMemberMetadata
 	if err := md.ReadFrom(metadata); err != nil {
-		return nil, nil, err
+		return subscription{}, err
+	}
+	if md.Version < 0 {
+		return subscription{}, fmt.Errorf("version %d; 0 and up are", md.Version)
 	}
 	var list []Partition
 	for _, o := range md.OwnedPartitions {
@@ -34,12 +47,23 @@ func subscriptionOf(metadata []byte, topics Topics) (names []string, owned Parti
 			}
 		}
 	}
-	return md.Topics, NewPartitions(list), nil
+	s := subscription{names: append([]string{}, md.Topics...), owned: NewPartitions(list)}
+	if md.Rack != nil && *md.Rack != "" {
+		s.rack = md.Rack
+	}
+	return s, nil
 }
 
-// encodeAssignment is an assignment as classic consumers read it.
-func encodeAssignment(assigned Partitions, topics Topics) []byte {
+// newestAssignment is the newest version of an assignment.
+const newestAssignment = 3
+
+// encodeAssignment is an assignment as the classic consumer reads it, of the version in
+// which it says what it subscribes to.
+func (c *ClassicMember) encodeAssignment(assigned Partitions, topics Topics) []byte {
 	a := kmsg.NewConsumerMemberAssignment()
+	if md := c.Protocols[0].Metadata; len(md) >= 2 {
+		a.Version = max(0, min(int16(binary.BigEndian.Uint16(md)), newestAssignment))
+	}
 	for _, p := range assigned {
 		t, ok := topics.ByID(p.Topic)
 		if !ok {
@@ -92,7 +116,7 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 	var told []Partitions
 	for _, m := range g.Members {
 		protocol := cmp.Or(g.Protocol, m.Protocols[0].Name)
-		names, owned, err := subscriptionOf(m.metadata(protocol), topics)
+		sub, err := subscriptionOf(m.metadata(protocol), topics)
 		if err != nil {
 			return nil, nil, refusef(kerr.GroupIDNotFound, "what member %q subscribes to cannot be read: %v", m.ID, err)
 		}
@@ -100,7 +124,8 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 		if err != nil {
 			return nil, nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be read: %v", m.ID, err)
 		}
-		names = slices.Compact(slices.Sorted(slices.Values(names)))
+		slices.Sort(sub.names)
+		names := slices.Compact(sub.names)
 		cm := &ConsumerMember{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Rebalance: m.Rebalance, Topics: names, resolved: names,
 			Epoch: g.Generation, Previous: g.Generation, State: settled, Target: assigned, seen: now,
@@ -108,7 +133,7 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 		}
 		c.Members = append(c.Members, cm)
 		c.hold(cm, assigned, nil)
-		told = append(told, owned)
+		told = append(told, sub.owned)
 	}
 	for i, cm := range c.Members {
 		c.holdMore(cm, told[i])
@@ -132,15 +157,18 @@ func (g *Consumer) holdMore(m *ConsumerMember, owned Partitions) {
 	g.hold(m, held, nil)
 }
 
-// OnlyClassic tells whether all members speak the classic protocol, so that the
-// group is to be a classic one again.
-func (g *Consumer) OnlyClassic() bool {
+// onlyClassic tells whether all members speak the classic protocol.
+func (g *Consumer) onlyClassic() bool {
 	return len(g.Members) > 0 && !slices.ContainsFunc(g.Members, func(m *ConsumerMember) bool { return m.Classic == nil })
 }
 
+// ToClassic tells whether the group is to be a classic one again: the last member that
+// speaks the consumer protocol has gone, or its place is a classic member's.
+func (g *Consumer) ToClassic() bool { return g.toClassic }
+
 // Downgrade makes a classic group of a consumer group whose members all speak the
-// classic protocol, or that has none. Its members are called to join; what they have
-// not given up yet is theirs until then.
+// classic protocol, or that has none. Its members are called to join, unless none has
+// gone and all have what they are to have; what they have not given up yet is theirs until then.
 func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	c := New(g.ID, g.cfg)
 	c.Emptied, c.changed = g.Emptied, true
@@ -152,54 +180,53 @@ func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	for _, m := range g.Members {
 		c.Members = append(c.Members, &Member{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: m.Classic.Session, Rebalance: m.Rebalance,
-			Protocols: m.Classic.Protocols, Assignment: encodeAssignment(m.Assigned.or(m.Revoking), topics), seen: now,
+			Protocols: m.Classic.Protocols, Assignment: m.Classic.encodeAssignment(m.Consumes(), topics), seen: now,
 		})
 	}
 	c.Protocol = c.choose()
-	c.prepare(now) // nobody has joined yet, so nobody is answered
+	if g.shareAgain || g.State() != Stable {
+		c.prepare(now) // nobody has joined yet, so nobody is answered
+	}
 	return c
 }
 
 // JoinClassic is a JoinGroup in a consumer group: the member is assigned
-// partitions by the server, and asks for them with a sync.
+// partitions by the server, and asks for them with a sync. As in Kafka, who is refused
+// is not told its id.
 func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer {
 	fail := func(err error, id string) JoinAnswer { return JoinAnswer{Err: err, MemberID: id, Generation: -1} }
 	switch {
 	case j.Session < g.cfg.MinSession || j.Session > g.cfg.MaxSession:
 		return fail(kerr.InvalidSessionTimeout, j.MemberID)
 	case j.ProtocolType != consumerProtocol || len(j.Protocols) == 0 || !g.sharesProtocol(j):
-		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
-	}
-	names, owned, err := subscriptionOf(j.Protocols[0].Metadata, topics)
-	switch {
-	case len(j.Protocols[0].Metadata) == 0: // Kafka stumbles over it
-		return fail(kerr.UnknownServerError, j.MemberID)
-	case err != nil:
-		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
-	case !g.hasRoomForClassic(&j, names):
-		return fail(kerr.UnknownServerError, j.MemberID)
-	}
-	if j.MemberID == "" && j.InstanceID == "" && j.MustKnowID {
+		return fail(kerr.InconsistentGroupProtocol, "")
+	case j.MemberID == "" && j.InstanceID == "" && j.MustKnowID:
 		return fail(kerr.MemberIDRequired, j.NewID)
 	}
+	sub, err := subscriptionOf(j.Protocols[0].Metadata, topics)
+	if err != nil || !g.hasRoomForClassic(&j, sub.names) {
+		return fail(kerr.UnknownServerError, "") // Kafka stumbles over what it cannot read
+	}
 	h := Heartbeat{
-		MemberID: j.MemberID, InstanceID: j.InstanceID, ClientID: j.ClientID, Host: j.Host, Rebalance: j.Rebalance, Topics: names, NewID: j.NewID,
+		MemberID: j.MemberID, InstanceID: j.InstanceID, RackID: sub.rack, ClientID: j.ClientID, Host: j.Host, Rebalance: j.Rebalance, Topics: sub.names, NewID: j.NewID,
 		Regex: new(string), // there is none in this protocol
 	}
-	if h.Topics == nil {
-		h.Topics = []string{}
-	}
-	m, err := g.placeOf(j, h, owned)
+	replaces := g.static(j.InstanceID) != nil
+	m, err := g.placeOf(j, h, sub.owned)
 	if err != nil {
-		return fail(err, j.MemberID)
+		return fail(err, "")
 	}
-	m.Classic = &ClassicMember{Session: j.Session, Protocols: j.Protocols}
+	m.Classic = &ClassicMember{Session: j.Session, Protocols: j.Protocols, syncBy: now.Add(j.Rebalance)}
 	g.changed = true
 	if err := g.update(m, h, topics); err != nil {
-		return fail(err, j.MemberID)
+		return fail(err, "")
 	}
-	g.retarget(topics)
-	g.reconcile(now, m, owned, true)
+	if replaces && g.onlyClassic() {
+		g.toClassic = true
+	} else {
+		g.retarget(topics)
+	}
+	g.reconcile(now, m, sub.owned, true)
 	m.seen = now
 	return JoinAnswer{MemberID: m.ID, Generation: m.Epoch, ProtocolType: consumerProtocol, Protocol: j.Protocols[0].Name}
 }
@@ -225,11 +252,12 @@ func (g *Consumer) placeOf(j Join, h Heartbeat, owned Partitions) (*ConsumerMemb
 	return g.add(h)
 }
 
-// sharesProtocol tells whether all classic members know one of the protocols.
+// sharesProtocol tells whether all classic members know one of the protocols; what the
+// member itself named before counts, too, as Kafka has it.
 func (g *Consumer) sharesProtocol(j Join) bool {
 	return share(j.Protocols, func(yield func([]Protocol) bool) {
 		for _, m := range g.Members {
-			if m.Classic != nil && m.ID != j.MemberID && !yield(m.Classic.Protocols) {
+			if m.Classic != nil && !yield(m.Classic.Protocols) {
 				return
 			}
 		}
@@ -263,45 +291,63 @@ func (g *Consumer) SyncClassic(now time.Time, s Sync, topics Topics) SyncAnswer 
 	switch {
 	case s.ProtocolType != "" && s.ProtocolType != consumerProtocol || s.Protocol != "" && s.Protocol != protocol:
 		return SyncAnswer{Err: kerr.InconsistentGroupProtocol}
-	case g.Epoch > m.Epoch && m.State != unrevoked:
-		return SyncAnswer{Err: kerr.RebalanceInProgress}
+	case g.TargetEpoch > m.Epoch && m.State != unrevoked:
+		return SyncAnswer{Err: g.callToJoin(now, m)}
 	}
-	m.seen = now
-	return SyncAnswer{ProtocolType: consumerProtocol, Protocol: protocol, Assignment: encodeAssignment(m.Assigned, topics)}
+	m.seen, m.Classic.syncBy = now, time.Time{}
+	return SyncAnswer{ProtocolType: consumerProtocol, Protocol: protocol, Assignment: m.Classic.encodeAssignment(m.Assigned, topics)}
+}
+
+// callToJoin is what a member is told that has to join again, and has its rebalance
+// time-out for it.
+func (g *Consumer) callToJoin(now time.Time, m *ConsumerMember) error {
+	if m.Classic.joinBy.IsZero() {
+		m.Classic.joinBy = now.Add(m.Rebalance)
+		g.changed = true
+	}
+	return kerr.RebalanceInProgress
 }
 
 // HeartbeatClassic is a Heartbeat in a consumer group. A member that has to move
-// is called to join again.
-func (g *Consumer) HeartbeatClassic(now time.Time, id, instance string, generation int32, topics Topics) error {
+// is called to join again. As in Kafka, new assignments are made when a member of the
+// consumer protocol is heard of, or somebody joins.
+func (g *Consumer) HeartbeatClassic(now time.Time, id, instance string, generation int32) error {
 	m, err := g.classic(id, instance, generation)
 	if err != nil {
 		return err
 	}
 	m.seen = now
-	g.retarget(topics)
-	if m.Epoch < g.Epoch || m.State == unrevoked || m.State == unreleased && !g.waitsForOthers(m) {
-		if m.revokeBy.IsZero() {
-			m.revokeBy = now.Add(m.Rebalance) // by when it must have joined
-			g.changed = true
-		}
-		return kerr.RebalanceInProgress
+	if m.Epoch < g.TargetEpoch || m.State == unrevoked || m.State == unreleased && !g.waitsForOthers(m) {
+		return g.callToJoin(now, m)
 	}
 	return nil
 }
 
-// LeaveClassic is a member's part of a LeaveGroup.
-func (g *Consumer) LeaveClassic(now time.Time, id, instance string) error {
-	m := g.member(id)
-	if instance != "" {
-		if m = g.static(instance); m != nil && id != "" && m.ID != id {
-			return kerr.FencedInstanceID
+// Leaver is who leaves by a LeaveGroup.
+type Leaver struct{ ID, InstanceID string }
+
+// LeaveClassic is a LeaveGroup; what each member is told is in the order of those who leave.
+func (g *Consumer) LeaveClassic(now time.Time, leavers []Leaver) []error {
+	out := make([]error, len(leavers))
+	var gone []*ConsumerMember
+	for i, l := range leavers {
+		m := g.member(l.ID)
+		if l.InstanceID != "" {
+			m = g.static(l.InstanceID)
+		}
+		switch {
+		case m == nil:
+			out[i] = kerr.UnknownMemberID
+		case l.ID != "" && m.ID != l.ID:
+			out[i] = kerr.FencedInstanceID
+		case !slices.Contains(gone, m):
+			gone = append(gone, m)
 		}
 	}
-	if m == nil {
-		return kerr.UnknownMemberID
+	if len(gone) > 0 {
+		g.remove(now, gone...)
 	}
-	g.remove(now, m)
-	return nil
+	return out
 }
 
 // Seen counts a commit of offsets of a classic member as a sign of life.

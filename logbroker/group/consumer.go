@@ -112,6 +112,9 @@ type Consumer struct {
 	version   uint64                        // of the topics when they were last looked at
 	signature []Topic                       // the subscribed topics then, by name
 	changed   bool
+
+	toClassic  bool // the group is to be a classic one
+	shareAgain bool // which rebalances at once
 }
 
 // NewConsumer makes an empty consumer group. times are how often a member gives
@@ -149,8 +152,8 @@ type HeartbeatAnswer struct {
 	MemberID string
 	Epoch    int32
 	Interval time.Duration
-	// Assignment is given if it changed, if the member told all about itself, or
-	// if it owns something else: an answer may have been lost.
+	// Assignment is given if it changed, or if the member told all about itself: an
+	// answer may have been lost.
 	Assignment      Partitions
 	AssignmentGiven bool
 }
@@ -254,7 +257,7 @@ func (g *Consumer) Heartbeat(now time.Time, h Heartbeat, topics Topics) (Heartbe
 	m.seen = now
 	interval, _ := g.times()
 	a := HeartbeatAnswer{MemberID: m.ID, Epoch: m.Epoch, Interval: interval}
-	if full || !before.equal(m.Assigned) || h.OwnedGiven && !h.Owned.equal(m.Assigned) {
+	if full || !before.equal(m.Assigned) {
 		a.Assignment, a.AssignmentGiven = m.Assigned, true
 	}
 	return a, nil
@@ -461,11 +464,14 @@ func (g *Consumer) leave(now time.Time, h Heartbeat) (HeartbeatAnswer, error) {
 	return HeartbeatAnswer{MemberID: h.MemberID, Epoch: h.Epoch}, nil
 }
 
-// remove takes a member out; the others share what it had. Where those who are left
-// speak the classic protocol the group becomes a classic one, and they share it there.
-func (g *Consumer) remove(now time.Time, m *ConsumerMember) {
-	g.drop(m)
-	if !g.OnlyClassic() {
+// remove takes members out at once; the others share what they had. Where those who are
+// left speak the classic protocol the group becomes a classic one, and they share it there.
+func (g *Consumer) remove(now time.Time, gone ...*ConsumerMember) {
+	for _, m := range gone {
+		g.drop(m)
+	}
+	g.toClassic = g.onlyClassic()
+	if g.shareAgain = g.toClassic; !g.toClassic {
 		g.bump()
 	}
 	if len(g.Members) == 0 {
@@ -484,15 +490,26 @@ func (g *Consumer) Next() time.Time {
 	var next time.Time
 	_, session := g.times()
 	for _, m := range g.Members {
-		at := m.seen.Add(m.session(session))
-		if !m.revokeBy.IsZero() && m.revokeBy.Before(at) {
-			at = m.revokeBy
-		}
-		if next.IsZero() || at.Before(next) {
+		if at := m.due(session); next.IsZero() || at.Before(next) {
 			next = at
 		}
 	}
 	return next
+}
+
+// due is when a member that does nothing is out of the group.
+func (m *ConsumerMember) due(session time.Duration) time.Time {
+	at := m.seen.Add(m.session(session))
+	limits := []time.Time{m.revokeBy}
+	if m.Classic != nil {
+		limits = append(limits, m.Classic.joinBy, m.Classic.syncBy)
+	}
+	for _, limit := range limits {
+		if !limit.IsZero() && limit.Before(at) {
+			at = limit
+		}
+	}
+	return at
 }
 
 // session is how long a member may be silent.
@@ -503,26 +520,31 @@ func (m *ConsumerMember) session(consumer time.Duration) time.Duration {
 	return consumer
 }
 
-// Tick takes out who is silent for too long, or does not give up what it must.
+// Tick takes out who is silent for too long, does not give up what it must, or does not
+// join or sync when it has to.
 func (g *Consumer) Tick(now time.Time) {
 	_, session := g.times()
 	for _, m := range slices.Clone(g.Members) {
-		late := !m.revokeBy.IsZero() && !now.Before(m.revokeBy)
-		if late || !now.Before(m.seen.Add(m.session(session))) {
+		if !now.Before(m.due(session)) {
 			g.remove(now, m)
 		}
 	}
 }
 
-// Check tells whether a member may commit offsets, or read them as a member: nil
-// or an error that wraps a *kerr.Error. An empty member and epoch -1 are a client
-// that uses the group for offsets only; that is allowed while the group has no
-// members, whatever member it names. A producer's commit that names none is always
-// allowed. An instance is not compared: the member is who it is by its id.
+// Check tells whether a member may commit offsets: nil or an error that wraps a
+// *kerr.Error. An empty member and epoch -1 are a client that uses the group for offsets
+// only; that is allowed while the group has no members, whatever member it names. A
+// producer's commit that names none is always allowed. An instance is not compared: the
+// member is who it is by its id.
 func (g *Consumer) Check(id, instance string, epoch int32, producer bool) error {
 	if epoch < 0 && (len(g.Members) == 0 || producer && id == "" && instance == "") {
 		return nil
 	}
+	return g.CheckMember(id, epoch)
+}
+
+// CheckMember tells whether there is such a member, at that epoch.
+func (g *Consumer) CheckMember(id string, epoch int32) error {
 	m := g.member(id)
 	switch {
 	case m == nil:
@@ -570,6 +592,9 @@ func (g *Consumer) Subscribed() (names []string) {
 	}
 	return names
 }
+
+// Consumes is what the member may consume, also what it has to give up.
+func (m *ConsumerMember) Consumes() Partitions { return m.Assigned.or(m.Revoking) }
 
 // IsClassic tells whether the member speaks the classic protocol.
 func (m *ConsumerMember) IsClassic() bool { return m.Classic != nil }

@@ -74,7 +74,7 @@ func useConsumer(t *testing.T, row []byte, now time.Time, topics *topicList) {
 	if second, err := again.Encode(); err != nil || !bytes.Equal(encoded, second) {
 		t.Fatalf("%s became %s, %v", encoded, second, err)
 	}
-	if again.OnlyClassic() {
+	if again.onlyClassic() {
 		again.Downgrade(now, topics).Tick(now.Add(time.Hour))
 	}
 	md := kmsg.NewConsumerMemberMetadata()
@@ -82,7 +82,7 @@ func useConsumer(t *testing.T, row []byte, now time.Time, topics *topicList) {
 	for _, m := range g.Members {
 		if m.Classic != nil {
 			g.SyncClassic(now, Sync{MemberID: m.ID, InstanceID: m.InstanceID, Generation: m.Epoch}, topics)
-			_ = g.HeartbeatClassic(now, m.ID, m.InstanceID, m.Epoch, topics)
+			_ = g.HeartbeatClassic(now, m.ID, m.InstanceID, m.Epoch)
 		}
 	}
 	regex := ""

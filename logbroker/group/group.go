@@ -64,7 +64,8 @@ type Member struct {
 	Protocols  []Protocol
 	Assignment []byte
 
-	seen time.Time // its last sign of life
+	seen time.Time // its last sign of life, or when its session began anew
+	new  bool      // its first join is not answered yet
 	join RequestID // waits for the rebalance to begin
 	sync RequestID // waits for the assignment
 }
@@ -92,9 +93,10 @@ type Group struct {
 
 	cfg      Config
 	pending  []pendingMember
-	deadline time.Time // of the phase of the rebalance
-	initial  *initial  // nil: members are not waited for who are not known yet
-	changed  bool      // since the last Changed
+	deadline time.Time       // of the phase of the rebalance
+	unsynced map[string]bool // the members of the generation that have not asked for their assignment
+	initial  *initial        // nil: members are not waited for who are not known yet
+	changed  bool            // since the last Changed
 }
 
 // pendingMember was given an id and has not joined with it yet (KIP-394).
@@ -263,6 +265,17 @@ func (g *Group) Leave(now time.Time, id, instance string) ([]Answer, error) {
 // remove takes a member out; the others rebalance.
 func (g *Group) remove(now time.Time, m *Member) []Answer {
 	out := refuse(m, kerr.UnknownMemberID)
+	g.drop(now, m)
+	switch g.State {
+	case Stable, CompletingRebalance:
+		out = append(out, g.prepare(now)...)
+	case PreparingRebalance:
+		out = append(out, g.tryComplete(now)...)
+	}
+	return out
+}
+
+func (g *Group) drop(now time.Time, m *Member) {
 	g.Members = slices.DeleteFunc(g.Members, func(o *Member) bool { return o == m })
 	g.changed = true
 	if len(g.Members) == 0 {
@@ -274,13 +287,6 @@ func (g *Group) remove(now time.Time, m *Member) []Answer {
 			g.Leader = g.Members[0].ID
 		}
 	}
-	switch g.State {
-	case Stable, CompletingRebalance:
-		out = append(out, g.prepare(now)...)
-	case PreparingRebalance:
-		out = append(out, g.tryComplete(now)...)
-	}
-	return out
 }
 
 // refuse answers the requests of a member that wait.
@@ -309,18 +315,32 @@ func (g *Group) Next() time.Time {
 			next = t
 		}
 	}
-	if g.State == PreparingRebalance || g.State == CompletingRebalance {
+	if g.State == PreparingRebalance || len(g.unsynced) > 0 {
 		sooner(g.deadline)
 	}
 	for _, m := range g.Members {
-		if m.join == 0 && m.sync == 0 {
-			sooner(m.seen.Add(m.Session))
-		}
+		sooner(m.due())
 	}
 	for _, p := range g.pending {
 		sooner(p.until)
 	}
 	return next
+}
+
+// newMemberWait is how long the first join of a member waits, as in Kafka: its client may be
+// gone, and come again under another id.
+const newMemberWait = 5 * time.Minute
+
+// due is when a member that says nothing more is taken out; zero for one whose request
+// waits.
+func (m *Member) due() time.Time {
+	switch {
+	case m.new:
+		return m.seen.Add(newMemberWait)
+	case m.join != 0 || m.sync != 0:
+		return time.Time{}
+	}
+	return m.seen.Add(m.Session)
 }
 
 // Tick runs what is due.
@@ -332,28 +352,27 @@ func (g *Group) Tick(now time.Time) []Answer {
 		out = append(out, g.tryComplete(now)...)
 	}
 	for _, m := range slices.Clone(g.Members) {
-		if m.join == 0 && m.sync == 0 && !now.Before(m.seen.Add(m.Session)) {
+		if due := m.due(); !due.IsZero() && !now.Before(due) {
 			out = append(out, g.remove(now, m)...)
 		}
 	}
 	if now.Before(g.deadline) {
 		return out
 	}
-	switch g.State {
-	case PreparingRebalance:
+	switch {
+	case g.State == PreparingRebalance:
 		if !g.putOff(now) {
 			out = append(out, g.complete(now)...)
 		}
-	case CompletingRebalance:
-		// Members that never asked for their assignment are gone.
+	case len(g.unsynced) > 0:
+		// Members that never asked for their assignment are gone, also those to whose
+		// place another has come meanwhile.
 		for _, m := range slices.Clone(g.Members) {
-			if m.sync == 0 {
-				out = append(out, g.remove(now, m)...)
+			if g.unsynced[m.ID] {
+				g.drop(now, m)
 			}
 		}
-		if g.State == CompletingRebalance {
-			out = append(out, g.prepare(now)...)
-		}
+		out = append(out, g.prepare(now)...)
 	}
 	return out
 }

@@ -108,9 +108,9 @@ func (g *Group) joinNew(now time.Time, j Join, fail func(error, string) []Answer
 
 // admit adds a member and begins a rebalance.
 func (g *Group) admit(now time.Time, j Join, id string) []Answer {
-	m := &Member{ID: id, InstanceID: j.InstanceID}
+	m := &Member{ID: id, InstanceID: j.InstanceID, seen: now, new: true}
 	g.Emptied = time.Time{}
-	g.update(now, m, j)
+	m.update(j)
 	if len(g.Members) == 0 {
 		g.Leader, g.ProtocolType = id, j.ProtocolType
 	}
@@ -125,9 +125,9 @@ func (g *Group) admit(now time.Time, j Join, id string) []Answer {
 	return g.prepare(now)
 }
 
-func (g *Group) update(now time.Time, m *Member, j Join) {
+func (m *Member) update(j Join) {
 	m.ClientID, m.Host, m.Session, m.Rebalance = j.ClientID, j.Host, j.Session, j.Rebalance
-	m.Protocols, m.seen, m.join = j.Protocols, now, j.Request
+	m.Protocols, m.join = j.Protocols, j.Request
 }
 
 // replace gives the place of a static member to its new incarnation. In a
@@ -135,11 +135,11 @@ func (g *Group) update(now time.Time, m *Member, j Join) {
 func (g *Group) replace(now time.Time, j Join, old *Member) []Answer {
 	out := refuse(old, kerr.FencedInstanceID)
 	wasLeader := g.Leader == old.ID
-	old.ID = j.NewID
+	old.ID, old.seen, old.new = j.NewID, now, false
 	if wasLeader {
 		g.Leader = old.ID
 	}
-	g.update(now, old, j)
+	old.update(j)
 	g.changed = true
 	switch {
 	case g.State == Stable && g.choose() == g.Protocol:
@@ -157,18 +157,18 @@ func (g *Group) replace(now time.Time, j Join, old *Member) []Answer {
 	return append(out, g.prepare(now)...)
 }
 
-// joinAgain handles a member that has an id.
+// joinAgain handles a member that has an id. As in Kafka, who is only told again what there
+// is changes nothing, and its session goes on.
 func (g *Group) joinAgain(now time.Time, j Join, m *Member) []Answer {
 	same := slices.EqualFunc(m.Protocols, j.Protocols, func(a, b Protocol) bool {
 		return a.Name == b.Name && bytes.Equal(a.Metadata, b.Metadata)
 	})
 	current := g.State == CompletingRebalance && same || g.State == Stable && same && g.Leader != m.ID
-	out := refuse(m, kerr.RebalanceInProgress) // an earlier request that it gave up
-	g.update(now, m, j)
 	if current {
-		m.join = 0
-		return append(out, g.joined(j.Request, m))
+		return []Answer{g.joined(j.Request, m)}
 	}
+	out := refuse(m, kerr.RebalanceInProgress) // an earlier request that it gave up
+	m.update(j)
 	g.changed = true
 	if g.State == PreparingRebalance {
 		return append(out, g.tryComplete(now)...)
@@ -178,13 +178,13 @@ func (g *Group) joinAgain(now time.Time, j Join, m *Member) []Answer {
 
 // prepare begins a rebalance: all are called to join.
 func (g *Group) prepare(now time.Time) []Answer {
-	var out []Answer
-	for _, m := range g.Members {
-		if m.sync != 0 {
-			out = append(out, Answer{Request: m.sync, Sync: &SyncAnswer{Err: kerr.RebalanceInProgress}})
-			m.sync = 0
+	out := g.refuseSyncs(now, kerr.RebalanceInProgress)
+	if g.State == CompletingRebalance {
+		for _, m := range g.Members {
+			m.Assignment = nil // it is of a generation before
 		}
 	}
+	g.unsynced = nil
 	wait := g.rebalance()
 	if delay := g.cfg.InitialDelay; g.State == Empty {
 		if delay > 0 {
@@ -195,6 +195,17 @@ func (g *Group) prepare(now time.Time) []Answer {
 	g.State = PreparingRebalance
 	g.deadline = now.Add(wait)
 	return append(out, g.tryComplete(now)...)
+}
+
+// refuseSyncs answers all who wait for their assignment. Their sessions begin anew.
+func (g *Group) refuseSyncs(now time.Time, err error) (out []Answer) {
+	for _, m := range g.Members {
+		if m.sync != 0 {
+			out = append(out, refuse(m, err)...)
+			m.seen = now
+		}
+	}
+	return out
 }
 
 // initial is the first rebalance of a group that had no members, while more of them are
@@ -233,8 +244,9 @@ func (g *Group) tryComplete(now time.Time) []Answer {
 }
 
 // complete makes a generation of those that have joined. Static members that
-// have not keep their place until their session ends; if none has, as in Apache Kafka,
-// there is no generation until one does, or all are gone.
+// have not keep their place until their session, which begins anew, or the time to ask for
+// the assignment ends; if none has, as in Apache Kafka, there is no generation until one
+// does, or all are gone.
 func (g *Group) complete(now time.Time) []Answer {
 	g.Members = slices.DeleteFunc(g.Members, func(m *Member) bool { return m.join == 0 && m.InstanceID == "" })
 	g.changed, g.initial = true, nil
@@ -259,9 +271,11 @@ func (g *Group) complete(now time.Time) []Answer {
 	g.Protocol = g.choose()
 	g.State = CompletingRebalance
 	var out []Answer
+	g.unsynced = make(map[string]bool, len(g.Members))
 	for _, m := range g.Members {
+		m.seen, m.new = now, false
+		g.unsynced[m.ID] = true
 		if m.join != 0 {
-			m.seen = now
 			out = append(out, g.joined(m.join, m))
 			m.join = 0
 		}
@@ -356,20 +370,19 @@ func (g *Group) Sync(now time.Time, s Sync) []Answer {
 	case g.State == PreparingRebalance:
 		return fail(kerr.RebalanceInProgress)
 	case g.State == Stable:
-		m.seen = now
+		delete(g.unsynced, m.ID)
 		return []Answer{g.synced(s.Request, m)}
 	case g.State != CompletingRebalance:
 		return fail(kerr.UnknownMemberID)
 	}
 	out := refuse(m, kerr.RebalanceInProgress)
-	m.seen, m.sync = now, s.Request
+	delete(g.unsynced, m.ID)
+	m.sync = s.Request
 	if m.ID != g.Leader {
 		return out
 	}
 	if !g.hasRoomFor(&s) {
-		for _, o := range g.Members {
-			out = append(out, refuse(o, kerr.UnknownServerError)...)
-		}
+		out = append(out, g.refuseSyncs(now, kerr.UnknownServerError)...)
 		return append(out, g.prepare(now)...)
 	}
 	g.State, g.changed = Stable, true

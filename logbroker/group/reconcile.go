@@ -41,7 +41,7 @@ func (g *Consumer) lookAtTopics(topics Topics) {
 		return
 	}
 	for _, m := range g.Members {
-		if m.Regex != "" || m.resolved == nil {
+		if m.Regex != "" {
 			g.resolve(m, topics)
 		}
 	}
@@ -129,6 +129,9 @@ func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned Partitions,
 		m.State = unrevoked
 		m.advance(epoch)
 		m.revokeBy = now.Add(m.Rebalance)
+		if m.Classic != nil { // it is told to join again, and has to
+			m.revokeBy = time.Time{}
+		}
 		g.hold(m, kept, revoking)
 	default:
 		m.State, m.revokeBy = settled, time.Time{}
@@ -178,12 +181,8 @@ func (g *Consumer) hold(m *ConsumerMember, assigned, revoking Partitions) {
 	}
 }
 
-// waitsForOthers tells whether all that a member still lacks is held by others.
+// waitsForOthers tells whether others still hold some of what a member lacks. As in Kafka
+// it is not called to join again for the rest.
 func (g *Consumer) waitsForOthers(m *ConsumerMember) bool {
-	for _, p := range m.Target.without(m.Assigned) {
-		if g.holders[p] == nil {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(m.Target.without(m.Assigned), func(p Partition) bool { return g.holders[p] != nil })
 }

@@ -82,7 +82,7 @@ func TestRefusedUpgradeChangesNothing(t *testing.T) {
 		if m := g.member("a"); m.Classic == nil || g.Changed() {
 			t.Fatalf("instance %q: the member has changed: %+v", instance, m)
 		}
-		if err := g.HeartbeatClassic(now, "a", "", a.Generation, &topicList{}); err != nil {
+		if err := g.HeartbeatClassic(now, "a", "", a.Generation); err != nil {
 			t.Fatalf("instance %q: the classic member is told %v", instance, err)
 		}
 	}

@@ -9,11 +9,11 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestScripts runs testdata/*: each line is an event, what follows are the
+// TestScripts runs testdata/classic/*: each line is an event, what follows are the
 // answers it releases and the state of the group.
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		s := &script{t: t, group: New("g", Config{}), now: time.Unix(1000, 0), names: map[RequestID]string{}}
+	datadriven.Walk(t, "testdata/classic", func(t *testing.T, path string) {
+		s := &script{t: t, group: New("g", Config{MaxMembers: 6}), now: time.Unix(1000, 0), names: map[RequestID]string{}}
 		datadriven.RunTest(t, path, s.run)
 	})
 }
@@ -27,7 +27,7 @@ type script struct {
 	ids   int
 }
 
-// run understands join, sync, heartbeat, leave, commit, wait, restart.
+// run understands join, sync, heartbeat, seen, leave, commit, wait, restart.
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	arg := func(name string) string {
 		for _, a := range d.CmdArgs {
@@ -53,7 +53,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.ids++
 		j := Join{
 			Request: s.request(arg("as")), MemberID: arg("id"), InstanceID: arg("instance"), Session: 10 * time.Second,
-			Rebalance: time.Minute, ProtocolType: "consumer", NewID: fmt.Sprintf("m%d", s.ids), MustKnowID: arg("v") != "3", CanSkip: arg("v") != "8",
+			Rebalance: time.Duration(number("rebalance", 60)) * time.Second, ProtocolType: "consumer", NewID: fmt.Sprintf("m%d", s.ids), MustKnowID: arg("v") != "3", CanSkip: arg("v") != "8",
 		}
 		for name := range strings.SplitSeq(arg("protocols"), "+") {
 			if name == "" {
@@ -63,6 +63,16 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		}
 		if n := number("session", 0); n != 0 {
 			j.Session = time.Duration(n) * time.Second
+		}
+		switch arg("type") {
+		case "":
+		case "none":
+			j.ProtocolType = ""
+		default:
+			j.ProtocolType = arg("type")
+		}
+		if arg("protocols") == "none" {
+			j.Protocols = nil
 		}
 		out = s.group.Join(s.now, j)
 	case "sync":
@@ -76,6 +86,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		said = fmt.Sprintln(result(s.group.Heartbeat(s.now, arg("id"), arg("instance"), int32(number("gen", int(s.group.Generation))))))
 	case "commit":
 		said = fmt.Sprintln(result(s.group.Check(arg("id"), arg("instance"), int32(number("gen", int(s.group.Generation))), arg("producer") != "")))
+	case "seen":
+		s.group.Seen(s.now, arg("id"))
 	case "leave":
 		var err error
 		out, err = s.group.Leave(s.now, arg("id"), arg("instance"))
@@ -90,7 +102,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.group, err = Decode("g", b, Config{}, s.now); err != nil {
+		if s.group, err = Decode("g", b, Config{MaxMembers: 6}, s.now); err != nil {
 			t.Fatal(err)
 		}
 	default:
@@ -142,7 +154,21 @@ func (s *script) answers(list []Answer) string {
 func (s *script) state() string {
 	var ids []string
 	for _, m := range s.group.Members {
-		ids = append(ids, m.ID)
+		id := m.ID
+		if len(m.Assignment) > 0 {
+			id += "=" + string(m.Assignment)
+		}
+		ids = append(ids, id)
 	}
-	return fmt.Sprintf("-- %s generation=%d members=%s\n", s.group.State, s.group.Generation, strings.Join(ids, ","))
+	out := fmt.Sprintf("-- %s generation=%d members=%s", s.group.State, s.group.Generation, strings.Join(ids, ","))
+	if s.group.Leader != "" {
+		out += " leader=" + s.group.Leader
+	}
+	if !s.group.Emptied.IsZero() {
+		out += fmt.Sprint(" empty since ", s.group.Emptied.Unix())
+	}
+	if s.group.Changed() {
+		out += " changed"
+	}
+	return out + "\n"
 }
