@@ -215,7 +215,7 @@ func BenchmarkCompactionOfAborted(b *testing.B) {
 					if err := l.Sync(); err != nil {
 						b.Fatal(err)
 					}
-					if _, err := l.Compact(NewCompactor(0), Compaction{}); err != nil {
+					if _, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil {
 						b.Fatal(err)
 					}
 					now++

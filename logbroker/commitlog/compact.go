@@ -45,10 +45,12 @@ type Compactor struct {
 	Stop func() bool
 }
 
-// NewCompactor makes a Compactor whose key map has about so many bytes: 24 a
-// key, rounded down to a power of two. A log with more keys is compacted in
-// several rounds.
-func NewCompactor(memoryBytes int64) *Compactor { return &Compactor{memory: memoryBytes} }
+// NewCompactor makes a Compactor whose key map has at most about so many bytes, and no
+// more than 2 GiB: 24 a key, rounded down to a power of two. A log with more keys is
+// compacted in several rounds.
+func NewCompactor(memoryBytes int64) *Compactor {
+	return &Compactor{memory: min(memoryBytes, math.MaxInt32)}
+}
 
 // ErrCompactorMemory says that not even one batch of keys has room.
 var ErrCompactorMemory = errors.New("commitlog: the keys of one batch do not fit into the memory of compaction; give it more")
@@ -257,8 +259,8 @@ func (r *compactRun) eachBatch(s *segment, fn func(recordbatch.Batch) error) (er
 // mapKeys finds the newest offset of each key in what was not compacted
 // before, as far as the memory goes.
 func (r *compactRun) mapKeys() error {
-	if r.keys == nil {
-		r.keys = newKeyMap(r.memory)
+	if slots := slotsFor(r.to-r.from, r.memory); r.keys == nil || len(r.keys.slots) < slots {
+		r.keys = newKeyMap(slots)
 	}
 	r.keys.reset()
 	full := errors.New("full")

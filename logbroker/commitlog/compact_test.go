@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -51,10 +52,9 @@ func newCompactSim(t *testing.T, seed uint64) *compactSim {
 	s.cfg = testConfig(s.fs)
 	s.cfg.Now, s.left = func() time.Time { return s.now }, -1
 	s.cfg.SegmentBytes = 1000 + int64(s.rng.IntN(8000))
-	s.compactor, s.retention = NewCompactor(0), time.Duration(s.rng.IntN(3))*20*time.Second
+	s.compactor, s.retention = NewCompactor(1<<10*keySlotSize), time.Duration(s.rng.IntN(3))*20*time.Second
 	if s.rng.IntN(2) == 0 {
-		s.compactor.keys = newKeyMap(0)
-		s.compactor.keys.slots = make([]keySlot, 16) // 14 keys: several rounds
+		s.compactor = NewCompactor(0) // 14 keys: several rounds
 	}
 	s.cfg.FS = s.mortal()
 	s.log = mustOpen(t, s.cfg)
@@ -408,7 +408,7 @@ func TestTombstonesAndMarkersGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	compactor := NewCompactor(0)
+	compactor := NewCompactor(1 << 16)
 	compact := func(key string) {
 		t.Helper()
 		put(source{}, key, []byte("v")) // something that is not compacted yet
@@ -502,7 +502,7 @@ func TestProducersOutliveCompaction(t *testing.T) {
 	if err := l.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || stats.Records != 2 {
+	if stats, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil || stats.Records != 2 {
 		t.Fatalf("%+v, %v", stats, err)
 	}
 	if err := l.Close(); err != nil {
@@ -559,5 +559,39 @@ func TestCompactionThatCannotRead(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestMemoryOfCompactionIsOfItsKeys: as many slots as the keys of a log can need are taken,
+// however much memory may be used, and no more than that is.
+func TestMemoryOfCompactionIsOfItsKeys(t *testing.T) {
+	for _, c := range []struct {
+		keys, memory int64
+		want         int
+	}{
+		{0, 1 << 30, 16}, {14, 1 << 30, 16}, {15, 1 << 30, 32}, {1 << 40, 0, 16}, {1 << 40, 32*keySlotSize - 1, 16}, {1 << 40, 32 * keySlotSize, 32},
+		{math.MaxInt64, NewCompactor(math.MaxInt64).memory, 1 << 26},
+	} {
+		if got := slotsFor(c.keys, c.memory); got != c.want {
+			t.Errorf("%d keys in %d bytes: %d slots, want %d", c.keys, c.memory, got, c.want)
+		}
+	}
+	c := NewCompactor(math.MaxInt64)
+	for _, records := range []int{10, 100, 20} {
+		cfg := testConfig(vfs.NewMem())
+		cfg.SegmentBytes = 1
+		l := mustOpen(t, cfg)
+		for i := range records {
+			mustAppend(t, l, source{}, fmt.Sprint(i))
+		}
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Compact(c, Compaction{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(c.keys.slots); n < records || n > 256 {
+			t.Errorf("%d slots for %d records", n, records)
+		}
 	}
 }

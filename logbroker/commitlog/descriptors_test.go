@@ -130,7 +130,7 @@ func TestFailedStartLeavesNoFileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	full = true
-	if _, err := l.Compact(NewCompactor(0), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := l.Compact(NewCompactor(1<<16), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
 	l.Discard()

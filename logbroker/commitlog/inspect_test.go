@@ -248,7 +248,7 @@ func TestInspectAfterCompaction(t *testing.T) {
 		for range 9 {
 			putKeyed(t, l, "a", "value")
 		}
-		if _, err := l.Compact(NewCompactor(0), Compaction{}); err != nil {
+		if _, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Close(); err != nil {
@@ -354,7 +354,7 @@ var whatABrokerDoes = map[string]func(*testing.T, *Log){
 
 func compactKeys(t *testing.T, l *Log) {
 	t.Helper()
-	if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || stats.Records == 0 {
+	if stats, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil || stats.Records == 0 {
 		t.Errorf("%+v, %v", stats, err)
 	}
 }

@@ -21,7 +21,7 @@ func compactedLog(t *testing.T) *vfs.MemFS {
 	if err := l.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || stats.Records == 0 {
+	if stats, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil || stats.Records == 0 {
 		t.Fatal(stats, err)
 	}
 	sealAll(t, l)

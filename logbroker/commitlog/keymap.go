@@ -18,12 +18,17 @@ type keySlot struct {
 
 const keySlotSize = 24
 
-// newKeyMap makes a map of about so many bytes.
-func newKeyMap(memoryBytes int64) *keyMap {
-	slots := 1 << 10
-	for int64(slots)*2*keySlotSize <= memoryBytes {
+// slotsFor is how many slots a map has for so many keys, which need not all fit: as many
+// as about so many bytes are, a power of two.
+func slotsFor(keys, memoryBytes int64) int {
+	slots := 16
+	for int64(slots/8*7) < keys && int64(slots)*2*keySlotSize <= memoryBytes {
 		slots *= 2
 	}
+	return slots
+}
+
+func newKeyMap(slots int) *keyMap {
 	return &keyMap{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, slots: make([]keySlot, slots)}
 }
 

@@ -55,7 +55,7 @@ func TestMaxLag(t *testing.T) {
 				if err := l.Sync(); err != nil {
 					t.Fatal(err)
 				}
-				stats, err := l.Compact(NewCompactor(0), Compaction{MinDirtyRatio: 0.9, MaxLag: time.Hour})
+				stats, err := l.Compact(NewCompactor(1<<16), Compaction{MinDirtyRatio: 0.9, MaxLag: time.Hour})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -106,7 +106,7 @@ func TestMinLagIsOfWhatIsNew(t *testing.T) {
 		if err := l.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		stats, err := l.Compact(NewCompactor(0), Compaction{MinLag: step.minLag})
+		stats, err := l.Compact(NewCompactor(1<<16), Compaction{MinLag: step.minLag})
 		if err != nil || stats.To != step.want {
 			t.Errorf("%+v: compacted to %d, %v", step, stats.To, err)
 		}
@@ -147,7 +147,7 @@ func TestDeletionMeetsCompaction(t *testing.T) {
 			t.Fatal(err)
 		}
 		l = opened
-		if _, err := l.Compact(NewCompactor(0), Compaction{MinDirtyRatio: 2, MaxLag: time.Hour}); err != nil && !errors.Is(err, ErrClosed) {
+		if _, err := l.Compact(NewCompactor(1<<16), Compaction{MinDirtyRatio: 2, MaxLag: time.Hour}); err != nil && !errors.Is(err, ErrClosed) {
 			t.Fatalf("call %d: %v", call, err)
 		}
 		left := map[int64]bool{}
@@ -185,7 +185,7 @@ func TestDeletionMeetsTheQuestion(t *testing.T) {
 		if err := l.DeleteTo(int64(n + 1)); err != nil {
 			t.Fatal(err)
 		}
-		run := compactRun{log: l, Compactor: NewCompactor(0), cfg: Compaction{MaxLag: time.Second}, nowMs: 10_000, segments: segs[:3]}
+		run := compactRun{log: l, Compactor: NewCompactor(1<<16), cfg: Compaction{MaxLag: time.Second}, nowMs: 10_000, segments: segs[:3]}
 		if got, want := run.overdue(), n < 2; got != want {
 			t.Errorf("%d of 3 deleted: overdue %v, want %v", n+1, got, want)
 		}
@@ -211,7 +211,7 @@ func TestRecordsWithoutTime(t *testing.T) {
 		}
 		do := func(what string, wantTo, wantStart int64) {
 			t.Helper()
-			stats, err := l.Compact(NewCompactor(0), Compaction{MinLag: time.Hour})
+			stats, err := l.Compact(NewCompactor(1<<16), Compaction{MinLag: time.Hour})
 			if err != nil || stats.To != wantTo {
 				t.Errorf("%d ms, %s: compacted to %d, want %d, %v", ms, what, stats.To, wantTo, err)
 			}
@@ -240,7 +240,7 @@ func TestTimesWhileCompacted(t *testing.T) {
 			return nil
 		}
 		compacted = true
-		stats, err := l.Compact(NewCompactor(0), Compaction{})
+		stats, err := l.Compact(NewCompactor(1<<16), Compaction{})
 		if err != nil || stats.Records == 0 {
 			t.Errorf("%+v, %v", stats, err)
 		}
@@ -281,7 +281,7 @@ func TestCompactionLeavesFewFilesOpen(t *testing.T) {
 		if err := l.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || removes && stats.Records == 0 {
+		if stats, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil || removes && stats.Records == 0 {
 			t.Fatalf("%+v, %v", stats, err)
 		}
 		for more := true; more; {
@@ -341,7 +341,7 @@ func TestMarkersOfAnIdleProducerGo(t *testing.T) {
 		if err := l.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Compact(NewCompactor(0), Compaction{DeleteRetention: time.Minute}); err != nil {
+		if _, err := l.Compact(NewCompactor(1<<16), Compaction{DeleteRetention: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(time.Hour)

@@ -90,10 +90,9 @@ func newMixedSim(t *testing.T, seed uint64) *mixedSim {
 	s.cfg = testConfig(errorfs.Wrap(&s.disk, errorfs.InjectorFunc(s.disk.inject)))
 	s.cfg.Now = func() time.Time { return s.now }
 	s.cfg.SegmentBytes = 300 + int64(s.rng.IntN(3000))
-	s.compactor, s.retention = NewCompactor(0), time.Duration(s.rng.IntN(3))*20*time.Second
+	s.compactor, s.retention = NewCompactor(1<<10*keySlotSize), time.Duration(s.rng.IntN(3))*20*time.Second
 	if s.rng.IntN(2) == 0 {
-		s.compactor.keys = newKeyMap(0)
-		s.compactor.keys.slots = make([]keySlot, 16)
+		s.compactor = NewCompactor(0)
 	}
 	for i := range s.pids {
 		s.pids[i], s.open[i] = source{id: int64(100 + i), transactional: i > 1}, -1

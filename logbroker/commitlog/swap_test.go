@@ -77,7 +77,7 @@ func testCheckpointInside(t *testing.T, failing string, killed bool) {
 			t.Fatal(err)
 		}
 		left = n
-		_, err := l.Compact(NewCompactor(0), Compaction{})
+		_, err := l.Compact(NewCompactor(1<<16), Compaction{})
 		if done = err == nil; !done && !errors.Is(err, errDied) {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func TestCompactionStandsOnWhatIsDurable(t *testing.T) {
 			t.Fatal(err)
 		}
 		left = n
-		_, err := l.Compact(NewCompactor(0), Compaction{})
+		_, err := l.Compact(NewCompactor(1<<16), Compaction{})
 		if done = err == nil; !done && !errors.Is(err, errDied) {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func TestSnapshotIsReplacedWhole(t *testing.T) {
 		cfg.LogStart, cfg.Cleanly = 1, true
 		l = mustOpen(t, cfg)
 		left = n
-		_, err := l.Compact(NewCompactor(0), Compaction{})
+		_, err := l.Compact(NewCompactor(1<<16), Compaction{})
 		if done = err == nil; !done && !errors.Is(err, errDied) {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func TestCleanStartFinishesACompaction(t *testing.T) {
 	cfg.Cleanly = true
 	l = mustOpen(t, cfg)
 	full = true
-	if _, err := l.Compact(NewCompactor(0), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := l.Compact(NewCompactor(1<<16), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
 	full = false
@@ -278,7 +278,7 @@ func TestStartThatCannotFinishACompaction(t *testing.T) {
 	l = mustOpen(t, cfg)
 	full = true
 	for range 2 {
-		if _, err := l.Compact(NewCompactor(0), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
+		if _, err := l.Compact(NewCompactor(1<<16), Compaction{}); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatal(err)
 		}
 		if f, err := l.Freeze(); err == nil {
@@ -292,7 +292,7 @@ func TestStartThatCannotFinishACompaction(t *testing.T) {
 		l = mustOpen(t, cfg)
 	}
 	full = false
-	if _, err := l.Compact(NewCompactor(0), Compaction{}); err != nil {
+	if _, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := readCompacted(t, l); len(got) == 0 || got[len(got)-1].offset != 5 {
@@ -322,7 +322,7 @@ func TestDecisionThatIsNotOnDisk(t *testing.T) {
 			for range 20 {
 				putKeyed(t, l, "a", "value")
 			}
-			if _, err := l.Compact(NewCompactor(0), Compaction{}); !errors.Is(err, errDied) {
+			if _, err := l.Compact(NewCompactor(1<<16), Compaction{}); !errors.Is(err, errDied) {
 				t.Fatal(err)
 			}
 			closeQuietly(l)
@@ -353,7 +353,7 @@ func TestNoCheckpointOutlivesACompaction(t *testing.T) {
 	for i := range 20 {
 		putKeyed(t, l, fmt.Sprint("a", i%2), fmt.Sprint(i))
 	}
-	if stats, err := l.Compact(NewCompactor(0), Compaction{}); err != nil || stats.BytesAfter >= stats.BytesBefore {
+	if stats, err := l.Compact(NewCompactor(1<<16), Compaction{}); err != nil || stats.BytesAfter >= stats.BytesBefore {
 		t.Fatalf("%+v, %v", stats, err)
 	}
 	files := readImage(t, fs)

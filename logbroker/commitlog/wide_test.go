@@ -103,7 +103,7 @@ func TestOffsetsFarApart(t *testing.T) {
 	check("without indexes", batches)
 	reopen() // writes the checkpoint that compaction goes by
 	before := len(*l.segments.Load())
-	stats, err := l.Compact(NewCompactor(0), Compaction{})
+	stats, err := l.Compact(NewCompactor(1<<16), Compaction{})
 	if err != nil || stats.Records == 0 {
 		t.Fatalf("%+v, %v", stats, err)
 	}
