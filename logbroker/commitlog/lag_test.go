@@ -185,7 +185,7 @@ func TestDeletionMeetsTheQuestion(t *testing.T) {
 		if err := l.DeleteTo(int64(n + 1)); err != nil {
 			t.Fatal(err)
 		}
-		run := compactRun{log: l, Compactor: NewCompactor(1<<16), cfg: Compaction{MaxLag: time.Second}, nowMs: 10_000, segments: segs[:3]}
+		run := compactRun{log: l, Compactor: NewCompactor(1 << 16), cfg: Compaction{MaxLag: time.Second}, nowMs: 10_000, segments: segs[:3]}
 		if got, want := run.overdue(), n < 2; got != want {
 			t.Errorf("%d of 3 deleted: overdue %v, want %v", n+1, got, want)
 		}
