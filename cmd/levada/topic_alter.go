@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -116,8 +117,9 @@ func (a *app) printAltered(c *cobra.Command, about func(name string) subject, an
 			faults = append(faults, about(r.Name).explained(r.Err, r.ErrMessage))
 			continue
 		}
-		rows = append(rows, r.Name)
-		t.rows = append(t.rows, []string{r.Name})
+		name := cmp.Or(r.Name, "all brokers") // whose resource has no name
+		rows = append(rows, name)
+		t.rows = append(t.rows, []string{name})
 	}
 	return a.printDone(c, map[string]any{"changed": rows}, t, faults)
 }

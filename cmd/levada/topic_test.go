@@ -133,7 +133,9 @@ func TestClusterConfigs(t *testing.T) {
 		}
 	}
 	retention("604800000", "DEFAULT_CONFIG")
-	mustLevada(t, "", at("cluster", "alter-config", "-s", "log.retention.ms=5000", "-s", "max.connections=100")...)
+	if out := mustLevada(t, "", at("cluster", "alter-config", "-s", "log.retention.ms=5000", "-s", "max.connections=100", "-o", "table")...); !strings.Contains(out, "all brokers") {
+		t.Errorf("changed:\n%s", out)
+	}
 	retention("5000", "DYNAMIC_DEFAULT_BROKER_CONFIG")
 	if out := mustLevada(t, "", at("cluster", "config")...); !strings.Contains(out, `"log.retention.ms":"5000"`) || !strings.Contains(out, `"max.connections":"100"`) {
 		t.Errorf("cluster config:\n%s", out)
