@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -327,7 +328,7 @@ func TestBrokerConfigsAreBounded(t *testing.T) {
 	w := newWorkbench(t)
 	many := make([]string, 2)
 	for i := range many {
-		many[i] = fmt.Sprintf("name-%d=%s", i, strings.Repeat("x", maxBrokerConfigBytes/2))
+		many[i] = fmt.Sprintf("name-%d=%s", i, strings.Repeat("x", math.MaxInt16))
 	}
 	w.want(w.alterBroker("", many...), kerr.PolicyViolation)
 	w.want(w.alterBroker("", many[0]), nil)

@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -347,5 +349,43 @@ func TestConfigsAreDocumented(t *testing.T) {
 		if !names[name] {
 			t.Errorf("there is no config %s, but a documentation of it", name)
 		}
+	}
+}
+
+// TestConfigsHaveASize: no name and no value is longer than answers of all versions can
+// tell, however it comes, and a list of many words is not looked through for each.
+func TestConfigsHaveASize(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith()
+	fits, long := strings.Repeat("1:1,", math.MaxInt16/4), strings.Repeat("1:1,", math.MaxInt16/4+1)
+	const topic = "leader.replication.throttled.replicas"
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, topic+"="+fits), nil)
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, topic+"="+long), kerr.InvalidConfig)
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpAppend, topic+"="+long), kerr.InvalidConfig)
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSubtract, topic+"="+long), nil)
+	w.want(w.alterBroker("", "config.providers="+long), kerr.InvalidConfig)
+	w.want(w.replaceBroker("", "config.providers="+long), kerr.InvalidConfig)
+	w.want(w.alterBroker("", long+"=1"), kerr.InvalidConfig)
+	w.want(w.alterBroker("", "-"+long), nil)
+
+	words := make([]string, 1_000_000)
+	for i := range words {
+		words[i] = strconv.FormatInt(int64(i), 36)
+	}
+	w.want(w.alterBroker("", "config.providers="+strings.Join(words[:5000], ",")), nil)
+	w.want(w.alterBroker("", "~config.providers="+strings.Join(words[2000:], ",")), nil)
+	if got, want := w.settings.Load().all["config.providers"], strings.Join(words[:2000], ","); got != want {
+		t.Errorf("%d bytes are left, want %d", len(got), len(want))
+	}
+
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version = 3
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker}}
+	w.want(w.alterBroker("", "config.providers="+fits), nil)
+	told := ask[*kmsg.DescribeConfigsResponse](w, req)
+	back := kmsg.NewPtrDescribeConfigsResponse()
+	back.Version = 3
+	if err := back.ReadFrom(told.AppendTo(nil)); err != nil {
+		t.Error(err)
 	}
 }
