@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -387,5 +388,17 @@ func TestConfigsHaveASize(t *testing.T) {
 	back.Version = 3
 	if err := back.ReadFrom(told.AppendTo(nil)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRefusedConfigsAreToldInShort: what is wrong with a long value can be told in answers
+// of all versions.
+func TestRefusedConfigsAreToldInShort(t *testing.T) {
+	w := newWorkbench(t)
+	for _, set := range []string{"log.retention.ms=" + strings.Repeat("\x01", 32000), "log.retention.ms=" + strings.Repeat("é", 16000)} {
+		told := deref(w.alterResources(false, "", set).ErrorMessage)
+		if len(told) > math.MaxInt16 || !utf8.ValidString(told) || !strings.Contains(told, "log.retention.ms") {
+			t.Errorf("%d bytes: %.40q", len(told), told)
+		}
 	}
 }
