@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -72,6 +73,12 @@ func (b *Broker) abortIn(topic string, index int32, m kmsg.WriteTxnMarkersReques
 	case m.ProducerID < 0 || m.ProducerEpoch < 0 || m.TransactionVersion == -1:
 		done(kerr.UnknownServerError) // as Kafka, which finds no producer, or no version, there
 		return
+	}
+	if !slices.ContainsFunc(p.log.OpenTransactions(), func(open commitlog.OpenTxn) bool { return open.ProducerID == m.ProducerID }) {
+		if err := b.space.forRecords(markerBytes); err != nil {
+			done(err)
+			return
+		}
 	}
 	offset, _, err := p.log.AppendMarker(commitlog.Marker{
 		ProducerID: m.ProducerID, Epoch: m.ProducerEpoch, CoordinatorEpoch: m.CoordinatorEpoch, Alone: true, Sent: true, Bumped: m.TransactionVersion >= bumpsEpochs,
