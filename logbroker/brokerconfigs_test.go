@@ -411,6 +411,24 @@ func TestProducersExpireAsTheBrokerSays(t *testing.T) {
 	}
 }
 
+// TestProducersAreNotForgottenTooEarly: where producers are looked for less often than they
+// may be forgotten, one that has just written is remembered.
+func TestProducersAreNotForgottenTooEarly(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.alterBroker("", fmt.Sprintf("producer.id.expiration.ms=%d", w.Broker.cfg.RetentionInterval.Milliseconds()*4/5)), nil)
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 0, false, "once")).ErrorCode, nil)
+	w.Clean()
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 0, false, "once")).ErrorCode, nil)
+	if got := w.values(0, false); len(got) != 1 {
+		t.Errorf("read %q", got)
+	}
+	w.Clean()
+	if n := len(w.topics.byName("t").parts()[0].log.Producers()); n != 0 {
+		t.Errorf("%d producers are left", n)
+	}
+}
+
 // TestCompactionAsTheBrokerSays: how often it is looked for, and with what memory, can be
 // changed; that does not put off what is too old.
 func TestCompactionAsTheBrokerSays(t *testing.T) {
