@@ -248,6 +248,25 @@ func TestBrokerConfigsTakenAndRefused(t *testing.T) {
 	w.want(w.replaceBroker("7"), invalid)
 }
 
+// TestPoolsChangeByHalf: numbers of threads at most double or halve, as they are in force:
+// what is set for all brokers, and is not, keeps nothing else from being changed.
+func TestPoolsChangeByHalf(t *testing.T) {
+	w := newWorkbench(t)
+	w.want(w.alterBroker("", "num.io.threads=9"), nil)
+	for _, n := range []string{"18", "36", "72"} {
+		w.want(w.alterBroker("0", "num.io.threads="+n), nil)
+	}
+	w.want(w.alterBroker("", "message.max.bytes=1000"), nil)
+	w.want(w.alterBroker("", "num.io.threads=1"), nil)
+	w.want(w.alterBroker("0", "-num.io.threads"), kerr.InvalidRequest) // 72 to 1
+	w.want(w.alterBroker("", "num.io.threads=40"), nil)
+	w.want(w.alterBroker("0", "-num.io.threads"), nil)
+	w.want(w.alterBroker("", "-num.io.threads"), kerr.InvalidRequest) // 40 to 8
+	if got := w.settings.Load().number("num.io.threads"); got != 40 {
+		t.Errorf("%d threads", got)
+	}
+}
+
 // TestBrokerConfigsAreTold: which can be changed, which are set, and what may be a secret.
 func TestBrokerConfigsAreTold(t *testing.T) {
 	w := newWorkbench(t)
