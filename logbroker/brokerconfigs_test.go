@@ -131,6 +131,7 @@ func TestBrokerConfigsActOn(t *testing.T) {
 		{"log.roll.ms=7000", func(p *policy) bool { return p.segmentAge == 7*time.Second }},
 		{"log.flush.interval.messages=1", func(p *policy) bool { return p.flushEach }},
 		{"log.flush.interval.ms=-7", func(p *policy) bool { return p.flushAge == 0 }},
+		{"log.flush.interval.ms=-9223372036854775807", func(p *policy) bool { return p.flushAge == 0 }},
 		{"log.flush.interval.ms=7", func(p *policy) bool { return p.flushAge == 7*time.Millisecond }},
 		{"log.cleanup.policy=compact", func(p *policy) bool { return p.compacted && !p.expires }},
 		{"+log.cleanup.policy=delete", func(p *policy) bool { return p.compacted && p.expires }},
