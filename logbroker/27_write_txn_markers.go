@@ -74,7 +74,8 @@ func (b *Broker) abortIn(topic string, index int32, m kmsg.WriteTxnMarkersReques
 		done(kerr.UnknownServerError) // as Kafka, which finds no producer, or no version, there
 		return
 	}
-	if !slices.ContainsFunc(p.log.OpenTransactions(), func(open commitlog.OpenTxn) bool { return open.ProducerID == m.ProducerID }) {
+	hangs := slices.ContainsFunc(p.log.OpenTransactions(), func(open commitlog.OpenTxn) bool { return open.ProducerID == m.ProducerID })
+	if !hangs {
 		if err := b.space.forRecords(markerBytes); err != nil {
 			done(err)
 			return
@@ -87,7 +88,9 @@ func (b *Broker) abortIn(topic string, index int32, m kmsg.WriteTxnMarkersReques
 		done(err)
 		return
 	}
-	b.log.Info("transaction aborted by an administrator", "topic", topic, "partition", index, "producer_id", m.ProducerID, "epoch", m.ProducerEpoch)
+	if hangs { // else nothing was aborted
+		b.log.Info("transaction aborted by an administrator", "topic", topic, "partition", index, "producer_id", m.ProducerID, "epoch", m.ProducerEpoch)
+	}
 	p.syncTo(offset+1, func(err error) {
 		p.notify()
 		done(err)

@@ -322,7 +322,11 @@ func TestTheReserveIsKept(t *testing.T) {
 // TestMarkersAloneLeaveTheReserve: on a full disk the markers are written that end
 // something, and no others: who asks for many of those must not use up what is left.
 func TestMarkersAloneLeaveTheReserve(t *testing.T) {
+	var log syncBuffer
 	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w.open()
 	w.topic("t", 2)
 	w.free(1000)
 	id := "id"
@@ -352,6 +356,9 @@ func TestMarkersAloneLeaveTheReserve(t *testing.T) {
 	w.free(1000)
 	w.want(abort(pid+1), nil)
 	w.wantEnds(3, 0)
+	if n := strings.Count(log.String(), "aborted by an administrator"); n != 1 {
+		t.Errorf("it is said %d times that a transaction was aborted:\n%s", n, log.String())
+	}
 }
 
 // wantEnds tells where the partitions of topic "t" have to end.
