@@ -85,6 +85,9 @@ func (b *Broker) createTopic(r *request, rt *kmsg.CreateTopicsResponseTopic, t k
 		if c.Value == nil {
 			return fmt.Errorf("%w: config %q has no value: leave it out, or name one", kerr.InvalidConfig, c.Name)
 		}
+		if err := checkConfigSize(c.Name, *c.Value); err != nil {
+			return err
+		}
 		configs[c.Name] = *c.Value
 	}
 	if err := b.checkConfigs(configs); err != nil {

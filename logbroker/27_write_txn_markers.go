@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -73,6 +74,13 @@ func (b *Broker) abortIn(topic string, index int32, m kmsg.WriteTxnMarkersReques
 		done(kerr.UnknownServerError) // as Kafka, which finds no producer, or no version, there
 		return
 	}
+	hangs := slices.ContainsFunc(p.log.OpenTransactions(), func(open commitlog.OpenTxn) bool { return open.ProducerID == m.ProducerID })
+	if !hangs {
+		if err := b.space.forRecords(markerBytes); err != nil {
+			done(err)
+			return
+		}
+	}
 	offset, _, err := p.log.AppendMarker(commitlog.Marker{
 		ProducerID: m.ProducerID, Epoch: m.ProducerEpoch, CoordinatorEpoch: m.CoordinatorEpoch, Alone: true, Sent: true, Bumped: m.TransactionVersion >= bumpsEpochs,
 	})
@@ -80,7 +88,9 @@ func (b *Broker) abortIn(topic string, index int32, m kmsg.WriteTxnMarkersReques
 		done(err)
 		return
 	}
-	b.log.Info("transaction aborted by an administrator", "topic", topic, "partition", index, "producer_id", m.ProducerID, "epoch", m.ProducerEpoch)
+	if hangs { // else nothing was aborted
+		b.log.Info("transaction aborted by an administrator", "topic", topic, "partition", index, "producer_id", m.ProducerID, "epoch", m.ProducerEpoch)
+	}
 	p.syncTo(offset+1, func(err error) {
 		p.notify()
 		done(err)

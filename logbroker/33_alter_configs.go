@@ -30,6 +30,9 @@ func (b *Broker) handleAlterConfigs(r *request) {
 					if c.Value == nil {
 						return fmt.Errorf("%w: %s is null", kerr.InvalidRequest, c.Name)
 					}
+					if err := checkConfigSize(c.Name, *c.Value); err != nil {
+						return err
+					}
 					configs[c.Name] = *c.Value
 				}
 				return nil

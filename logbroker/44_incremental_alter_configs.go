@@ -40,7 +40,11 @@ func (b *Broker) alterIncrementally(res kmsg.IncrementalAlterConfigsRequestResou
 			return err
 		}
 		for _, c := range res.Configs {
-			if err := applyOp(configs, configOf(res.ResourceType, c.Name), c); err != nil {
+			err := applyOp(configs, configOf(res.ResourceType, c.Name), c)
+			if err == nil && c.Op != kmsg.IncrementalAlterConfigOpDelete {
+				err = checkConfigSize(c.Name, configs[c.Name])
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -248,14 +248,14 @@ func (b *Broker) configureBroker(name string, validateOnly bool, change func(map
 	if err := change(set); err != nil {
 		return err
 	}
-	if err := was.checkSet(set); err != nil {
+	if err := checkSet(set); err != nil {
 		return err
 	}
 	next := newBrokerSettings(set, was.all, was.static)
 	if name == "" {
 		next = newBrokerSettings(was.own, set, was.static)
 	}
-	if err := next.check(); err != nil || validateOnly {
+	if err := next.check(was); err != nil || validateOnly {
 		return err
 	}
 	batch := b.meta.NewBatch()
@@ -279,19 +279,13 @@ func (b *Broker) configureBroker(name string, validateOnly bool, change func(map
 }
 
 // checkSet refuses what cannot be set while the broker runs, and makes the values
-// canonical.
-func (s *brokerSettings) checkSet(set map[string]string) error {
+// canonical. What contradicts other values is refused by check.
+func checkSet(set map[string]string) error {
 	size := 0
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		value, err := checkBrokerConfig(name, set[name])
 		if err != nil {
 			return fmt.Errorf("%w: %w", kerr.InvalidRequest, err)
-		}
-		if c := brokerConfigNamed(name); c != nil && c.use == pools {
-			was := s.number(name)
-			if n, _ := strconv.ParseInt(value, 10, 64); n < was/2 || n > was*2 {
-				return fmt.Errorf("%w: %s is %d now; it takes %d to %d", kerr.InvalidRequest, name, was, max(was/2, 1), was*2)
-			}
 		}
 		set[name] = value
 		size += len(name) + len(value)
@@ -315,8 +309,16 @@ func checkBrokerConfig(name, value string) (string, error) {
 	return value, nil
 }
 
-// check refuses values that contradict each other.
-func (s *brokerSettings) check() error {
+// check refuses values that contradict each other, or what was.
+func (s *brokerSettings) check(was *brokerSettings) error {
+	for _, c := range brokerConfigs {
+		if c.use != pools {
+			continue
+		}
+		if n, old := s.number(c.name), was.number(c.name); n != old && (n < old/2 || n > old*2) {
+			return fmt.Errorf("%w: %s is %d now; it takes %d to %d", kerr.InvalidRequest, c.name, old, max(old/2, 1), old*2)
+		}
+	}
 	if s.perHost == 0 && len(s.hosts) == 0 {
 		return fmt.Errorf("%w: max.connections.per.ip is 0 and max.connections.per.ip.overrides empty, so that nobody could connect", kerr.InvalidRequest)
 	}

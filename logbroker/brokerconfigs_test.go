@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,7 @@ func TestBrokerConfigsActOn(t *testing.T) {
 		{"log.roll.ms=7000", func(p *policy) bool { return p.segmentAge == 7*time.Second }},
 		{"log.flush.interval.messages=1", func(p *policy) bool { return p.flushEach }},
 		{"log.flush.interval.ms=-7", func(p *policy) bool { return p.flushAge == 0 }},
+		{"log.flush.interval.ms=-9223372036854775807", func(p *policy) bool { return p.flushAge == 0 }},
 		{"log.flush.interval.ms=7", func(p *policy) bool { return p.flushAge == 7*time.Millisecond }},
 		{"log.cleanup.policy=compact", func(p *policy) bool { return p.compacted && !p.expires }},
 		{"+log.cleanup.policy=delete", func(p *policy) bool { return p.compacted && p.expires }},
@@ -247,6 +249,25 @@ func TestBrokerConfigsTakenAndRefused(t *testing.T) {
 	w.want(w.replaceBroker("7"), invalid)
 }
 
+// TestPoolsChangeByHalf: numbers of threads at most double or halve, as they are in force:
+// what is set for all brokers, and is not, keeps nothing else from being changed.
+func TestPoolsChangeByHalf(t *testing.T) {
+	w := newWorkbench(t)
+	w.want(w.alterBroker("", "num.io.threads=9"), nil)
+	for _, n := range []string{"18", "36", "72"} {
+		w.want(w.alterBroker("0", "num.io.threads="+n), nil)
+	}
+	w.want(w.alterBroker("", "message.max.bytes=1000"), nil)
+	w.want(w.alterBroker("", "num.io.threads=1"), nil)
+	w.want(w.alterBroker("0", "-num.io.threads"), kerr.InvalidRequest) // 72 to 1
+	w.want(w.alterBroker("", "num.io.threads=40"), nil)
+	w.want(w.alterBroker("0", "-num.io.threads"), nil)
+	w.want(w.alterBroker("", "-num.io.threads"), kerr.InvalidRequest) // 40 to 8
+	if got := w.settings.Load().number("num.io.threads"); got != 40 {
+		t.Errorf("%d threads", got)
+	}
+}
+
 // TestBrokerConfigsAreTold: which can be changed, which are set, and what may be a secret.
 func TestBrokerConfigsAreTold(t *testing.T) {
 	w := newWorkbench(t)
@@ -327,7 +348,7 @@ func TestBrokerConfigsAreBounded(t *testing.T) {
 	w := newWorkbench(t)
 	many := make([]string, 2)
 	for i := range many {
-		many[i] = fmt.Sprintf("name-%d=%s", i, strings.Repeat("x", maxBrokerConfigBytes/2))
+		many[i] = fmt.Sprintf("name-%d=%s", i, strings.Repeat("x", math.MaxInt16))
 	}
 	w.want(w.alterBroker("", many...), kerr.PolicyViolation)
 	w.want(w.alterBroker("", many[0]), nil)
@@ -406,6 +427,24 @@ func TestProducersExpireAsTheBrokerSays(t *testing.T) {
 	w.want(w.alterBroker("", fmt.Sprintf("producer.id.expiration.ms=%d", w.Broker.cfg.RetentionInterval.Milliseconds())), nil)
 	w.Clean()
 	if n := len(log.Producers()); n != 0 {
+		t.Errorf("%d producers are left", n)
+	}
+}
+
+// TestProducersAreNotForgottenTooEarly: where producers are looked for less often than they
+// may be forgotten, one that has just written is remembered.
+func TestProducersAreNotForgottenTooEarly(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.want(w.alterBroker("", fmt.Sprintf("producer.id.expiration.ms=%d", w.Broker.cfg.RetentionInterval.Milliseconds()*4/5)), nil)
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 0, false, "once")).ErrorCode, nil)
+	w.Clean()
+	w.want(w.produce(13, nil, 0, oneRecord(7, 0, 0, false, "once")).ErrorCode, nil)
+	if got := w.values(0, false); len(got) != 1 {
+		t.Errorf("read %q", got)
+	}
+	w.Clean()
+	if n := len(w.topics.byName("t").parts()[0].log.Producers()); n != 0 {
 		t.Errorf("%d producers are left", n)
 	}
 }

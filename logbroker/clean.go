@@ -67,7 +67,8 @@ func (c *cleaner) clean(p *partition, compactor *commitlog.Compactor, expire boo
 	}
 	c.note(p, "seal", c.seal(p))
 	if expire {
-		p.log.ExpireProducers(int64(c.b.settings.Load().producerExpiry / c.b.cfg.RetentionInterval))
+		every := c.b.cfg.RetentionInterval
+		p.log.ExpireProducers(int64((c.b.settings.Load().producerExpiry + every - 1) / every)) // rather too late than too early
 		p.log.Rest()
 	}
 }

@@ -2,6 +2,7 @@ package logbroker
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -89,13 +90,11 @@ func (c *configRow) canonical(value string) string {
 			return strconv.FormatInt(n, 10)
 		}
 	case kmsg.ConfigTypeList:
-		var words []string
-		for _, word := range listWords(value) {
-			if word = trim(word); !slices.Contains(words, word) {
-				words = append(words, word)
-			}
+		words := listWords(value)
+		for i, word := range words {
+			words[i] = trim(word)
 		}
-		return strings.Join(words, ",")
+		return strings.Join(once(words, itself), ",")
 	}
 	return value
 }
@@ -126,9 +125,21 @@ func (c *configRow) listChange(configs map[string]string, name, value string, ad
 	if add {
 		list = append(list, words...)
 	} else {
-		// As they are: Kafka finds none with blanks around it.
-		list = slices.DeleteFunc(list, func(word string) bool { return slices.Contains(words, word) })
+		gone := make(map[string]bool, len(words))
+		for _, word := range words {
+			gone[word] = true // as it is: Kafka finds none with blanks around it
+		}
+		list = slices.DeleteFunc(list, func(word string) bool { return gone[word] })
 	}
 	configs[name] = strings.Join(list, ",")
+	return nil
+}
+
+// checkConfigSize refuses a config of which the name or the value is longer than answers of all
+// versions can tell, as Kafka does.
+func checkConfigSize(name, value string) error {
+	if max(len(name), len(value)) > math.MaxInt16 {
+		return fmt.Errorf("%w: a config of %d bytes with a name of %d; neither can have more than %d", kerr.InvalidConfig, len(value), len(name), math.MaxInt16)
+	}
 	return nil
 }

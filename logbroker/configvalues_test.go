@@ -1,8 +1,11 @@
 package logbroker
 
 import (
+	"math"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -346,6 +349,56 @@ func TestConfigsAreDocumented(t *testing.T) {
 	for name := range configDocs {
 		if !names[name] {
 			t.Errorf("there is no config %s, but a documentation of it", name)
+		}
+	}
+}
+
+// TestConfigsHaveASize: no name and no value is longer than answers of all versions can
+// tell, however it comes, and a list of many words is not looked through for each.
+func TestConfigsHaveASize(t *testing.T) {
+	w := newWorkbench(t)
+	w.topicWith()
+	fits, long := strings.Repeat("1:1,", math.MaxInt16/4), strings.Repeat("1:1,", math.MaxInt16/4+1)
+	const topic = "leader.replication.throttled.replicas"
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, topic+"="+fits), nil)
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSet, topic+"="+long), kerr.InvalidConfig)
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpAppend, topic+"="+long), kerr.InvalidConfig)
+	w.want(w.alterConfigs("t", kmsg.IncrementalAlterConfigOpSubtract, topic+"="+long), nil)
+	w.want(w.alterBroker("", "config.providers="+long), kerr.InvalidConfig)
+	w.want(w.replaceBroker("", "config.providers="+long), kerr.InvalidConfig)
+	w.want(w.alterBroker("", long+"=1"), kerr.InvalidConfig)
+	w.want(w.alterBroker("", "-"+long), nil)
+
+	words := make([]string, 1_000_000)
+	for i := range words {
+		words[i] = strconv.FormatInt(int64(i), 36)
+	}
+	w.want(w.alterBroker("", "config.providers="+strings.Join(words[:5000], ",")), nil)
+	w.want(w.alterBroker("", "~config.providers="+strings.Join(words[2000:], ",")), nil)
+	if got, want := w.settings.Load().all["config.providers"], strings.Join(words[:2000], ","); got != want {
+		t.Errorf("%d bytes are left, want %d", len(got), len(want))
+	}
+
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version = 3
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker}}
+	w.want(w.alterBroker("", "config.providers="+fits), nil)
+	told := ask[*kmsg.DescribeConfigsResponse](w, req)
+	back := kmsg.NewPtrDescribeConfigsResponse()
+	back.Version = 3
+	if err := back.ReadFrom(told.AppendTo(nil)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRefusedConfigsAreToldInShort: what is wrong with a long value can be told in answers
+// of all versions.
+func TestRefusedConfigsAreToldInShort(t *testing.T) {
+	w := newWorkbench(t)
+	for _, set := range []string{"log.retention.ms=" + strings.Repeat("\x01", 32000), "log.retention.ms=" + strings.Repeat("é", 16000)} {
+		told := deref(w.alterResources(false, "", set).ErrorMessage)
+		if len(told) > math.MaxInt16 || !utf8.ValidString(told) || !strings.Contains(told, "log.retention.ms") {
+			t.Errorf("%d bytes: %.40q", len(told), told)
 		}
 	}
 }

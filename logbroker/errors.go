@@ -50,15 +50,22 @@ func fencedBefore(known, version int16, err error) error {
 	return err
 }
 
+// maxErrorMessage bounds what an error says: it may quote what a client sent, and answers
+// of older versions cannot tell more than 32767 bytes.
+const maxErrorMessage = 4 << 10
+
 // errorMessage is what an error says beside its code, which the client knows.
 func errorMessage(err error) string {
 	text := err.Error()
-	var known *kerr.Error
-	if !errors.As(err, &known) {
-		return text
+	if known := (*kerr.Error)(nil); errors.As(err, &known) {
+		more := strings.Replace(text, known.Error()+": ", "", 1)
+		if more == text {
+			more = strings.Replace(text, known.Error(), known.Description, 1)
+		}
+		text = more
 	}
-	if more := strings.Replace(text, known.Error()+": ", "", 1); more != text {
-		return more
+	if len(text) > maxErrorMessage {
+		text = strings.ToValidUTF8(text[:maxErrorMessage], "") + "..."
 	}
-	return strings.Replace(text, known.Error(), known.Description, 1)
+	return text
 }

@@ -58,7 +58,8 @@ func (b *Broker) policyOf(configs map[string]string) *policy {
 		return n
 	}
 	period := func(name string) time.Duration {
-		return time.Duration(min(number(name), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+		const most = math.MaxInt64 / int64(time.Millisecond)
+		return time.Duration(min(max(number(name), -most), most)) * time.Millisecond
 	}
 	share, _ := strconv.ParseFloat(values["min.cleanable.dirty.ratio"], 64) // was checked
 	p := &policy{

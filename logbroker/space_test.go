@@ -318,3 +318,55 @@ func TestTheReserveIsKept(t *testing.T) {
 		}
 	}
 }
+
+// TestMarkersAloneLeaveTheReserve: on a full disk the markers are written that end
+// something, and no others: who asks for many of those must not use up what is left.
+func TestMarkersAloneLeaveTheReserve(t *testing.T) {
+	var log syncBuffer
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w.open()
+	w.topic("t", 2)
+	w.free(1000)
+	id := "id"
+	pid, epoch := w.initID(id)
+	w.want(w.produce(12, &id, 0, oneRecord(pid, epoch, 0, true, "hangs")).ErrorCode, nil)
+	added := kmsg.NewPtrAddPartitionsToTxnRequest()
+	added.Version, added.TransactionalID, added.ProducerID, added.ProducerEpoch = 3, id, pid, epoch
+	added.Topics = append(added.Topics, kmsg.AddPartitionsToTxnRequestTopic{Topic: "t", Partitions: []int32{1}})
+	w.want(ask[*kmsg.AddPartitionsToTxnResponse](w, added).Topics[0].Partitions[0].ErrorCode, nil)
+
+	w.free(63)
+	abort := func(pid int64) int16 {
+		req := kmsg.NewPtrWriteTxnMarkersRequest()
+		req.Version = 1
+		m := kmsg.NewWriteTxnMarkersRequestMarker()
+		m.ProducerID, m.ProducerEpoch = pid, epoch
+		m.Topics = append(m.Topics, kmsg.WriteTxnMarkersRequestMarkerTopic{Topic: "t", Partitions: []int32{0}})
+		req.Markers = append(req.Markers, m)
+		return ask[*kmsg.WriteTxnMarkersResponse](w, req).Markers[0].Topics[0].Partitions[0].ErrorCode
+	}
+	w.want(abort(pid+1), kerr.KafkaStorageError)
+	w.want(abort(pid), nil)
+	w.want(abort(pid), kerr.KafkaStorageError)
+	w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, nil)
+	w.wantEnds(2, 0)
+
+	w.free(1000)
+	w.want(abort(pid+1), nil)
+	w.wantEnds(3, 0)
+	if n := strings.Count(log.String(), "aborted by an administrator"); n != 1 {
+		t.Errorf("it is said %d times that a transaction was aborted:\n%s", n, log.String())
+	}
+}
+
+// wantEnds tells where the partitions of topic "t" have to end.
+func (w *workbench) wantEnds(ends ...int64) {
+	w.t.Helper()
+	for i, p := range w.topics.byName("t").parts() {
+		if got := p.log.End(); got != ends[i] {
+			w.t.Errorf("partition %d ends at %d, want %d", i, got, ends[i])
+		}
+	}
+}

@@ -330,9 +330,17 @@ func (t *transactions) marker(row meta.Decision) commitlog.Marker {
 	return commitlog.Marker{ProducerID: row.ProducerID, Epoch: row.MarkerEpoch, Commit: row.Commit, CoordinatorEpoch: t.b.epoch}
 }
 
+// markerBytes is the size of a marker.
+const markerBytes = 78
+
 // appendAlone writes the marker of a transaction that wrote nothing here. Nothing
-// depends on it: where it cannot be written, or comes late, there is none.
+// depends on it: where it cannot be written, or comes late, there is none. What is left
+// of a full disk is not for it.
 func (t *transactions) appendAlone(row meta.Decision, p *partition, done func(error)) {
+	if t.b.space.forRecords(markerBytes) != nil {
+		done(nil)
+		return
+	}
 	m := t.marker(row)
 	m.Alone = true
 	offset, _, err := p.log.AppendMarker(m)

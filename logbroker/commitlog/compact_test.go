@@ -163,22 +163,23 @@ func (s *compactSim) appended(i int, batch recordbatch.Batch, records []keyed) {
 	s.history = append(s.history, records...)
 }
 
-// end ends a transaction, if one is open, under a new epoch.
+// end ends a transaction under a new epoch; if none is open the marker stands alone.
 func (s *compactSim) end() {
 	i := s.rng.IntN(len(s.pids))
 	p := &s.pids[i]
-	if s.open[i] < 0 {
+	if i == 0 || p.epoch == math.MaxInt16 { // it has no id, or there is no other epoch
 		return
 	}
+	alone := s.open[i] < 0
 	commit := s.rng.IntN(2) == 0
 	s.log.Decide(p.id, p.epoch, commit)
 	p.epoch++
-	offset, appended, err := s.log.AppendMarker(Marker{ProducerID: p.id, Epoch: p.epoch, Commit: commit, CoordinatorEpoch: 1})
+	offset, appended, err := s.log.AppendMarker(Marker{ProducerID: p.id, Epoch: p.epoch, Commit: commit, CoordinatorEpoch: 1, Alone: alone})
 	if err != nil || !appended || offset != int64(len(s.history)) {
 		s.t.Fatal(offset, appended, err)
 	}
 	s.history = append(s.history, keyed{marker: true, owner: -1})
-	for at := s.open[i]; at < offset && !commit; at++ {
+	for at := s.open[i]; at < offset && !commit && !alone; at++ {
 		if r := &s.history[at]; r.owner == i {
 			r.aborted = true
 		}
