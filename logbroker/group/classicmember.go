@@ -209,7 +209,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 		return fail(kerr.MemberIDRequired, j.NewID)
 	}
 	sub, err := subscriptionOf(j.Protocols[0].Metadata, topics)
-	if err != nil || !g.hasRoomForClassic(&j, sub.names) {
+	if err != nil || !g.hasRoomForClassic(&j, sub) {
 		return fail(kerr.UnknownServerError, "") // Kafka stumbles over what it cannot read
 	}
 	h := Heartbeat{
