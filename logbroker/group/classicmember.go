@@ -328,9 +328,6 @@ func (g *Consumer) HeartbeatClassic(now time.Time, id, instance string, generati
 	return nil
 }
 
-// Leaver is who leaves by a LeaveGroup.
-type Leaver struct{ ID, InstanceID string }
-
 // LeaveClassic is a LeaveGroup; what each member is told is in the order of those who leave.
 func (g *Consumer) LeaveClassic(now time.Time, leavers []Leaver) []error {
 	out := make([]error, len(leavers))
