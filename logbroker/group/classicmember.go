@@ -3,6 +3,7 @@ package group
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -88,6 +89,9 @@ func decodeAssignment(b []byte, topics Topics) (Partitions, error) {
 	if err := a.ReadFrom(b); err != nil {
 		return nil, err
 	}
+	if len(a.UserData) > 0 {
+		return nil, errors.New("it has data of its assignor, which the server's would not give it")
+	}
 	var list []Partition
 	for _, at := range a.Topics {
 		if t, ok := topics.ByName(at.Topic); ok {
@@ -122,7 +126,7 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 		}
 		assigned, err := decodeAssignment(m.Assignment, topics)
 		if err != nil {
-			return nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be read: %v", m.ID, err)
+			return nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be taken over: %v", m.ID, err)
 		}
 		slices.Sort(sub.names)
 		names := slices.Compact(sub.names)

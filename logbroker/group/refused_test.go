@@ -129,3 +129,23 @@ func TestWhoHasNoRoomIsNoMember(t *testing.T) {
 		t.Errorf("%d were refused", refused)
 	}
 }
+
+// TestAssignorsDataIsNotLost: a group whose assignor gives its members more than partitions,
+// as Kafka Streams does, is not upgraded.
+func TestAssignorsDataIsNotLost(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	for _, given := range []string{"", "tasks"} {
+		g := New("g", Config{})
+		md, a := kmsg.NewConsumerMemberMetadata(), kmsg.NewConsumerMemberAssignment()
+		a.UserData = []byte(given)
+		g.Join(now, Join{Request: 1, NewID: "m", Session: time.Minute, Rebalance: time.Minute, ProtocolType: "consumer", Protocols: []Protocol{{"stream", md.AppendTo(nil)}}})
+		g.Sync(now, Sync{Request: 2, MemberID: "m", Generation: 1, Assignments: map[string][]byte{"m": a.AppendTo(nil)}})
+		if g.State != Stable {
+			t.Fatal(g.State)
+		}
+		_, err := g.Upgrade(now, &topicList{}, testTimes)
+		if refused := errors.Is(err, kerr.GroupIDNotFound); refused != (given != "") || !refused && err != nil {
+			t.Errorf("with data %q: %v", given, err)
+		}
+	}
+}
