@@ -532,6 +532,22 @@ func TestOtherGroupsAreNotUpgraded(t *testing.T) {
 	w.groupIs("classic", group.CompletingRebalance)
 }
 
+// TestARefusedSessionChangesNoGroup: only what a group looks at makes an empty one classic.
+func TestARefusedSessionChangesNoGroup(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.has(w.heart("m", 0, nil), 2, 0)
+	w.has(w.heart("m", -1, nil), -1)
+	req := joinOf("")
+	req.SessionTimeoutMillis = 1
+	w.want(ask[*kmsg.JoinGroupResponse](w, req).ErrorCode, kerr.InvalidSessionTimeout)
+	w.groupIs("consumer", group.Empty)
+	w.restart()
+	w.groupIs("consumer", group.Empty)
+	w.want(w.joinClassic("").ErrorCode, nil)
+	w.groupIs("classic", group.CompletingRebalance)
+}
+
 // TestARefusedMemberUpgradesNoGroup: a member of the consumer protocol that cannot join
 // leaves a classic group, and who waits in it, as they were.
 func TestARefusedMemberUpgradesNoGroup(t *testing.T) {
