@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -57,14 +58,19 @@ func (b *Broker) handleJoinGroup(r *request) {
 	r.msg = nil // what waits may be large, and is kept no longer
 	known := g.do(req.Group, req.MemberID == "", answer, func(e *groupEntry, id group.RequestID) []group.Answer {
 		j.Request, j.Room = id, g.room(e)
-		if e.consumer != nil && len(e.consumer.Members) == 0 {
-			b.toClassic(e)
-		}
-		if e.consumer != nil {
-			a := e.consumer.JoinClassic(now, j, topicView{b})
+		consumer := e.consumer
+		if consumer != nil && len(consumer.Members) > 0 {
+			a := consumer.JoinClassic(now, j, topicView{b})
 			return []group.Answer{{Request: id, Join: &a}}
 		}
-		return e.classic.Join(now, j)
+		if consumer != nil {
+			b.toClassic(e)
+		}
+		out := e.classic.Join(now, j)
+		if consumer != nil && len(out) > 0 && errors.Is(out[0].Join.Err, kerr.InvalidSessionTimeout) { // it comes no further
+			e.classic, e.consumer, e.switched = nil, consumer, false
+		}
+		return out
 	})
 	if !known && req.MemberID == "" {
 		refuse(kerr.GroupMaxSizeReached.Code)

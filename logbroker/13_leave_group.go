@@ -31,19 +31,16 @@ func (b *Broker) handleLeaveGroup(r *request) {
 		r.respond(resp)
 	}
 	known := b.coordinator().do(req.Group, false, answer, func(e *groupEntry, id group.RequestID) []group.Answer {
+		var leavers []group.Leaver
+		for _, m := range members {
+			leavers = append(leavers, group.Leaver{ID: m.MemberID, InstanceID: deref(m.InstanceID)})
+		}
 		var out []group.Answer
 		var told []error
 		if e.consumer != nil {
-			var leavers []group.Leaver
-			for _, m := range members {
-				leavers = append(leavers, group.Leaver{ID: m.MemberID, InstanceID: deref(m.InstanceID)})
-			}
 			told = e.consumer.LeaveClassic(now, leavers)
 		} else {
-			for _, m := range members {
-				answers, err := e.classic.Leave(now, m.MemberID, deref(m.InstanceID))
-				out, told = append(out, answers...), append(told, err)
-			}
+			out, told = e.classic.Leave(now, leavers)
 		}
 		for i, m := range members {
 			rm := kmsg.NewLeaveGroupResponseMember()

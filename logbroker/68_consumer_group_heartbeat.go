@@ -41,16 +41,22 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 	var answer group.HeartbeatAnswer
 	known := g.do(req.Group, h.Epoch == group.JoinEpoch, func(group.Answer) { respond(answer, err) }, func(e *groupEntry, request group.RequestID) []group.Answer {
 		var others []group.Answer
-		if e.consumer == nil {
-			if h.Epoch != group.JoinEpoch {
-				err = kerr.GroupIDNotFound
-			} else {
-				others, err = b.toConsumer(req.Group, e)
-			}
+		classic := e.classic
+		switch {
+		case classic != nil && h.Epoch != group.JoinEpoch:
+			err = kerr.GroupIDNotFound
+		case classic != nil:
+			err = b.toConsumer(req.Group, e)
 		}
 		if err == nil {
 			h.Room = g.room(e)
 			answer, err = e.consumer.Heartbeat(b.now(), h, topicView{b})
+		}
+		switch {
+		case classic != nil && err != nil: // who is refused changes nothing for the others
+			e.classic, e.consumer, e.switched = classic, nil, false
+		case classic != nil:
+			others = classic.Replaced()
 		}
 		return append(others, group.Answer{Request: request})
 	})

@@ -114,13 +114,13 @@ func (e *groupEntry) members() int {
 }
 
 // toConsumer makes the group one of the consumer protocol, if it can be.
-func (b *Broker) toConsumer(id string, e *groupEntry) ([]group.Answer, error) {
-	c, answers, err := e.classic.Upgrade(b.now(), topicView{b}, b.groupTimes(id))
+func (b *Broker) toConsumer(id string, e *groupEntry) error {
+	c, err := e.classic.Upgrade(b.now(), topicView{b}, b.groupTimes(id))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e.classic, e.consumer, e.switched = nil, c, len(c.Members) > 0
-	return answers, nil
+	return nil
 }
 
 // toClassic makes an empty group of the consumer protocol a classic one.

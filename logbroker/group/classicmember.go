@@ -3,6 +3,7 @@ package group
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -88,6 +89,9 @@ func decodeAssignment(b []byte, topics Topics) (Partitions, error) {
 	if err := a.ReadFrom(b); err != nil {
 		return nil, err
 	}
+	if len(a.UserData) > 0 {
+		return nil, errors.New("it has data of its assignor, which the server's would not give it")
+	}
 	var list []Partition
 	for _, at := range a.Topics {
 		if t, ok := topics.ByName(at.Topic); ok {
@@ -100,29 +104,29 @@ func decodeAssignment(b []byte, topics Topics) (Partitions, error) {
 }
 
 // Upgrade makes a consumer group of a classic one: its members keep their
-// partitions, and speak their protocol on; one without members begins anew. It returns the answers to those that
-// wait, who come back. Only a group of consumers can be upgraded; the error wraps
-// a *kerr.Error, and the group is as it was.
-func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, session time.Duration)) (*Consumer, []Answer, error) {
+// partitions, and speak their protocol on; one without members begins anew. Only a group
+// of consumers can be upgraded; the error wraps a *kerr.Error. The classic group stays as
+// it was: it may be that the upgrade is for nothing.
+func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, session time.Duration)) (*Consumer, error) {
 	c := NewConsumer(g.ID, g.cfg, times)
 	c.Emptied, c.changed = g.Emptied, true
 	if len(g.Members) == 0 {
-		return c, nil, nil // nobody knows its generation
+		return c, nil // nobody knows its generation
 	}
 	c.Epoch, c.TargetEpoch = g.Generation, g.Generation
 	if g.ProtocolType != consumerProtocol {
-		return nil, nil, refusef(kerr.GroupIDNotFound, "the group is of %q, not of consumers", g.ProtocolType)
+		return nil, refusef(kerr.GroupIDNotFound, "the group is of %q, not of consumers", g.ProtocolType)
 	}
 	var told []Partitions
 	for _, m := range g.Members {
 		protocol := cmp.Or(g.Protocol, m.Protocols[0].Name)
 		sub, err := subscriptionOf(m.metadata(protocol), topics)
 		if err != nil {
-			return nil, nil, refusef(kerr.GroupIDNotFound, "what member %q subscribes to cannot be read: %v", m.ID, err)
+			return nil, refusef(kerr.GroupIDNotFound, "what member %q subscribes to cannot be read: %v", m.ID, err)
 		}
 		assigned, err := decodeAssignment(m.Assignment, topics)
 		if err != nil {
-			return nil, nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be read: %v", m.ID, err)
+			return nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be taken over: %v", m.ID, err)
 		}
 		slices.Sort(sub.names)
 		names := slices.Compact(sub.names)
@@ -138,11 +142,16 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 	for i, cm := range c.Members {
 		c.holdMore(cm, told[i])
 	}
-	var out []Answer
+	return c, nil
+}
+
+// Replaced are the answers to those that wait, who come back to the group that took the
+// place of this one.
+func (g *Group) Replaced() (out []Answer) {
 	for _, m := range g.Members {
 		out = append(out, refuse(m, kerr.RebalanceInProgress)...)
 	}
-	return c, out, nil
+	return out
 }
 
 // holdMore leaves a member what it said it owned when it joined, and was not assigned
@@ -204,7 +213,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 		return fail(kerr.MemberIDRequired, j.NewID)
 	}
 	sub, err := subscriptionOf(j.Protocols[0].Metadata, topics)
-	if err != nil || !g.hasRoomForClassic(&j, sub.names) {
+	if err != nil || !g.hasRoomForClassic(&j, sub) {
 		return fail(kerr.UnknownServerError, "") // Kafka stumbles over what it cannot read
 	}
 	h := Heartbeat{
@@ -322,9 +331,6 @@ func (g *Consumer) HeartbeatClassic(now time.Time, id, instance string, generati
 	}
 	return nil
 }
-
-// Leaver is who leaves by a LeaveGroup.
-type Leaver struct{ ID, InstanceID string }
 
 // LeaveClassic is a LeaveGroup; what each member is told is in the order of those who leave.
 func (g *Consumer) LeaveClassic(now time.Time, leavers []Leaver) []error {

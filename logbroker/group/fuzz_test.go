@@ -42,7 +42,7 @@ func FuzzRow(f *testing.F) {
 		if second, err := again.Encode(); err != nil || !bytes.Equal(encoded, second) {
 			t.Fatalf("%s became %s, %v", encoded, second, err)
 		}
-		if c, _, err := again.Upgrade(now, topics, testTimes); err == nil {
+		if c, err := again.Upgrade(now, topics, testTimes); err == nil {
 			c.Tick(now.Add(time.Hour))
 		}
 		md := kmsg.NewConsumerMemberMetadata()

@@ -242,37 +242,55 @@ func (g *Group) Seen(now time.Time, id string) {
 	}
 }
 
-// Leave removes a member. It returns what the member is told.
-func (g *Group) Leave(now time.Time, id, instance string) ([]Answer, error) {
-	if id == "" && instance != "" {
-		m := g.static(instance)
-		if m == nil {
-			return nil, kerr.UnknownMemberID
+// Leaver is who leaves by a LeaveGroup.
+type Leaver struct{ ID, InstanceID string }
+
+// Leave removes members at once; the others rebalance once. As in Kafka they do so also if
+// only an id leaves that nobody has joined with. What each is told is in the order of those
+// who leave.
+func (g *Group) Leave(now time.Time, leavers []Leaver) (out []Answer, told []error) {
+	left := false
+	for _, l := range leavers {
+		var m *Member
+		var err error
+		if i := g.pendingIndex(l.ID); i >= 0 && l.InstanceID == "" {
+			g.pending = slices.Delete(g.pending, i, i+1)
+		} else if m, err = g.leaver(l); err == nil {
+			out = append(out, refuse(m, kerr.UnknownMemberID)...)
+			g.drop(now, m)
 		}
-		id = m.ID
+		left, told = left || err == nil, append(told, err)
 	}
-	if i := g.pendingIndex(id); i >= 0 && instance == "" {
-		g.pending = slices.Delete(g.pending, i, i+1)
-		return g.tryComplete(now), nil
+	if left {
+		out = append(out, g.goOn(now)...)
 	}
-	m, err := g.identify(id, instance)
-	if err != nil {
-		return nil, err
+	return out, told
+}
+
+// leaver finds who leaves; a static member may be named by its instance alone.
+func (g *Group) leaver(l Leaver) (*Member, error) {
+	if m := g.static(l.InstanceID); m != nil && l.ID == "" {
+		return m, nil
 	}
-	return g.remove(now, m), nil
+	return g.identify(l.ID, l.InstanceID)
 }
 
 // remove takes a member out; the others rebalance.
 func (g *Group) remove(now time.Time, m *Member) []Answer {
 	out := refuse(m, kerr.UnknownMemberID)
 	g.drop(now, m)
+	return append(out, g.goOn(now)...)
+}
+
+// goOn rebalances those who are left, or sees whether all of them have joined.
+func (g *Group) goOn(now time.Time) []Answer {
 	switch g.State {
 	case Stable, CompletingRebalance:
-		out = append(out, g.prepare(now)...)
+		return g.prepare(now)
 	case PreparingRebalance:
-		out = append(out, g.tryComplete(now)...)
+		return g.tryComplete(now)
 	}
-	return out
+	return nil
 }
 
 func (g *Group) drop(now time.Time, m *Member) {

@@ -56,9 +56,9 @@ func TestInitialDelay(t *testing.T) {
 				}
 			}
 			if test.leaves == ms && ms > 0 {
-				answers, err := g.Leave(at(ms), last, "")
-				if err != nil {
-					t.Fatal(err)
+				answers, told := g.Leave(at(ms), []Leaver{{ID: last}})
+				if told[0] != nil {
+					t.Fatal(told)
 				}
 				take(ms, answers)
 			}
@@ -89,8 +89,8 @@ func TestInitialDelayOfAGroupLeft(t *testing.T) {
 	if out := g.Join(now, join); len(out) > 0 {
 		t.Fatalf("answered at once: %+v", out[0].Join)
 	}
-	if _, err := g.Leave(now, "a", ""); err != nil {
-		t.Fatal(err)
+	if _, told := g.Leave(now, []Leaver{{ID: "a"}}); told[0] != nil {
+		t.Fatal(told)
 	}
 	now = now.Add(time.Second)
 	if g.Tick(now); g.State != Empty {

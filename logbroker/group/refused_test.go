@@ -3,6 +3,7 @@ package group
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +90,62 @@ func TestRefusedUpgradeChangesNothing(t *testing.T) {
 	h.InstanceID, h.Regex = "", nil
 	if _, err := g.Heartbeat(now, h, &topicList{}); err != nil || g.member("a").Classic != nil || !g.Changed() {
 		t.Errorf("told %v, and is %+v", err, g.member("a"))
+	}
+}
+
+// TestWhoHasNoRoomIsNoMember: whatever room there is, by either protocol.
+func TestWhoHasNoRoomIsNoMember(t *testing.T) {
+	now, rack := time.UnixMilli(1_700_000_000_000), strings.Repeat("r", 100)
+	refused := 0
+	check := func(g *Consumer, err error, members, room int) {
+		t.Helper()
+		if err != nil {
+			refused++
+		}
+		if (err == nil) != (len(g.Members) == members) || err == nil && g.Bytes() > room {
+			t.Errorf("with room for %d bytes: told %v, %d members of %d bytes", room, err, len(g.Members), g.Bytes())
+		}
+	}
+	m := Heartbeat{MemberID: "m", Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}}
+	md := kmsg.NewConsumerMemberMetadata()
+	md.Version, md.Topics, md.Rack = 3, []string{"t"}, &rack
+	for room := 1; room < 2000; room++ {
+		g := NewConsumer("g", Config{}, testTimes)
+		h := m
+		h.Room = room
+		_, err := g.Heartbeat(now, h, &topicList{})
+		check(g, err, 1, room)
+	}
+	for left := 0; left < 1000; left += 8 {
+		md.UserData = make([]byte, MaxMemberBytes-left)
+		g := NewConsumer("g", Config{}, testTimes)
+		if _, err := g.Heartbeat(now, m, &topicList{}); err != nil {
+			t.Fatal(err)
+		}
+		j := Join{NewID: "x", Session: time.Minute, Rebalance: time.Minute, ProtocolType: "consumer", Protocols: []Protocol{{"range", md.AppendTo(nil)}}}
+		check(g, g.JoinClassic(now, j, &topicList{}).Err, 2, 2*MaxMemberBytes)
+	}
+	if refused < 400 {
+		t.Errorf("%d were refused", refused)
+	}
+}
+
+// TestAssignorsDataIsNotLost: a group whose assignor gives its members more than partitions,
+// as Kafka Streams does, is not upgraded.
+func TestAssignorsDataIsNotLost(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	for _, given := range []string{"", "tasks"} {
+		g := New("g", Config{})
+		md, a := kmsg.NewConsumerMemberMetadata(), kmsg.NewConsumerMemberAssignment()
+		a.UserData = []byte(given)
+		g.Join(now, Join{Request: 1, NewID: "m", Session: time.Minute, Rebalance: time.Minute, ProtocolType: "consumer", Protocols: []Protocol{{"stream", md.AppendTo(nil)}}})
+		g.Sync(now, Sync{Request: 2, MemberID: "m", Generation: 1, Assignments: map[string][]byte{"m": a.AppendTo(nil)}})
+		if g.State != Stable {
+			t.Fatal(g.State)
+		}
+		_, err := g.Upgrade(now, &topicList{}, testTimes)
+		if refused := errors.Is(err, kerr.GroupIDNotFound); refused != (given != "") || !refused && err != nil {
+			t.Errorf("with data %q: %v", given, err)
+		}
 	}
 }

@@ -89,9 +89,15 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "seen":
 		s.group.Seen(s.now, arg("id"))
 	case "leave":
-		var err error
-		out, err = s.group.Leave(s.now, arg("id"), arg("instance"))
-		said = fmt.Sprintln(result(err))
+		var leavers []Leaver
+		for id := range strings.SplitSeq(arg("id"), "+") {
+			leavers = append(leavers, Leaver{ID: id, InstanceID: arg("instance")})
+		}
+		var told []error
+		out, told = s.group.Leave(s.now, leavers)
+		for _, err := range told {
+			said += fmt.Sprintln(result(err))
+		}
 	case "wait":
 		s.now = s.now.Add(time.Duration(number("seconds", 0)) * time.Second)
 		for next := s.group.Next(); !next.IsZero() && !next.After(s.now); next = s.group.Next() {

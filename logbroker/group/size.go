@@ -1,6 +1,9 @@
 package group
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 const (
 	// MaxMemberBytes bounds what a member says of itself, as the size of a record
@@ -106,23 +109,29 @@ func (g *Consumer) hasRoom(m *ConsumerMember, h Heartbeat) bool {
 	if h.Regex != nil {
 		now.Regex = *h.Regex
 	}
-	old := m.bytes()
-	if m.resolved == nil {
-		old = 0 // it is new
+	old := 0 // of one that is new
+	if slices.Contains(g.Members, m) {
+		old = m.bytes()
 	}
 	return fits(old, now.bytes(), h.Room, g)
 }
 
 // hasRoomForClassic is hasRoom for a member that speaks the classic protocol, whose
-// subscription is kept twice.
-func (g *Consumer) hasRoomForClassic(j *Join, topics []string) bool {
+// subscription is kept twice. Who has room here has it by hasRoom.
+func (g *Consumer) hasRoomForClassic(j *Join, sub subscription) bool {
 	old := 0
 	m := g.member(j.MemberID)
 	if s := g.static(j.InstanceID); s != nil {
 		m = s
 	}
+	now := ConsumerMember{ID: cmp.Or(j.MemberID, j.NewID), InstanceID: j.InstanceID}
 	if m != nil {
 		old = m.bytes()
+		now.InstanceID, now.RackID, now.Assignor = m.InstanceID, m.RackID, m.Assignor
 	}
-	return fits(old, j.bytes()+textBytes(topics...), j.Room, g)
+	if sub.rack != nil {
+		now.RackID = *sub.rack
+	}
+	now.ClientID, now.Host, now.Topics, now.Classic = j.ClientID, j.Host, sub.names, &ClassicMember{Protocols: j.Protocols}
+	return fits(old, now.bytes(), j.Room, g)
 }
