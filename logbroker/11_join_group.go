@@ -67,7 +67,7 @@ func (b *Broker) handleJoinGroup(r *request) {
 			b.toClassic(e)
 		}
 		out := e.classic.Join(now, j)
-		if consumer != nil && len(out) > 0 && errors.Is(out[0].Join.Err, kerr.InvalidSessionTimeout) { // it comes no further
+		if consumer != nil && len(out) > 0 && out[0].Join != nil && errors.Is(out[0].Join.Err, kerr.InvalidSessionTimeout) { // it comes no further
 			e.classic, e.consumer, e.switched = nil, consumer, false
 		}
 		return out
