@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"log/slog"
 	"strings"
 	"syscall"
 	"testing"
@@ -222,6 +223,15 @@ func eventually(patience time.Duration, holds func() bool) bool {
 		}
 	}
 	return true
+}
+
+// hear starts the broker again; what it logs from then on is returned.
+func (w *workbench) hear() *syncBuffer {
+	w.Kill()
+	log := &syncBuffer{}
+	w.cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	w.open()
+	return log
 }
 
 // breakableMeta starts the broker again on a disk that refuses to write its database

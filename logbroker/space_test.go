@@ -32,11 +32,8 @@ func (w *workbench) createTopic(name string) int16 {
 }
 
 func TestFullDiskIsSaidAndPasses(t *testing.T) {
-	var log syncBuffer
 	w := newWorkbench(t)
-	w.Kill()
-	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	w.open()
+	log := w.hear()
 	w.topic("t", 1)
 	w.free(1000)
 	id := "id"
@@ -282,11 +279,8 @@ func TestTransactionsOnAFailingDisk(t *testing.T) {
 // a small batch only.
 func TestTheReserveIsKept(t *testing.T) {
 	const reserve = 64
-	var log syncBuffer
 	w := newWorkbench(t)
-	w.Kill()
-	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	w.open()
+	log := w.hear()
 	w.topic("t", 1)
 	free := func(kib int) { // of which the broker is not told
 		w.fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: uint64(reserve<<20 + kib<<10), TotalBytes: 1 << 40})
@@ -322,11 +316,8 @@ func TestTheReserveIsKept(t *testing.T) {
 // TestMarkersAloneLeaveTheReserve: on a full disk the markers are written that end
 // something, and no others: who asks for many of those must not use up what is left.
 func TestMarkersAloneLeaveTheReserve(t *testing.T) {
-	var log syncBuffer
 	w := newWorkbench(t)
-	w.Kill()
-	w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	w.open()
+	log := w.hear()
 	w.topic("t", 2)
 	w.free(1000)
 	id := "id"

@@ -2,7 +2,6 @@ package logbroker
 
 import (
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -149,10 +148,7 @@ func TestEmptiedDirectory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkbench(t)
-			w.Kill()
-			var log syncBuffer
-			w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-			w.open()
+			log := w.hear()
 			w.topic("t", 2)
 			for range test.records {
 				w.want(w.produce(9, nil, 0, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
