@@ -139,8 +139,8 @@ type Limits struct {
 	// RecoveryBytes is about how much of the logs a start after a crash has to read:
 	// past it checkpoints are written. Default 512 MiB.
 	RecoveryBytes int64
-	// CompactionBytes is the memory for the keys of the log that is being
-	// compacted, 24 bytes a key. Default 16 MiB.
+	// CompactionBytes is the most memory for the keys of the log that is being
+	// compacted, 24 bytes a key, and 2 GiB at most. Default 16 MiB.
 	CompactionBytes int64
 	// FreeBytes is the free disk space below which produces are refused, so
 	// that the broker's own database never meets a full disk. Default 64 MiB.

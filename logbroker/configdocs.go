@@ -76,7 +76,7 @@ var configDocs = map[string]string{
 
 	// What is the broker's alone, and changed while it runs.
 	"log.cleaner.backoff.ms":           "The time between two looks for what is to be compacted, log.retention.check.interval.ms at most.",
-	"log.cleaner.dedupe.buffer.size":   "The memory for the keys of the log that is being compacted, 24 bytes a key.",
+	"log.cleaner.dedupe.buffer.size":   "The most memory for the keys of the log that is being compacted, 24 bytes a key, and 2 GiB at most.",
 	"max.connections":                  "How many connections there may be at once.",
 	"max.connections.per.ip":           "How many connections one address may have at once.",
 	"max.connections.per.ip.overrides": "How many connections single addresses may have at once: a list of ADDRESS:CONNECTIONS.",
