@@ -66,7 +66,7 @@ func (b *Broker) handleProduce(r *request) {
 				rp.ErrorCode = unknown
 				continue
 			}
-			b.producePartition(pr, rp, topic, p, req)
+			b.producePartition(pr, rp, topic, p, req, r.conn)
 		}
 	}
 	pr.finish()
@@ -109,7 +109,7 @@ func (p *produce) finish() {
 }
 
 // producePartition appends the batch of one partition.
-func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPartition, t *topic, p kmsg.ProduceRequestTopicPartition, req *kmsg.ProduceRequest) {
+func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPartition, t *topic, p kmsg.ProduceRequestTopicPartition, req *kmsg.ProduceRequest, c *Conn) {
 	part, err := b.topics.partition(t, p.Partition)
 	if err != nil {
 		refuseProduce(rp, nil, err)
@@ -144,7 +144,7 @@ func (b *Broker) producePartition(pr *produce, rp *kmsg.ProduceResponseTopicPart
 		return
 	}
 	pr.wait()
-	part.syncTo(result.LastOffset+1, func(err error) {
+	c.syncs.begin(part, result.LastOffset+1, func(err error) {
 		if err != nil {
 			rp.ErrorCode, rp.BaseOffset, rp.LogStartOffset, rp.LogAppendTime = kerr.KafkaStorageError.Code, -1, -1, -1
 		}

@@ -82,6 +82,9 @@ func (a *answers) give(p *pending, more bool) error {
 	}
 }
 
+// hasRoom tells whether the next answer finds room in the queue, and leaves some.
+func (a *answers) hasRoom() bool { return len(a.queue)+1 < cap(a.queue) }
+
 // begin waits until another fetch, or what may be answered with as much, may be served.
 func (a *answers) begin(p *pending) error {
 	if !p.isLarge {

@@ -34,6 +34,34 @@ type Conn struct {
 	earned    int                       // bytes of its last produce, which it is trusted to send again
 	muted     atomic.Pointer[time.Time] // until when nothing is read from it
 	parked    parked
+	syncs     syncs
+}
+
+// syncs are those that wait until all produces that came at once have been written, so
+// that one sync makes all of them durable. Only the reader of the requests uses it.
+type syncs struct {
+	gathers bool // a flush will follow; else syncs begin at once
+	due     []*partition
+}
+
+// begin calls fn once everything below end is durable.
+func (s *syncs) begin(p *partition, end int64, fn func(error)) {
+	switch {
+	case !p.awaitSync(end, fn):
+	case !s.gathers:
+		p.sync()
+	case len(s.due) == 0 || s.due[len(s.due)-1] != p:
+		s.due = append(s.due, p)
+	}
+}
+
+// flush begins those that wait.
+func (s *syncs) flush() {
+	for _, p := range s.due {
+		p.sync()
+	}
+	clear(s.due)
+	s.due = s.due[:0]
 }
 
 // parked are the fetches of a connection that wait. They end with it: a client may ask

@@ -88,14 +88,22 @@ func (p *partition) append(batch recordbatch.Batch) (commitlog.AppendResult, err
 // syncTo calls fn once everything below end is durable. One sync is in flight
 // for a log at any time; the next one takes along all that wait by then.
 func (p *partition) syncTo(end int64, fn func(error)) {
+	if p.awaitSync(end, fn) {
+		p.sync()
+	}
+}
+
+// awaitSync calls fn once everything below end is durable. It tells whether it is not
+// yet; then a sync has to begin.
+func (p *partition) awaitSync(end int64, fn func(error)) bool {
 	if p.log.SyncedEnd() >= end {
 		fn(nil)
-		return
+		return false
 	}
 	p.mu.Lock()
 	p.waiters = append(p.waiters, syncWaiter{end: end, fn: fn})
 	p.mu.Unlock()
-	p.sync()
+	return true
 }
 
 // whenSynced calls fn once everything below end is durable, without asking for

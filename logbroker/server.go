@@ -116,6 +116,7 @@ func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
 		end()
 	}
 	err = b.readRequests(c, conn, answers)
+	conn.syncs.flush()
 	b.logEnd(c.RemoteAddr().String(), conn.ClientID, err)
 	answers.finish()
 	if goodbye := (*errGoodbye)(nil); !errors.As(err, &goodbye) {
@@ -177,6 +178,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 		if records && !conn.auth.raw {
 			err = b.serveProduce(conn, r, n, answers)
 		} else {
+			conn.syncs.flush()
 			var frame []byte
 			if frame, err = b.frames.read(r, n, 0); err == nil {
 				err = b.serveFrame(conn, frame, answers, more(r))
@@ -199,6 +201,7 @@ func (b *Broker) unmuted(c *Conn, answers *answers) error {
 	if c.mutedFor(b.now()) <= 0 {
 		return nil
 	}
+	c.syncs.flush()
 	if err := answers.flushLeft(); err != nil {
 		return err
 	}
@@ -310,6 +313,7 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 	parts := newProduceParts(r, &b.frames, buf, body, n-len(buf), p.version, h.flexible, partBytes)
 	p.usage.key, p.usage.size = int16(kmsg.Produce), n
 	p.usage.counted.Store(callCounted) // its parts are, each for itself
+	conn.syncs.gathers = true
 	whole := &partAnswers{left: 1, respond: func(resp kmsg.Response) {
 		b.metered(conn, &p.usage, resp)
 		p.ready <- resp
@@ -323,9 +327,16 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		begun := b.now()
 		b.Handle(conn, part, whole.add()) // which has written the records when it returns
 		b.worked(conn, &p.usage, b.now().Sub(begun))
+		if !parts.done {
+			conn.syncs.flush()
+		}
 	}
 	whole.finish()
-	return b.give(conn, p, answers, more(r))
+	others := more(r)
+	if !others || !answers.hasRoom() {
+		conn.syncs.flush()
+	}
+	return b.give(conn, p, answers, others)
 }
 
 // more tells whether another whole request has been read.

@@ -1,0 +1,129 @@
+package logbroker
+
+import (
+	"encoding/binary"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// syncCount counts the syncs of records. A sync waits until as much was written as is to be.
+type syncCount struct {
+	mu     sync.Mutex
+	syncs  int
+	writes int
+	moved  *sync.Cond
+	due    int // writes that a sync waits for
+}
+
+func (s *syncCount) hook(op errorfs.Op) error {
+	if !strings.HasSuffix(op.Path, ".log") || !strings.Contains(op.Path, logsDir) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch op.Kind {
+	case errorfs.OpFileWriteAt:
+		s.writes++
+		s.moved.Broadcast()
+	case errorfs.OpFileSyncData:
+		s.syncs++
+		for s.writes < s.due {
+			s.moved.Wait()
+		}
+	}
+	return nil
+}
+
+// together are requests as they come with one read.
+func together(reqs ...kmsg.Request) (all []byte) {
+	for _, req := range reqs {
+		frame := frameOf(req)
+		all = append(binary.BigEndian.AppendUint32(all, uint32(len(frame))), frame...)
+	}
+	return all
+}
+
+// countedSyncs is a client of a broker whose syncs are counted, with a topic "t".
+func countedSyncs(t *testing.T, limits Limits) (*syncCount, *wire) {
+	t.Helper()
+	count := &syncCount{}
+	count.moved = sync.NewCond(&count.mu)
+	_, connect := dial(t, Config{FS: errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(count.hook)), Limits: limits})
+	c := &wire{t, connect()}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version = 4
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "t", 1, 1
+	req.Topics = append(req.Topics, topic)
+	resp, err := c.call(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
+		t.Fatalf("the topic was not made: error %d", code)
+	}
+	return count, c
+}
+
+// acknowledged reads answers to produces, whose records are to lie at offsets from first on.
+func (w *wire) acknowledged(first int64, n int) {
+	w.t.Helper()
+	for i := range n {
+		frame, err := w.receive()
+		if err != nil {
+			w.t.Fatalf("answer %d: %v", i, err)
+		}
+		resp := writeOne().ResponseKind().(*kmsg.ProduceResponse)
+		if err := resp.ReadFrom(frame[4:]); err != nil {
+			w.t.Fatal(err)
+		}
+		if p := resp.Topics[0].Partitions[0]; p.ErrorCode != 0 || p.BaseOffset != first+int64(i) {
+			w.t.Fatalf("answer %d: error %d, offset %d, want %d", i, p.ErrorCode, p.BaseOffset, first+int64(i))
+		}
+	}
+}
+
+// TestProducesThatCameTogetherShareASync: what was read at once is written before it is made
+// durable, all of it by one sync.
+func TestProducesThatCameTogetherShareASync(t *testing.T) {
+	count, c := countedSyncs(t, Limits{})
+	count.mu.Lock()
+	count.due, count.writes, count.syncs = 5, 0, 0
+	count.mu.Unlock()
+	if _, err := c.Write(together(writeOne(), writeOne(), writeOne(), writeOne(), writeOne())); err != nil {
+		t.Fatal(err)
+	}
+	c.acknowledged(0, 5)
+	count.mu.Lock()
+	defer count.mu.Unlock()
+	if count.syncs != 1 {
+		t.Errorf("%d syncs, want 1", count.syncs)
+	}
+}
+
+// TestNoSyncWaitsForWhatIsToCome: a produce becomes durable although another has begun to
+// come, is of another kind, or finds no room behind it.
+func TestNoSyncWaitsForWhatIsToCome(t *testing.T) {
+	for name, test := range map[string]struct {
+		limits Limits
+		send   []byte
+		n      int
+	}{
+		"half of the next": {Limits{}, together(writeOne(), writeOne(), writeOne())[:len(together(writeOne(), writeOne()))+20], 2},
+		"no room":          {Limits{Pipelined: 1}, together(writeOne(), writeOne(), writeOne(), writeOne()), 4},
+		"another kind":     {Limits{}, together(writeOne(), &kmsg.MetadataRequest{Version: 9}), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, c := countedSyncs(t, test.limits)
+			if _, err := c.Write(test.send); err != nil {
+				t.Fatal(err)
+			}
+			c.acknowledged(0, test.n)
+		})
+	}
+}
