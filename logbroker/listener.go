@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/levada/levada/internal/loopback"
 	"github.com/levada/levada/logbroker/sasl"
 )
 
@@ -80,6 +81,7 @@ func (b *Broker) ServeListener(ln net.Listener, l Listener) error {
 		return err
 	}
 	l.SASL = slices.Clone(l.SASL)
+	loopback.Unpace(ln)
 	served := &listener{Listener: l, address: ln.Addr().String()}
 	if !b.addListener(ln, served) {
 		return ln.Close()
