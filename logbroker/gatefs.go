@@ -119,6 +119,14 @@ func (f *gateFile) Preallocate(off, n int64) error {
 	return f.File.Preallocate(off, n)
 }
 
+// Fd gives the file away only as long as what is done with it may be done.
+func (f *gateFile) Fd() uintptr {
+	if f.gate.shut.Load() {
+		return vfs.InvalidFd
+	}
+	return f.File.Fd()
+}
+
 func (f *gateFile) Sync() error {
 	if f.gate.shut.Load() {
 		return nil

@@ -170,6 +170,7 @@ func (l *Log) write(b recordbatch.Batch) error {
 		return err
 	}
 	position := seg.size.Load()
+	seg.reserve(position, position+int64(len(b)))
 	if _, err := seg.file.WriteAt(b, position); err != nil {
 		l.dirtyTo = position + int64(len(b))
 		return fmt.Errorf("commitlog: append to %s at byte %d: %w", seg.path(), position, err)
@@ -248,6 +249,7 @@ func (l *Log) roll() error {
 	if err := l.syncActive(); err != nil {
 		return err
 	}
+	sealed.giveBack()
 	next := newSegment(l.dir, l.end.Load(), l.cfg.IndexIntervalBytes)
 	next.index = newIndex(next.base, l.cfg.IndexIntervalBytes)
 	if err := next.open(true); err != nil {

@@ -260,6 +260,9 @@ func (l *Log) saveAll() error {
 	if err == nil && l.saved != l.end.Load() {
 		err = l.saveCheckpoint()
 	}
+	if err == nil {
+		l.active().giveBack()
+	}
 	return err
 }
 

@@ -437,9 +437,11 @@ func (r *recovery) finish() (*Log, error) {
 	l.syncedEnd.Store(r.end)
 	l.state.aborted.dropBelow(r.cfg.LogStart)
 	l.firstUndecided.Store(l.state.txns.firstUndecided())
-	if err := r.segments[len(r.segments)-1].findFirstTimestamp(); err != nil {
+	last := r.segments[len(r.segments)-1]
+	if err := last.findFirstTimestamp(); err != nil {
 		return nil, err
 	}
+	last.giveBack()
 	l.writeMark(r.end)
 	l.closeMark() // until a sync
 	l.saved, l.firm = r.saved, -1

@@ -29,6 +29,7 @@ type segment struct {
 	// under appends.
 	firstTimestamp int64
 	appended       appendedSum // under appends
+	reserved       int64       // up to where space is; under appends
 	hasSeal        atomic.Bool // its seal is known to be there
 	// compactedTo is how far compaction has been over the segment, -1 if never.
 	// Otherwise its offsets have gaps.
