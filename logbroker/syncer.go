@@ -158,7 +158,8 @@ func (s *syncer) loop() {
 
 // serve begins one sync, if there is one to begin.
 func (s *syncer) serve() bool {
-	shared := s.root.Fd() != vfs.InvalidFd && s.pacing.allows(s.b.now())
+	root := s.root.Fd()
+	shared := root != vfs.InvalidFd && s.pacing.allows(s.b.now())
 	s.mu.Lock()
 	n := len(s.waiting)
 	switch {
@@ -169,7 +170,7 @@ func (s *syncer) serve() bool {
 		all := s.waiting
 		s.waiting = nil
 		s.mu.Unlock()
-		s.together(all)
+		s.together(all, root)
 		return true
 	case shared && s.single >= sharedSyncs, s.single >= maxSyncs:
 		s.mu.Unlock()
@@ -189,8 +190,8 @@ func (s *syncer) serve() bool {
 	return true
 }
 
-// together syncs the file system for all of the logs.
-func (s *syncer) together(all []syncRequest) {
+// together syncs the file system, that of root, for all of the logs.
+func (s *syncer) together(all []syncRequest, root uintptr) {
 	begun := make([]*commitlog.Syncing, len(all))
 	for i, r := range all {
 		begun[i] = r.log.BeginSync()
@@ -198,7 +199,7 @@ func (s *syncer) together(all []syncRequest) {
 	start := time.Now()
 	did, err := true, error(nil)
 	if !s.b.cfg.planted.Acts(planted.SkipSync) {
-		did, err = syncFileSystem(s.root.Fd())
+		did, err = syncFileSystem(root)
 	}
 	s.pacing.took(time.Since(start), s.b.now())
 	for i, r := range all {
