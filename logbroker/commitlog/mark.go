@@ -54,15 +54,23 @@ func (r *recovery) makeMark() (made bool, err error) {
 	return true, nil
 }
 
-// Rest closes the file of the mark if nothing was synced since the last call: there may
-// be very many logs that nobody writes to, and each has its active segment open, too.
+// Rest closes the file of the mark and gives back what is reserved if nothing was synced
+// since the last call: there may be very many logs that nobody writes to, and each has
+// its active segment open, too.
 func (l *Log) Rest() {
+	if !l.appends.TryLock() {
+		return
+	}
+	defer l.appends.Unlock()
 	if !l.syncing.TryLock() {
 		return
 	}
 	defer l.syncing.Unlock()
-	if l.rests {
+	if l.rests && l.usable() == nil {
 		l.closeMark()
+		if seg := l.active(); seg.reserved > 0 {
+			seg.giveBack()
+		}
 	}
 	l.rests = true
 }

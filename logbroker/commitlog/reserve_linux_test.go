@@ -35,8 +35,8 @@ func reserves(t *testing.T, dir string) bool {
 }
 
 // TestReserve: a log that grows has some space set aside behind its end, which is given
-// back where no more is to come: by a segment that is sealed, at the end, and by the
-// start after one that did not give it back.
+// back where no more is to come: by a segment that is sealed, by a log that rests, at
+// the end, and by the start after one that did not give it back.
 func TestReserve(t *testing.T) {
 	if !reserves(t, t.TempDir()) {
 		t.Skip("this file system sets no space aside: nothing is to be given back")
@@ -60,6 +60,13 @@ func TestReserve(t *testing.T) {
 	write(19)
 	if got := behind(t, first); got < leastReserved || got > 2<<20 {
 		t.Errorf("%d bytes are reserved behind 2 MB, want some, and no more than those", got)
+	}
+	l.Rest()
+	if got := behind(t, first); got < leastReserved {
+		t.Errorf("%d bytes are reserved behind a log that was written to a moment ago", got)
+	}
+	if l.Rest(); behind(t, first) > wasted {
+		t.Errorf("%d bytes are reserved behind a log that nobody writes to", behind(t, first))
 	}
 	write(80)
 	if got := behind(t, first); last() == first || got > wasted {
