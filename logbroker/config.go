@@ -137,7 +137,7 @@ type Limits struct {
 	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
 	CacheBytes int64
 	// RecoveryBytes is about how much of the logs a start after a crash has to read:
-	// past it checkpoints are written. Default 512 MiB.
+	// past it checkpoints are written. Default 1 GiB.
 	RecoveryBytes int64
 	// CompactionBytes is the most memory for the keys of the log that is being
 	// compacted, 24 bytes a key, and 2 GiB at most. Default 16 MiB.
@@ -203,7 +203,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&l.FetchSessions, 1000)
 	orDefault(&l.FetchSessionPartitions, 200_000)
 	orDefault(&l.CacheBytes, 1<<30)
-	orDefault(&l.RecoveryBytes, 512<<20)
+	orDefault(&l.RecoveryBytes, 1<<30)
 	orDefault(&l.CompactionBytes, 16<<20)
 	orDefault(&l.FreeBytes, 64<<20)
 	return c, errors.Join(faults...)

@@ -37,6 +37,10 @@ type Conn struct {
 	syncs     syncs
 }
 
+// gatheredBytes is how much of a large request is written before the syncs begin of what
+// it was: with less the disk has more to do, with more it waits for the network.
+const gatheredBytes = 8 << 20
+
 // syncs are those that wait until all produces that came at once have been written, so
 // that one sync makes all of them durable. Only the reader of the requests uses it.
 type syncs struct {

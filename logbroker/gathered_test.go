@@ -2,9 +2,11 @@ package logbroker
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -17,7 +19,8 @@ type syncCount struct {
 	syncs  int
 	writes int
 	moved  *sync.Cond
-	due    int // writes that a sync waits for
+	due    int           // writes that a sync waits for
+	begun  chan struct{} // gets one for a sync, if it has room
 }
 
 func (s *syncCount) hook(op errorfs.Op) error {
@@ -32,6 +35,10 @@ func (s *syncCount) hook(op errorfs.Op) error {
 		s.moved.Broadcast()
 	case errorfs.OpFileSyncData:
 		s.syncs++
+		select {
+		case s.begun <- struct{}{}:
+		default:
+		}
 		for s.writes < s.due {
 			s.moved.Wait()
 		}
@@ -48,17 +55,18 @@ func together(reqs ...kmsg.Request) (all []byte) {
 	return all
 }
 
-// countedSyncs is a client of a broker whose syncs are counted, with a topic "t".
-func countedSyncs(t *testing.T, limits Limits) (*syncCount, *wire) {
+// countedSyncs is a client of a broker whose syncs are counted, with a topic "t" of some
+// partitions.
+func countedSyncs(t *testing.T, limits Limits, partitions int32) (*syncCount, *wire) {
 	t.Helper()
-	count := &syncCount{}
+	count := &syncCount{begun: make(chan struct{}, 1)}
 	count.moved = sync.NewCond(&count.mu)
-	_, connect := dial(t, Config{FS: errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(count.hook)), Limits: limits})
+	_, connect := dial(t, Config{FS: errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(count.hook)), Limits: limits})
 	c := &wire{t, connect()}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version = 4
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "t", 1, 1
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "t", partitions, 1
 	req.Topics = append(req.Topics, topic)
 	resp, err := c.call(req)
 	if err != nil {
@@ -91,7 +99,7 @@ func (w *wire) acknowledged(first int64, n int) {
 // TestProducesThatCameTogetherShareASync: what was read at once is written before it is made
 // durable, all of it by one sync.
 func TestProducesThatCameTogetherShareASync(t *testing.T) {
-	count, c := countedSyncs(t, Limits{})
+	count, c := countedSyncs(t, Limits{}, 1)
 	count.mu.Lock()
 	count.due, count.writes, count.syncs = 5, 0, 0
 	count.mu.Unlock()
@@ -119,11 +127,54 @@ func TestNoSyncWaitsForWhatIsToCome(t *testing.T) {
 		"another kind":     {Limits{}, together(writeOne(), &kmsg.MetadataRequest{Version: 9}), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, c := countedSyncs(t, test.limits)
+			_, c := countedSyncs(t, test.limits, 1)
 			if _, err := c.Write(test.send); err != nil {
 				t.Fatal(err)
 			}
 			c.acknowledged(0, test.n)
 		})
+	}
+}
+
+// TestLargeRequestsBecomeDurableInPieces: what has come of a large request is synced
+// while the rest is to come.
+func TestLargeRequestsBecomeDurableInPieces(t *testing.T) {
+	const partitions, size = 20, 1_000_000
+	count, c := countedSyncs(t, Limits{}, partitions)
+	req := writeOne()
+	one := req.Topics[0].Partitions[0]
+	one.Records = oneRecord(-1, -1, -1, false, strings.Repeat("v", size))
+	req.Topics[0].Partitions = nil
+	for i := range int32(partitions) {
+		one.Partition = i
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, one)
+	}
+	all := together(req)
+	rest := all[len(all)-size:]
+	select {
+	case <-count.begun: // of what made the topic
+	default:
+	}
+	if _, err := c.Write(all[:len(all)-size]); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-count.begun:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing is synced before the rest comes")
+	}
+	if _, err := c.Write(rest); err != nil {
+		t.Fatal(err)
+	}
+	frame, err := c.receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	if err := resp.ReadFrom(frame[4:]); err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.Topics[0].Partitions; len(got) != partitions || slices.ContainsFunc(got, func(p kmsg.ProduceResponseTopicPartition) bool { return p.ErrorCode != 0 }) {
+		t.Errorf("answered with %+v", got)
 	}
 }

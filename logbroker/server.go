@@ -318,6 +318,7 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		b.metered(conn, &p.usage, resp)
 		p.ready <- resp
 	}}
+	waits := parts.left // bytes that were to come when syncs began
 	for !parts.done {
 		part, err := parts.next()
 		buf = parts.buf
@@ -327,8 +328,9 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		begun := b.now()
 		b.Handle(conn, part, whole.add()) // which has written the records when it returns
 		b.worked(conn, &p.usage, b.now().Sub(begun))
-		if !parts.done {
+		if waits-parts.left >= gatheredBytes && !parts.done {
 			conn.syncs.flush()
+			waits = parts.left
 		}
 	}
 	whole.finish()
