@@ -26,10 +26,25 @@ func (c *checkpoints) wrote(b *Broker, bytes int) {
 	c.since.Store(0)
 	b.spawn(func() {
 		defer c.busy.Store(false)
+		// What was deleted, or sealed, since then counts no more.
+		if unsaved := b.unsaved(); unsaved < b.cfg.Limits.RecoveryBytes {
+			c.since.Add(unsaved)
+			return
+		}
 		if err := b.checkpoint(min(minCheckpoint, b.cfg.Limits.RecoveryBytes)); err != nil && !b.run.closed.Load() {
 			b.log.Warn("checkpoints were not written; a start after a crash reads more", "error", err)
 		}
 	})
+}
+
+// unsaved is how many bytes a start after a crash would have to read.
+func (b *Broker) unsaved() (bytes int64) {
+	b.topics.each(func(p *partition) {
+		if p.log != nil && !p.gone.Load() {
+			bytes += p.log.Unsaved()
+		}
+	})
+	return bytes
 }
 
 // checkpoint writes a checkpoint of every log that has grown by so many bytes. All

@@ -3,8 +3,11 @@ package logbroker
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // checkpointOf is the file of checkpoints of a partition, nil if there is none.
@@ -64,5 +67,39 @@ func TestCheckpointsAreOfEveryLog(t *testing.T) {
 		if bytes.Equal(w.checkpointOf("t", i), before[i]) {
 			t.Errorf("partition %d has no checkpoint of what was written", i)
 		}
+	}
+}
+
+// TestDeletedBytesNeedNoCheckpoint: what was written to topics that are gone, and to
+// segments that are sealed, calls for no checkpoint of the others.
+func TestDeletedBytesNeedNoCheckpoint(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Limits.RecoveryBytes = 10_000
+	w.open()
+	w.topic("t", 1)
+	write := func(topic string, n int) {
+		for range n {
+			req := writeOne()
+			req.Topics[0].Topic = topic
+			req.Topics[0].Partitions[0].Records = oneRecord(-1, -1, -1, false, string(make([]byte, 1000)))
+			w.want(ask[*kmsg.ProduceResponse](w, req).Topics[0].Partitions[0].ErrorCode, nil)
+		}
+	}
+	have := w.checkpointOf("t", 0)
+	for i := range 3 {
+		name := fmt.Sprint("gone", i)
+		w.topic(name, 1)
+		write(name, 5)
+		w.deleteTopic(name)
+		if write("t", 1); !bytes.Equal(w.checkpointOf("t", 0), have) {
+			t.Errorf("there is a checkpoint of %d kB", i+1)
+		}
+	}
+	if write("t", 6); !bytes.Equal(w.checkpointOf("t", 0), have) {
+		t.Error("there is a checkpoint of 9 kB")
+	}
+	if write("t", 1); bytes.Equal(w.checkpointOf("t", 0), have) {
+		t.Error("there is no checkpoint of more than 10 kB")
 	}
 }

@@ -228,6 +228,14 @@ type Checkpoint struct {
 	file checkpoints // that it is added to; where that has no room it begins another
 }
 
+// Unsaved is how many bytes of the log a start after a crash would have to read. It
+// waits for an append that is under way.
+func (l *Log) Unsaved() int64 {
+	l.appends.Lock()
+	defer l.appends.Unlock()
+	return l.active().size.Load() - l.savedBytes
+}
+
 // BeginCheckpoint begins a checkpoint if at least so many bytes of the log would
 // have to be read by a start after a crash; otherwise it returns nil.
 func (l *Log) BeginCheckpoint(least int64) (*Checkpoint, error) {
