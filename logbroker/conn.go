@@ -41,6 +41,9 @@ type Conn struct {
 // it was: with less the disk has more to do, with more it waits for the network.
 const gatheredBytes = 8 << 20
 
+// keptDue is for how many partitions a connection keeps memory.
+const keptDue = 1 << 10
+
 // syncs are those that wait until all produces that came at once have been written, so
 // that one sync makes all of them durable. Only the reader of the requests uses it.
 type syncs struct {
@@ -66,6 +69,17 @@ func (s *syncs) flush() {
 	}
 	clear(s.due)
 	s.due = s.due[:0]
+	if cap(s.due) > keptDue {
+		s.due = nil
+	}
+}
+
+// soon lets those that wait begin after as long as anything may be unsynced, whatever
+// comes until then.
+func (s *syncs) soon() {
+	for _, p := range s.due {
+		p.syncLater()
+	}
 }
 
 // parked are the fetches of a connection that wait. They end with it: a client may ask

@@ -62,6 +62,12 @@ func countedSyncs(t *testing.T, limits Limits, partitions int32) (*syncCount, *w
 	count := &syncCount{begun: make(chan struct{}, 1)}
 	count.moved = sync.NewCond(&count.mu)
 	_, connect := dial(t, Config{FS: errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(count.hook)), Limits: limits})
+	t.Cleanup(func() { // no sync waits any more
+		count.mu.Lock()
+		defer count.mu.Unlock()
+		count.due = 0
+		count.moved.Broadcast()
+	})
 	c := &wire{t, connect()}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version = 4
@@ -137,25 +143,31 @@ func TestNoSyncWaitsForWhatIsToCome(t *testing.T) {
 }
 
 // TestLargeRequestsBecomeDurableInPieces: what has come of a large request is synced
-// while the rest is to come.
+// while the rest is to come, little of it after a second.
 func TestLargeRequestsBecomeDurableInPieces(t *testing.T) {
 	const partitions, size = 20, 1_000_000
+	t.Run("nearly all", func(t *testing.T) { largeRequest(t, partitions, size, (partitions-1)*size) })
+	t.Run("little", func(t *testing.T) { largeRequest(t, partitions, size, 5*size) })
+}
+
+// largeRequest sends a produce of which the rest comes when something was synced.
+func largeRequest(t *testing.T, partitions int32, size, first int) {
+	t.Helper()
 	count, c := countedSyncs(t, Limits{}, partitions)
 	req := writeOne()
 	one := req.Topics[0].Partitions[0]
 	one.Records = oneRecord(-1, -1, -1, false, strings.Repeat("v", size))
 	req.Topics[0].Partitions = nil
-	for i := range int32(partitions) {
+	for i := range partitions {
 		one.Partition = i
 		req.Topics[0].Partitions = append(req.Topics[0].Partitions, one)
 	}
 	all := together(req)
-	rest := all[len(all)-size:]
 	select {
 	case <-count.begun: // of what made the topic
 	default:
 	}
-	if _, err := c.Write(all[:len(all)-size]); err != nil {
+	if _, err := c.Write(all[:first]); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -163,7 +175,7 @@ func TestLargeRequestsBecomeDurableInPieces(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("nothing is synced before the rest comes")
 	}
-	if _, err := c.Write(rest); err != nil {
+	if _, err := c.Write(all[first:]); err != nil {
 		t.Fatal(err)
 	}
 	frame, err := c.receive()
@@ -174,7 +186,7 @@ func TestLargeRequestsBecomeDurableInPieces(t *testing.T) {
 	if err := resp.ReadFrom(frame[4:]); err != nil {
 		t.Fatal(err)
 	}
-	if got := resp.Topics[0].Partitions; len(got) != partitions || slices.ContainsFunc(got, func(p kmsg.ProduceResponseTopicPartition) bool { return p.ErrorCode != 0 }) {
+	if got := resp.Topics[0].Partitions; len(got) != int(partitions) || slices.ContainsFunc(got, func(p kmsg.ProduceResponseTopicPartition) bool { return p.ErrorCode != 0 }) {
 		t.Errorf("answered with %+v", got)
 	}
 }

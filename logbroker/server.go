@@ -328,9 +328,13 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		begun := b.now()
 		b.Handle(conn, part, whole.add()) // which has written the records when it returns
 		b.worked(conn, &p.usage, b.now().Sub(begun))
-		if waits-parts.left >= gatheredBytes && !parts.done {
+		switch {
+		case parts.done:
+		case waits-parts.left >= gatheredBytes:
 			conn.syncs.flush()
 			waits = parts.left
+		default:
+			conn.syncs.soon() // the rest may take a while
 		}
 	}
 	whole.finish()

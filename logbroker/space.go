@@ -18,6 +18,8 @@ const (
 	lookInterval = time.Second
 	// fullInterval is the time between two looks at a disk that is full.
 	fullInterval = 100 * time.Millisecond
+	// plentyBytes must be free beside the reserve for a log to set space aside.
+	plentyBytes = 1 << 30
 )
 
 // space guards the end of the disk. Below the reserve (Limits.FreeBytes) no
@@ -97,6 +99,21 @@ func (s *space) ask() {
 	usage, err := s.b.cfg.FS.GetDiskUsage(s.b.cfg.Dir)
 	s.unlimited, s.free = err != nil, usage.AvailBytes
 	s.next.Store(s.b.now().Add(lookInterval).UnixNano())
+}
+
+// mayReserve tells whether a log may set n bytes aside for what is to come, which count
+// as taken until the next look.
+func (s *space) mayReserve(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unlimited {
+		return true
+	}
+	if s.said || int64(s.free)-int64(s.b.cfg.Limits.FreeBytes)-n < plentyBytes {
+		return false
+	}
+	s.free -= uint64(n)
+	return true
 }
 
 // forMetadata tells whether the database may take something new that can be

@@ -361,3 +361,25 @@ func (w *workbench) wantEnds(ends ...int64) {
 		}
 	}
 }
+
+// TestReservedSpaceIsThatOfAll: logs set space aside where the disk has plenty, and no
+// more of it between two looks than leaves plenty.
+func TestReservedSpaceIsThatOfAll(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	const most = 4 << 20
+	for _, test := range []struct {
+		mib    uint64
+		grants int
+	}{{1000, 0}, {64 + 1024 + 3, 0}, {64 + 1024 + 40, 10}, {63, 0}, {64 + 1024 + 8, 2}} {
+		w.free(test.mib)
+		w.produce(12, nil, 0, oneRecord(-1, -1, -1, false, "v")) // which looks
+		grants := 0
+		for grants < 100 && w.space.mayReserve(most) {
+			grants++
+		}
+		if grants != test.grants {
+			t.Errorf("with %d MiB free %d logs may reserve, want %d", test.mib, grants, test.grants)
+		}
+	}
+}

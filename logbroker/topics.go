@@ -259,6 +259,7 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 		Now:                s.b.cfg.Now,
 		Logger:             s.b.log.With("topic", row.Name, "partition", i),
 		Cache:              s.cache,
+		MayReserve:         s.b.space.mayReserve,
 		Suspect:            st.unclean,
 		SuspectDisk:        st.suspectDisk,
 		Cleanly:            !st.unclean,

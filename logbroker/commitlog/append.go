@@ -170,7 +170,9 @@ func (l *Log) write(b recordbatch.Batch) error {
 		return err
 	}
 	position := seg.size.Load()
-	seg.reserve(position, position+int64(len(b)))
+	if !b.IsControl() { // a marker takes what is left, and no more
+		seg.reserve(position, position+int64(len(b)), l.cfg.MayReserve)
+	}
 	if _, err := seg.file.WriteAt(b, position); err != nil {
 		l.dirtyTo = position + int64(len(b))
 		return fmt.Errorf("commitlog: append to %s at byte %d: %w", seg.path(), position, err)

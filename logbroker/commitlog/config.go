@@ -46,6 +46,10 @@ type Config struct {
 	// Cache bounds the page cache. Default: no bound.
 	Cache *PageCache
 
+	// MayReserve is asked before space of so many bytes is set aside behind the end of
+	// a segment; it must not block for long. Default: any may be.
+	MayReserve func(bytes int64) bool
+
 	// Suspect says that the last run did not end with Close: what lies past the
 	// last checkpoint is read, and synced before it is shown.
 	Suspect bool

@@ -107,3 +107,28 @@ func TestReserve(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestReserveAsks: no space is set aside where none may be, nor for a marker.
+func TestReserveAsks(t *testing.T) {
+	may, asked := false, 0
+	cfg := Config{Dir: t.TempDir(), MayReserve: func(bytes int64) bool {
+		if asked++; bytes <= 0 || bytes > 2*mostReserved {
+			t.Errorf("asked for %d bytes", bytes)
+		}
+		return may
+	}}
+	l := mustOpen(t, cfg)
+	from := source{id: 7, transactional: true}
+	mustAppend(t, l, from, strings.Repeat("v", 700<<10))
+	if got := behind(t, l.active().path()); asked != 1 || got > wasted {
+		t.Errorf("asked %d times, %d bytes are reserved", asked, got)
+	}
+	may = true
+	l.active().reserved = 0
+	if _, appended, err := l.AppendMarker(Marker{ProducerID: 7, Commit: true}); err != nil || !appended || asked != 1 {
+		t.Errorf("a marker: %v, %v, asked %d times", appended, err, asked)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
