@@ -22,8 +22,12 @@ import (
 // many batches share a sync.
 func BenchmarkFloor(b *testing.B) {
 	for _, test := range []struct{ record, records, synced int }{
-		{100, 10_000, 0}, {100, 100, 0}, {1024, 1000, 0},
-		{100, 10_000, 1}, {100, 100, 5}, {1024, 1000, 1}, // 5 are what a client has in flight
+		{100, 10_000, 0},
+		{100, 100, 0},
+		{1024, 1000, 0},
+		{100, 10_000, 1},
+		{100, 100, 5}, // as many as a client has in flight
+		{1024, 1000, 1},
 	} {
 		b.Run(fmt.Sprintf("record=%d/batch=%d/synced=%d", test.record, test.records, test.synced), func(b *testing.B) {
 			size := (test.record + 10) * test.records // a record has some bytes of its own
