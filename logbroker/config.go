@@ -52,6 +52,10 @@ type Config struct {
 	// goroutine is started, syncs are done at once, and timers run only in
 	// Tick. One goroutine can then step the whole broker. Serve is refused.
 	Synchronous bool
+	// SpareProcessor says that Go schedules on more processors than there are
+	// (runtime.GOMAXPROCS): where acknowledgements do not wait for the disk the broker holds one
+	// while many requests come, and Go's own work costs less. Default: it holds none.
+	SpareProcessor bool
 	// Fsync is when a produce is acknowledged.
 	Fsync FsyncPolicy
 

@@ -83,6 +83,7 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	if !cfg.Synchronous {
 		b.run.work.Go(b.tickLoop)
+		b.beginPulse()
 		first := b.now().Add(b.settings.Load().compactionInterval)
 		b.cleaner.schedule(first, first)
 	}

@@ -187,6 +187,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 		if err != nil {
 			return err
 		}
+		b.pulse.counts()
 		busy = busy || n > firstReadBuffer || r.Buffered() > firstReadBuffer/2
 		if busy && !strange && r.Size() < readBufferSize && r.Buffered() == 0 {
 			r = bufio.NewReaderSize(c, readBufferSize)

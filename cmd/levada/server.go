@@ -63,11 +63,14 @@ const heapFloor = 16 << 20
 const spareProcessors = 2
 
 // addProcessors makes up for processors that Go leaves to system calls for a while: who
-// waits for the disk holds one, on a machine with two nobody else gets on.
-func addProcessors() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
+// waits for the disk holds one, on a machine with two nobody else gets on. Where the
+// environment sets how many there are it adds none.
+func addProcessors() bool {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return false
 	}
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
+	return true
 }
 
 func (a *app) serve(c *cobra.Command, f *serverFlags) error {
@@ -98,7 +101,7 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 		return inputError(err)
 	}
 
-	addProcessors()
+	spare := addProcessors()
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
 	stopProfile, err := profileTo(f.profile)
@@ -113,8 +116,8 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 	fatal := make(chan error, 1)
 	broker, err := logbroker.Open(logbroker.Config{
 		Dir: f.data, Fsync: fsync, Logger: logger, LogLevel: level, Security: security, AutoCreateTopics: f.autoCreate, DefaultPartitions: f.partitions,
-		InitialRebalanceDelay: f.rebalanceDelay,
-		Limits:                logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: boundConnections(f.connections, logger), ConnectionsPerHost: f.perHost},
+		InitialRebalanceDelay: f.rebalanceDelay, SpareProcessor: spare,
+		Limits: logbroker.Limits{CacheBytes: cacheBytes(f.cacheMiB), Connections: boundConnections(f.connections, logger), ConnectionsPerHost: f.perHost},
 		OnFatal: func(err error) {
 			select {
 			case fatal <- err:
