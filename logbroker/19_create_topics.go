@@ -18,9 +18,10 @@ func (b *Broker) handleCreateTopics(r *request) {
 			seen[t.Topic]++
 		}
 		tooMany := b.checkNewPartitions(req.Topics, seen)
+		late := hasNoTime(req.TimeoutMillis, seen)
 		var made []string
 		for _, t := range req.Topics {
-			if seen[t.Topic] == 0 {
+			if seen[t.Topic] == 0 && late == nil {
 				continue // was named twice, and answered once
 			}
 			rt := kmsg.NewCreateTopicsResponseTopic()
@@ -28,6 +29,8 @@ func (b *Broker) handleCreateTopics(r *request) {
 			rt.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
 			switch {
+			case late != nil:
+				err = late
 			case seen[t.Topic] > 1:
 			case tooMany != nil:
 				err = tooMany
@@ -47,6 +50,20 @@ func (b *Broker) handleCreateTopics(r *request) {
 		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	})
+}
+
+// hasNoTime refuses a request that leaves no time for what it asks, as Kafka's controller
+// does before it looks at any of it: if it names something once.
+func hasNoTime(timeoutMillis int32, seen map[string]int) error {
+	if timeoutMillis > 0 {
+		return nil
+	}
+	for _, n := range seen {
+		if n == 1 {
+			return fmt.Errorf("%w: the request's time-out is %d ms, give it more", kerr.RequestTimedOut, timeoutMillis)
+		}
+	}
+	return nil
 }
 
 // checkNewPartitions refuses a request whose topics, which are each named once, have more

@@ -22,7 +22,11 @@ func (b *Broker) handleDeleteTopics(r *request) {
 		}
 	}
 	b.spawn(func() {
-		topics, resp.Topics = b.nameOnce(topics)
+		if late := hasNoTime(req.TimeoutMillis, timesNamed(topics)); late != nil {
+			resp.Topics, topics = refuseDeletions(topics, late), nil
+		} else {
+			topics, resp.Topics = b.nameOnce(topics)
+		}
 		for _, t := range topics {
 			rt := kmsg.NewDeleteTopicsResponseTopic()
 			rt.Topic, rt.TopicID = t.Topic, t.TopicID
@@ -46,6 +50,30 @@ func (b *Broker) handleDeleteTopics(r *request) {
 		r.conn.throttle(resp, r.throttle, b.now())
 		r.respond(resp)
 	})
+}
+
+// timesNamed is how often a request names each topic, by its name or by its id.
+func timesNamed(topics []kmsg.DeleteTopicsRequestTopic) map[string]int {
+	n := map[string]int{}
+	for _, t := range topics {
+		switch {
+		case t.TopicID == [16]byte{} && t.Topic != nil:
+			n["name "+*t.Topic]++
+		case t.TopicID != [16]byte{} && t.Topic == nil:
+			n["id "+string(t.TopicID[:])]++
+		}
+	}
+	return n
+}
+
+func refuseDeletions(topics []kmsg.DeleteTopicsRequestTopic, err error) (refused []kmsg.DeleteTopicsResponseTopic) {
+	for _, t := range topics {
+		rt := kmsg.NewDeleteTopicsResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		rt.ErrorCode, rt.ErrorMessage = alterError(err)
+		refused = append(refused, rt)
+	}
+	return refused
 }
 
 // nameOnce gives the topics that a request names once, and refuses the others as Kafka

@@ -17,14 +17,18 @@ func (b *Broker) handleCreatePartitions(r *request) {
 		for _, t := range req.Topics {
 			seen[t.Topic]++
 		}
+		late := hasNoTime(req.TimeoutMillis, seen)
 		for _, t := range req.Topics {
-			if seen[t.Topic] == 0 {
+			if seen[t.Topic] == 0 && late == nil {
 				continue // was named twice, and answered once
 			}
 			rt := kmsg.NewCreatePartitionsResponseTopic()
 			rt.Topic = t.Topic
 			err := fmt.Errorf("%w: topic %q is named twice", kerr.InvalidRequest, t.Topic)
-			if seen[t.Topic] == 1 {
+			switch {
+			case late != nil:
+				err = late
+			case seen[t.Topic] == 1:
 				err = b.createPartitions(r, t, req)
 			}
 			seen[t.Topic] = 0

@@ -187,8 +187,6 @@ func upsertion(name string, u kmsg.AlterUserSCRAMCredentialsRequestUpsertion) (k
 		return "", c, fmt.Errorf("%w: %d iterations; %d to %d are", kerr.UnacceptableCredential, u.Iterations, sasl.MinIterations, sasl.MaxIterations)
 	case len(u.SaltedPassword) == 0:
 		return "", c, fmt.Errorf("%w: the password is empty", kerr.UnknownServerError) // which Kafka's cryptography refuses
-	case len(u.Salt) == 0:
-		return "", c, fmt.Errorf("%w: the salt is empty", kerr.UnacceptableCredential)
 	}
 	return credentialKey(mechanism, name), sasl.FromSalted(mechanism, u.SaltedPassword, u.Salt, int(u.Iterations)), nil
 }

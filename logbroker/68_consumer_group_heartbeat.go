@@ -53,8 +53,11 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 			answer, err = e.consumer.Heartbeat(b.now(), h, topicView{b})
 		}
 		switch {
-		case classic != nil && err != nil: // who is refused changes nothing for the others
+		case classic != nil && err != nil:
 			e.classic, e.consumer, e.switched = classic, nil, false
+			if h.Epoch == group.JoinEpoch && classic.ProtocolType == group.ConsumerProtocol {
+				others = classic.Replaced() // as in Kafka, who sends them away before it knows
+			}
 		case classic != nil:
 			others = classic.Replaced()
 		}

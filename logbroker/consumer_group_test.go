@@ -549,7 +549,7 @@ func TestARefusedSessionChangesNoGroup(t *testing.T) {
 }
 
 // TestARefusedMemberUpgradesNoGroup: a member of the consumer protocol that cannot join
-// leaves a classic group, and who waits in it, as they were.
+// leaves a classic group as it was. As with Kafka, who waits in it is sent to join again.
 func TestARefusedMemberUpgradesNoGroup(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 2)
@@ -572,6 +572,11 @@ func TestARefusedMemberUpgradesNoGroup(t *testing.T) {
 	var second *kmsg.JoinGroupResponse
 	w.Handle(NewConn("second", "/s"), join, func(r kmsg.Response) { second = r.(*kmsg.JoinGroupResponse) })
 	refused(group.PreparingRebalance)
+	if second == nil || second.ErrorCode != kerr.RebalanceInProgress.Code {
+		t.Fatalf("who waits for the first is answered %+v", second)
+	}
+	second = nil
+	w.Handle(NewConn("second", "/s"), join, func(r kmsg.Response) { second = r.(*kmsg.JoinGroupResponse) })
 	if second != nil {
 		t.Fatalf("who waits for the first is answered %+v", second)
 	}

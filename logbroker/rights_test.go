@@ -115,7 +115,7 @@ func configNeeds() (out []need) {
 // adminNeeds are those of the others.
 func adminNeeds() []need {
 	fresh := func(r *kmsg.CreateTopicsRequest) {
-		r.ValidateOnly, r.Topics[0].Topic, r.Topics[0].NumPartitions, r.Topics[0].ReplicationFactor = true, "fresh", 1, 1
+		r.ValidateOnly, r.TimeoutMillis, r.Topics[0].Topic, r.Topics[0].NumPartitions, r.Topics[0].ReplicationFactor = true, 1000, "fresh", 1, 1
 		r.Topics[0].ReplicaAssignment, r.Topics[0].Configs = nil, nil
 	}
 	create := anyOf(onTopic(opCreate), ofCluster(opCreate))

@@ -258,6 +258,12 @@ var groupScripts = map[string]string{
 		classic c1 a
 		join m1 a
 		group`,
+	"a member that is refused while another waits": `
+		topic a 2
+		classic c1 a
+		waits c2 a
+		pattern m1 (
+		heard c2`,
 	"by pattern": `
 		topic a 2
 		pattern m1 a
@@ -283,6 +289,7 @@ type groupMember struct {
 	instance *string
 	epoch    int32
 	owned    []kmsg.ConsumerGroupHeartbeatRequestTopic
+	waits    chan *kmsg.JoinGroupResponse // what it is told, if it waits
 }
 
 func (c *groupTalk) topicName(name string) string { return c.prefix + name }
@@ -312,6 +319,10 @@ func (c *groupTalk) do(line string) string {
 		return commitOne(c.broker, c.group, c.topicName(f[1]))
 	case "classic", "enter": // MEMBER TOPIC... [static INSTANCE] [session MS] [within MS]: joins by the classic protocol, and takes its part or does not
 		return c.classic(options(f, "static", "session", "within"))
+	case "waits": // MEMBER TOPIC...: joins a group by the classic protocol that somebody has to join again
+		return c.waits(f)
+	case "heard": // MEMBER: who waits is answered
+		return codeName((<-c.members[f[1]].waits).ErrorCode)
 	case "quit": // MEMBER
 		req := kmsg.NewPtrLeaveGroupRequest()
 		req.Version, req.Group = 4, c.group
@@ -463,49 +474,6 @@ func (b *broker) known(topic string, partitions int) {
 		}
 		return "busy"
 	}, "busy")
-}
-
-func (c *groupTalk) classic(f []string, given map[string]*string) string {
-	m := c.members[f[1]]
-	if m == nil {
-		m = &groupMember{instance: given["static"]}
-		c.members[f[1]] = m
-	}
-	md := kmsg.NewConsumerMemberMetadata()
-	for _, t := range f[2:] {
-		md.Topics = append(md.Topics, c.topicName(t))
-	}
-	var generation int32
-	for {
-		req := kmsg.NewPtrJoinGroupRequest()
-		req.Version, req.Group, req.MemberID, req.ProtocolType, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 5, c.group, m.id, "consumer", 10_000, 10_000
-		req.InstanceID = m.instance
-		for name, ms := range map[string]*int32{"session": &req.SessionTimeoutMillis, "within": &req.RebalanceTimeoutMillis} {
-			if given[name] != nil {
-				_, _ = fmt.Sscan(*given[name], ms)
-			}
-		}
-		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: md.AppendTo(nil)}}
-		got := c.ask(req).(*kmsg.JoinGroupResponse)
-		m.id = got.MemberID
-		if got.ErrorCode == 79 { // now it has an id
-			continue
-		}
-		if got.ErrorCode != 0 {
-			return codeName(got.ErrorCode)
-		}
-		generation = got.Generation
-		break
-	}
-	if f[0] == "enter" {
-		return fmt.Sprint("ok ", generation)
-	}
-	req := kmsg.NewPtrSyncGroupRequest()
-	req.Version, req.Group, req.MemberID, req.Generation = 3, c.group, m.id, generation
-	req.InstanceID = m.instance
-	a := kmsg.NewConsumerMemberAssignment()
-	req.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: m.id, MemberAssignment: a.AppendTo(nil)}}
-	return fmt.Sprint(codeName(c.ask(req).(*kmsg.SyncGroupResponse).ErrorCode), " ", generation)
 }
 
 func (c *groupTalk) describe() string {

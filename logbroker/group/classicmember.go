@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// consumerProtocol is the protocol type of consumers.
-const consumerProtocol = "consumer"
+// ConsumerProtocol is the protocol type of consumers.
+const ConsumerProtocol = "consumer"
 
 // ClassicMember is what a member of a consumer group that still speaks the
 // classic protocol needs: groups are upgraded online, one member after another
@@ -114,7 +114,7 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 		return c, nil // nobody knows its generation
 	}
 	c.Epoch, c.TargetEpoch = g.Generation, g.Generation
-	if g.ProtocolType != consumerProtocol {
+	if g.ProtocolType != ConsumerProtocol {
 		return nil, refusef(kerr.GroupIDNotFound, "the group is of %q, not of consumers", g.ProtocolType)
 	}
 	var told []Partitions
@@ -185,7 +185,7 @@ func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 		return c // nobody knows its epoch
 	}
 	c.Generation = g.Epoch
-	c.ProtocolType, c.State, c.Leader = consumerProtocol, Stable, g.Members[0].ID
+	c.ProtocolType, c.State, c.Leader = ConsumerProtocol, Stable, g.Members[0].ID
 	for _, m := range g.Members {
 		c.Members = append(c.Members, &Member{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: m.Classic.Session, Rebalance: m.Rebalance,
@@ -207,7 +207,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	switch {
 	case j.Session < g.cfg.MinSession || j.Session > g.cfg.MaxSession:
 		return fail(kerr.InvalidSessionTimeout, j.MemberID)
-	case j.ProtocolType != consumerProtocol || len(j.Protocols) == 0 || !g.sharesProtocol(j):
+	case j.ProtocolType != ConsumerProtocol || len(j.Protocols) == 0 || !g.sharesProtocol(j):
 		return fail(kerr.InconsistentGroupProtocol, "")
 	case j.MemberID == "" && j.InstanceID == "" && j.MustKnowID:
 		return fail(kerr.MemberIDRequired, j.NewID)
@@ -237,7 +237,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	}
 	g.reconcile(now, m, sub.owned, true)
 	m.seen = now
-	return JoinAnswer{MemberID: m.ID, Generation: m.Epoch, ProtocolType: consumerProtocol, Protocol: j.Protocols[0].Name}
+	return JoinAnswer{MemberID: m.ID, Generation: m.Epoch, ProtocolType: ConsumerProtocol, Protocol: j.Protocols[0].Name}
 }
 
 // placeOf finds the member that joins, or makes it. One that is not a member and says
@@ -298,13 +298,13 @@ func (g *Consumer) SyncClassic(now time.Time, s Sync, topics Topics) SyncAnswer 
 	}
 	protocol := m.Classic.Protocols[0].Name
 	switch {
-	case s.ProtocolType != "" && s.ProtocolType != consumerProtocol || s.Protocol != "" && s.Protocol != protocol:
+	case s.ProtocolType != "" && s.ProtocolType != ConsumerProtocol || s.Protocol != "" && s.Protocol != protocol:
 		return SyncAnswer{Err: kerr.InconsistentGroupProtocol}
 	case g.TargetEpoch > m.Epoch && m.State != unrevoked:
 		return SyncAnswer{Err: g.callToJoin(now, m)}
 	}
 	m.seen, m.Classic.syncBy = now, time.Time{}
-	return SyncAnswer{ProtocolType: consumerProtocol, Protocol: protocol, Assignment: m.Classic.encodeAssignment(m.Assigned, topics)}
+	return SyncAnswer{ProtocolType: ConsumerProtocol, Protocol: protocol, Assignment: m.Classic.encodeAssignment(m.Assigned, topics)}
 }
 
 // callToJoin is what a member is told that has to join again, and has its rebalance

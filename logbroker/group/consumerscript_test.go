@@ -154,7 +154,7 @@ func (s *consumerScript) join(a scriptArgs) string {
 		md.OwnedPartitions = append(md.OwnedPartitions, owned)
 	}
 	got := s.group.JoinClassic(s.now, Join{
-		MemberID: a["id"], InstanceID: a["instance"], NewID: fmt.Sprint("n", s.ids), ProtocolType: consumerProtocol,
+		MemberID: a["id"], InstanceID: a["instance"], NewID: fmt.Sprint("n", s.ids), ProtocolType: ConsumerProtocol,
 		Session: time.Duration(a.number("session", 30)) * time.Second, Rebalance: time.Duration(a.number("within", 60)) * time.Second,
 		Protocols: []Protocol{{"range", md.AppendTo(nil)}},
 	}, s.topics)

@@ -104,7 +104,7 @@ func TestOfConsumerProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	md := kmsg.NewConsumerMemberMetadata()
-	old := g.JoinClassic(now, Join{MemberID: "old", Session: time.Minute, Rebalance: time.Minute, ProtocolType: consumerProtocol, Protocols: []Protocol{{"range", md.AppendTo(nil)}}}, &topicList{})
+	old := g.JoinClassic(now, Join{MemberID: "old", Session: time.Minute, Rebalance: time.Minute, ProtocolType: ConsumerProtocol, Protocols: []Protocol{{"range", md.AppendTo(nil)}}}, &topicList{})
 	if old.Err != nil {
 		t.Fatal(old.Err)
 	}

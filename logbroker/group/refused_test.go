@@ -67,7 +67,7 @@ func TestRefusedUpgradeChangesNothing(t *testing.T) {
 	metadata := kmsg.NewConsumerMemberMetadata()
 	metadata.Version, metadata.Topics = 3, []string{"t"}
 	join := Join{
-		Session: time.Minute, Rebalance: time.Minute, ProtocolType: consumerProtocol, NewID: "a",
+		Session: time.Minute, Rebalance: time.Minute, ProtocolType: ConsumerProtocol, NewID: "a",
 		Protocols: []Protocol{{Name: "range", Metadata: metadata.AppendTo(nil)}},
 	}
 	a := g.JoinClassic(now, join, &topicList{})
