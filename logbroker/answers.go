@@ -51,6 +51,10 @@ type answers struct {
 	fetches chan struct{} // has the capacity of maxFetches
 	waiting atomic.Int32  // in the queue, or being written from there
 
+	// held are answers that the reader keeps while what comes next is served: one sync
+	// makes all of them ready.
+	held []*pending
+
 	// w is the reader's while nothing is waiting, else the goroutine's; nil while
 	// nothing is to be sent, so that a connection that is silent costs nothing.
 	w *bufio.Writer
@@ -63,6 +67,9 @@ func newAnswers(b *Broker, c net.Conn, closed <-chan struct{}) *answers {
 // give takes the answer to the next request, whose handler has been called. more
 // says that another request is there, so that its answer may go along.
 func (a *answers) give(p *pending, more bool) error {
+	if err := a.giveHeld(); err != nil {
+		return err
+	}
 	if a.waiting.Load() == 0 {
 		select {
 		case resp := <-p.ready:
@@ -82,8 +89,28 @@ func (a *answers) give(p *pending, more bool) error {
 	}
 }
 
+// hold keeps an answer until the next one is given, or flushLeft is called.
+func (a *answers) hold(p *pending) { a.held = append(a.held, p) }
+
+// giveHeld gives the answers that were held.
+func (a *answers) giveHeld() error {
+	if len(a.held) == 0 {
+		return nil
+	}
+	held := a.held
+	a.held = a.held[:0:0]
+	for _, p := range held {
+		if err := a.give(p, true); err != nil {
+			return err
+		}
+	}
+	clear(held)
+	a.held = held[:0]
+	return nil
+}
+
 // hasRoom tells whether the next answer finds room in the queue, and leaves some.
-func (a *answers) hasRoom() bool { return len(a.queue)+1 < cap(a.queue) }
+func (a *answers) hasRoom() bool { return len(a.queue)+len(a.held)+1 < cap(a.queue) }
 
 // begin waits until another fetch, or what may be answered with as much, may be served.
 func (a *answers) begin(p *pending) error {
@@ -100,6 +127,9 @@ func (a *answers) begin(p *pending) error {
 
 // flushLeft sends what the reader has left for another answer to go along with.
 func (a *answers) flushLeft() error {
+	if err := a.giveHeld(); err != nil {
+		return err
+	}
 	if a.waiting.Load() > 0 {
 		return nil // the goroutine does
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 )
 
@@ -181,8 +182,8 @@ func (b *Broker) spawn(fn func()) {
 // syncLog syncs the log of a partition. A failure ends the broker: what a
 // failed sync left in the page cache is unknown, and trying again would hide
 // that.
-func (b *Broker) syncLog(p *partition) error {
-	err := b.syncer.sync(p.log)
+func (b *Broker) syncLog(p *partition, sync func(*commitlog.Log) error) error {
+	err := sync(p.log)
 	if p.gone.Load() {
 		return kerr.UnknownTopicOrPartition
 	}

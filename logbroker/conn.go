@@ -35,6 +35,7 @@ type Conn struct {
 	muted     atomic.Pointer[time.Time] // until when nothing is read from it
 	parked    parked
 	syncs     syncs
+	arrivals  arrivals
 }
 
 // gatheredBytes is how much of a large request is written before the syncs begin of what
@@ -72,6 +73,18 @@ func (s *syncs) flush() {
 	if cap(s.due) > keptDue {
 		s.due = nil
 	}
+}
+
+// finish is flush where the answers are all that is left to do: of a single log the reader
+// of the requests does it itself, and writes the answers, which others need not be woken for.
+func (s *syncs) finish() {
+	if len(s.due) != 1 {
+		s.flush()
+		return
+	}
+	s.due[0].syncHere()
+	clear(s.due)
+	s.due = s.due[:0]
 }
 
 // soon lets those that wait begin after as long as anything may be unsynced, whatever

@@ -21,6 +21,8 @@ type syncCount struct {
 	moved  *sync.Cond
 	due    int           // writes that a sync waits for
 	begun  chan struct{} // gets one for a sync, if it has room
+	// onWrite is called once, at the next write, before it is done.
+	onWrite func()
 }
 
 func (s *syncCount) hook(op errorfs.Op) error {
@@ -31,6 +33,12 @@ func (s *syncCount) hook(op errorfs.Op) error {
 	defer s.mu.Unlock()
 	switch op.Kind {
 	case errorfs.OpFileWriteAt:
+		if fn := s.onWrite; fn != nil {
+			s.onWrite = nil
+			s.mu.Unlock()
+			fn()
+			s.mu.Lock()
+		}
 		s.writes++
 		s.moved.Broadcast()
 	case errorfs.OpFileSyncData:

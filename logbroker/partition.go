@@ -120,21 +120,23 @@ func (p *partition) whenSynced(end int64, fn func(error)) {
 }
 
 func (p *partition) syncLoop() {
-	for {
-		p.unsynced.Store(0)
-		err := p.broker.syncLog(p)
-		p.mu.Lock()
-		ready, more := p.takeReady(err)
-		p.syncing = more
-		p.mu.Unlock()
-		for _, fn := range ready {
-			fn(err)
-		}
-		p.notify()
-		if !more {
-			return
-		}
+	for p.syncOnce(p.broker.syncer.sync) {
 	}
+}
+
+// syncOnce serves who waits, and tells whether others do that have come since.
+func (p *partition) syncOnce(sync func(*commitlog.Log) error) (more bool) {
+	p.unsynced.Store(0)
+	err := p.broker.syncLog(p, sync)
+	p.mu.Lock()
+	ready, more := p.takeReady(err)
+	p.syncing = more
+	p.mu.Unlock()
+	for _, fn := range ready {
+		fn(err)
+	}
+	p.notify()
+	return more
 }
 
 // takeReady removes the waiters that are served, all if the sync failed, and
@@ -186,13 +188,34 @@ func (p *partition) syncLater() {
 // sync, because the log did so when it rolled a segment, those who wait for
 // what is durable by now are served.
 func (p *partition) sync() {
-	p.mu.Lock()
-	start := !p.syncing
-	p.syncing = true
-	p.mu.Unlock()
-	if start {
+	if p.mayBegin() {
 		p.broker.spawn(p.syncLoop)
 	}
+}
+
+// syncHere is sync by the caller, who waits for it, unless others have to be synced, too.
+func (p *partition) syncHere() {
+	s := &p.broker.syncer
+	switch {
+	case !s.begin():
+		p.sync()
+	case !p.mayBegin():
+		s.end()
+	case p.syncOnce((*commitlog.Log).Sync):
+		s.end()
+		p.broker.spawn(p.syncLoop)
+	default:
+		s.end()
+	}
+}
+
+// mayBegin tells whether no sync is in flight; then one is.
+func (p *partition) mayBegin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	begin := !p.syncing
+	p.syncing = true
+	return begin
 }
 
 // syncDelay is how long the unsynced end may stay so.

@@ -59,6 +59,9 @@ const (
 	// fill it; then it gets one of readBufferSize.
 	firstReadBuffer = 2 << 10
 	readBufferSize  = 64 << 10
+	// smallProduce is the largest produce after which the reader of the requests waits for
+	// the disk itself: there is little that it could read meanwhile.
+	smallProduce = 64 << 10
 )
 
 // Serve is ServeListener for a plain listener without authentication.
@@ -111,6 +114,7 @@ func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
 		answers.run()
 	})
 	conn := &Conn{Host: "/" + host, listener: l, principal: principal}
+	conn.arrivals.watch(c)
 	conn.onFail = func(err error) {
 		b.logEnd(c.RemoteAddr().String(), conn.ClientID, err)
 		end()
@@ -179,6 +183,9 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 			err = b.serveProduce(conn, r, n, answers)
 		} else {
 			conn.syncs.flush()
+			if err = answers.giveHeld(); err != nil {
+				return err
+			}
 			var frame []byte
 			if frame, err = b.frames.read(r, n, 0); err == nil {
 				err = b.serveFrame(conn, frame, answers, more(r))
@@ -340,8 +347,18 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 	}
 	whole.finish()
 	others := more(r)
-	if !others || !answers.hasRoom() {
+	if !others && n <= smallProduce && len(conn.syncs.due) > 0 && r.Buffered() == 0 && conn.arrivals.some() {
+		_, _ = r.Peek(1) // takes what there is; the next read says what is wrong
+		others = more(r)
+	}
+	switch {
+	case !others && n <= smallProduce:
+		conn.syncs.finish()
+	case !others || !answers.hasRoom():
 		conn.syncs.flush()
+	case len(conn.syncs.due) > 0:
+		answers.hold(p)
+		return nil
 	}
 	return b.give(conn, p, answers, others)
 }

@@ -128,6 +128,28 @@ func (s *syncer) sync(log *commitlog.Log) error {
 	return <-r.done
 }
 
+// begin tells whether the caller may sync a log itself, for there are not many others to be
+// synced. Then end follows.
+func (s *syncer) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || len(s.waiting) > 0 || s.single >= sharedSyncs {
+		return false
+	}
+	s.single++
+	return true
+}
+
+func (s *syncer) end() {
+	s.mu.Lock()
+	s.single--
+	others := len(s.waiting) > 0
+	s.mu.Unlock()
+	if others {
+		s.nudge()
+	}
+}
+
 func (s *syncer) nudge() {
 	select {
 	case s.wake <- struct{}{}:
@@ -182,10 +204,7 @@ func (s *syncer) serve() bool {
 	s.mu.Unlock()
 	s.b.run.work.Go(func() {
 		r.done <- r.log.Sync()
-		s.mu.Lock()
-		s.single--
-		s.mu.Unlock()
-		s.nudge()
+		s.end()
 	})
 	return true
 }
