@@ -53,8 +53,8 @@ type Config struct {
 	// Tick. One goroutine can then step the whole broker. Serve is refused.
 	Synchronous bool
 	// SpareProcessor says that Go schedules on more processors than there are
-	// (runtime.GOMAXPROCS): where acknowledgements do not wait for the disk the broker holds one
-	// while many requests come, and Go's own work costs less. Default: it holds none.
+	// (runtime.GOMAXPROCS): the broker holds one while many requests come, and Go's own work
+	// costs less. Default: it holds none.
 	SpareProcessor bool
 	// Fsync is when a produce is acknowledged.
 	Fsync FsyncPolicy

@@ -23,17 +23,18 @@ const (
 // batches of 100 records. While one goroutine is in a call the process is not idle,
 // and the monitor slows down to a look every 10 ms.
 //
-// It holds a processor of Go's, so there must be one more than the machine has, and is for
-// brokers whose acknowledgements do not wait for the disk: where they do, it is the
-// monitor who takes processors from those who wait. The zero pulse does nothing.
+// It holds a processor of Go's, so there must be one more than the machine has. Where many
+// logs are synced it rests: there it is the monitor who takes processors from those who
+// wait for the disk. The zero pulse does nothing.
 type pulse struct {
 	requests atomic.Uint64
+	syncs    atomic.Uint64
 	wake     chan struct{} // nil in the zero pulse
 }
 
 // beginPulse begins the pulse where it is of use.
 func (b *Broker) beginPulse() {
-	if canNap && b.cfg.SpareProcessor && b.cfg.Fsync != FsyncAlways {
+	if canNap && b.cfg.SpareProcessor {
 		b.pulse.wake = make(chan struct{}, 1)
 		b.run.work.Go(func() { b.pulse.loop(b.run.stop, nap) })
 	}
@@ -50,6 +51,9 @@ func (p *pulse) counts() {
 	}
 }
 
+// rests notes that acknowledgements wait for a sync that others than their reader do.
+func (p *pulse) rests() { p.syncs.Add(1) }
+
 // loop beats until stop is closed, at most one nap longer. nap sleeps in a system call.
 func (p *pulse) loop(stop <-chan struct{}, nap func(time.Duration)) {
 	for {
@@ -58,15 +62,11 @@ func (p *pulse) loop(stop <-chan struct{}, nap func(time.Duration)) {
 		case <-stop:
 			return
 		}
-		seen := p.requests.Load()
-		for {
+		for busy := true; busy; {
+			seen, synced := p.requests.Load(), p.syncs.Load()
 			nap(napTime)
 			runtime.Gosched() // else the processor is taken away all the same
-			now := p.requests.Load()
-			if now-seen < busyNap {
-				break
-			}
-			seen = now
+			busy = p.requests.Load()-seen >= busyNap && p.syncs.Load() == synced
 		}
 	}
 }

@@ -13,11 +13,13 @@ func TestPulse(t *testing.T) {
 		stop := make(chan struct{})
 		naps := 0
 		perNap := 0
+		during := func() {}
 		go p.loop(stop, func(time.Duration) {
 			naps++
 			for range perNap {
 				p.counts()
 			}
+			during()
 			if naps == 10 {
 				perNap = busyNap - 1
 			}
@@ -43,24 +45,27 @@ func TestPulse(t *testing.T) {
 		if naps != 12 {
 			t.Fatalf("%d naps: it did not begin again, once", naps)
 		}
+		perNap, during = busyNap, p.rests
+		for range wakePulse {
+			p.counts()
+		}
+		synctest.Wait()
+		if naps != 13 {
+			t.Fatalf("%d naps: it goes on where others sync", naps)
+		}
 		close(stop)
 	})
 }
 
-// TestPulseIsForThePageCache: a broker beats only where a processor is spare and no
-// acknowledgement waits for the disk.
-func TestPulseIsForThePageCache(t *testing.T) {
-	for _, c := range []struct {
-		fsync FsyncPolicy
-		spare bool
-		beats bool
-	}{{FsyncOS, true, canNap}, {FsyncInterval, true, canNap}, {FsyncOS, false, false}, {FsyncAlways, true, false}} {
-		b, err := Open(Config{Dir: t.TempDir(), Fsync: c.fsync, SpareProcessor: c.spare})
+// TestPulseNeedsAProcessor: a broker beats only where a processor is spare.
+func TestPulseNeedsAProcessor(t *testing.T) {
+	for _, spare := range []bool{false, true} {
+		b, err := Open(Config{Dir: t.TempDir(), SpareProcessor: spare})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if beats := b.pulse.wake != nil; beats != c.beats {
-			t.Errorf("fsync %v, spare processor %v: beats %v", c.fsync, c.spare, beats)
+		if beats := b.pulse.wake != nil; beats != (spare && canNap) {
+			t.Errorf("spare processor %v: beats %v", spare, beats)
 		}
 		for range 2 * wakePulse {
 			b.pulse.counts()
