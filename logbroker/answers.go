@@ -125,15 +125,21 @@ func (a *answers) begin(p *pending) error {
 	}
 }
 
+// flushWritten sends what the reader has written, before it does something that may take a
+// while.
+func (a *answers) flushWritten() error {
+	if a.waiting.Load() > 0 {
+		return nil // the goroutine does
+	}
+	return a.flush()
+}
+
 // flushLeft sends what the reader has left for another answer to go along with.
 func (a *answers) flushLeft() error {
 	if err := a.giveHeld(); err != nil {
 		return err
 	}
-	if a.waiting.Load() > 0 {
-		return nil // the goroutine does
-	}
-	return a.flush()
+	return a.flushWritten()
 }
 
 // finish sends what the reader has left; no answer is given after it.

@@ -33,6 +33,9 @@ func (a *arrivals) watch(c net.Conn) {
 	}
 }
 
+// known tells whether it knows what comes.
+func (a *arrivals) known() bool { return a.raw != nil }
+
 // some tells whether a read would not wait: something has come, or the end. It does not
 // wait either.
 func (a *arrivals) some() bool {

@@ -8,4 +8,5 @@ import "net"
 type arrivals struct{}
 
 func (*arrivals) watch(net.Conn) {}
+func (*arrivals) known() bool    { return false }
 func (*arrivals) some() bool     { return false }

@@ -65,6 +65,9 @@ func (s *syncs) begin(p *partition, end int64, fn func(error)) {
 
 // flush begins those that wait.
 func (s *syncs) flush() {
+	if len(s.due) > 0 {
+		s.due[0].broker.pulse.rests()
+	}
 	for _, p := range s.due {
 		p.sync()
 	}

@@ -21,6 +21,7 @@ type syncCount struct {
 	moved  *sync.Cond
 	due    int           // writes that a sync waits for
 	begun  chan struct{} // gets one for a sync, if it has room
+	heard  chan struct{} // gets one when a watcher of the first partition is told something
 	// onWrite is called once, at the next write, before it is done.
 	onWrite func()
 }
@@ -67,9 +68,9 @@ func together(reqs ...kmsg.Request) (all []byte) {
 // partitions.
 func countedSyncs(t *testing.T, limits Limits, partitions int32) (*syncCount, *wire) {
 	t.Helper()
-	count := &syncCount{begun: make(chan struct{}, 1)}
+	count := &syncCount{begun: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
 	count.moved = sync.NewCond(&count.mu)
-	_, connect := dial(t, Config{FS: errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(count.hook)), Limits: limits})
+	b, connect := dial(t, Config{FS: errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(count.hook)), Limits: limits})
 	t.Cleanup(func() { // no sync waits any more
 		count.mu.Lock()
 		defer count.mu.Unlock()
@@ -89,6 +90,12 @@ func countedSyncs(t *testing.T, limits Limits, partitions int32) (*syncCount, *w
 	if code := resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
 		t.Fatalf("the topic was not made: error %d", code)
 	}
+	t.Cleanup(b.Watch("t", 0, false, func() {
+		select {
+		case count.heard <- struct{}{}:
+		default:
+		}
+	}))
 	return count, c
 }
 
@@ -148,6 +155,41 @@ func TestNoSyncWaitsForWhatIsToCome(t *testing.T) {
 			c.acknowledged(0, test.n)
 		})
 	}
+}
+
+// TestReadersHearOfASyncByTheWriter: a sync that the reader of the requests does itself raises the
+// high watermark for all.
+func TestReadersHearOfASyncByTheWriter(t *testing.T) {
+	count, c := countedSyncs(t, Limits{}, 1)
+	if _, err := c.Write(together(writeOne())); err != nil {
+		t.Fatal(err)
+	}
+	c.acknowledged(0, 1)
+	select {
+	case <-count.heard:
+	case <-time.After(20 * time.Second):
+		t.Error("nobody is told of it")
+	}
+}
+
+// TestNoAnswerWaitsForTheSyncBehindIt: what is answered already is sent before a produce that
+// came with it becomes durable.
+func TestNoAnswerWaitsForTheSyncBehindIt(t *testing.T) {
+	count, c := countedSyncs(t, Limits{}, 1)
+	count.mu.Lock()
+	count.due = count.writes + 2
+	count.mu.Unlock()
+	if _, err := c.Write(together(&kmsg.MetadataRequest{Version: 9}, writeOne())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.receive(); err != nil {
+		t.Fatal(err)
+	}
+	count.mu.Lock()
+	count.due = 0
+	count.moved.Broadcast()
+	count.mu.Unlock()
+	c.acknowledged(0, 1)
 }
 
 // TestLargeRequestsBecomeDurableInPieces: what has come of a large request is synced

@@ -120,7 +120,9 @@ func (p *partition) whenSynced(end int64, fn func(error)) {
 }
 
 func (p *partition) syncLoop() {
-	for p.syncOnce(p.broker.syncer.sync) {
+	for more := true; more; {
+		more = p.syncOnce(p.broker.syncer.sync)
+		p.notify()
 	}
 }
 
@@ -135,7 +137,6 @@ func (p *partition) syncOnce(sync func(*commitlog.Log) error) (more bool) {
 	for _, fn := range ready {
 		fn(err)
 	}
-	p.notify()
 	return more
 }
 
@@ -194,18 +195,30 @@ func (p *partition) sync() {
 }
 
 // syncHere is sync by the caller, who waits for it, unless others have to be synced, too.
+// Who watches is told by others: it may take a while.
 func (p *partition) syncHere() {
 	s := &p.broker.syncer
-	switch {
-	case !s.begin():
+	if !s.begin() {
+		p.broker.pulse.rests()
 		p.sync()
-	case !p.mayBegin():
+		return
+	}
+	if !p.mayBegin() {
 		s.end()
-	case p.syncOnce((*commitlog.Log).Sync):
-		s.end()
-		p.broker.spawn(p.syncLoop)
-	default:
-		s.end()
+		return
+	}
+	more := p.syncOnce(func(log *commitlog.Log) error {
+		defer s.end()
+		return log.Sync()
+	})
+	switch ws := p.watchers.Load(); {
+	case more:
+		p.broker.spawn(func() {
+			p.notify()
+			p.syncLoop()
+		})
+	case ws != nil && len(*ws) > 0:
+		p.broker.spawn(p.notify)
 	}
 }
 

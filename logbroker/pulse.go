@@ -51,22 +51,23 @@ func (p *pulse) counts() {
 	}
 }
 
-// rests notes that acknowledgements wait for a sync that others than their reader do.
+// rests notes that acknowledgements wait for a sync that others than their reader do: until
+// requests have come without one the pulse does not beat.
 func (p *pulse) rests() { p.syncs.Add(1) }
 
 // loop beats until stop is closed, at most one nap longer. nap sleeps in a system call.
 func (p *pulse) loop(stop <-chan struct{}, nap func(time.Duration)) {
-	for {
+	for synced := p.syncs.Load(); ; synced = p.syncs.Load() {
 		select {
 		case <-p.wake:
 		case <-stop:
 			return
 		}
-		for busy := true; busy; {
-			seen, synced := p.requests.Load(), p.syncs.Load()
+		for busy := true; busy && p.syncs.Load() == synced; {
+			seen := p.requests.Load()
 			nap(napTime)
 			runtime.Gosched() // else the processor is taken away all the same
-			busy = p.requests.Load()-seen >= busyNap && p.syncs.Load() == synced
+			busy = p.requests.Load()-seen >= busyNap
 		}
 	}
 }

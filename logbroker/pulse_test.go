@@ -53,6 +53,17 @@ func TestPulse(t *testing.T) {
 		if naps != 13 {
 			t.Fatalf("%d naps: it goes on where others sync", naps)
 		}
+		perNap, during = 0, func() {}
+		p.rests()
+		for _, want := range []int{13, 14} {
+			for range wakePulse {
+				p.counts()
+			}
+			synctest.Wait()
+			if naps != want {
+				t.Fatalf("%d naps, want %d: others synced, and then they did not", naps, want)
+			}
+		}
 		close(stop)
 	})
 }

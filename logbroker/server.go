@@ -347,18 +347,21 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 	}
 	whole.finish()
 	others := more(r)
-	if !others && n <= smallProduce && len(conn.syncs.due) > 0 && r.Buffered() == 0 && conn.arrivals.some() {
+	if n <= smallProduce && len(conn.syncs.due) > 0 && r.Buffered() == 0 && conn.arrivals.some() {
 		_, _ = r.Peek(1) // takes what there is; the next read says what is wrong
 		others = more(r)
 	}
 	switch {
-	case !others && n <= smallProduce:
+	case others && answers.hasRoom() && len(conn.syncs.due) > 0:
+		answers.hold(p)
+		return nil
+	case n <= smallProduce && r.Buffered() == 0 && conn.arrivals.known():
+		if err := answers.flushWritten(); err != nil {
+			return err
+		}
 		conn.syncs.finish()
 	case !others || !answers.hasRoom():
 		conn.syncs.flush()
-	case len(conn.syncs.due) > 0:
-		answers.hold(p)
-		return nil
 	}
 	return b.give(conn, p, answers, others)
 }

@@ -121,7 +121,6 @@ func (s *syncer) sync(log *commitlog.Log) error {
 		s.mu.Unlock()
 		return log.Sync()
 	}
-	s.b.pulse.rests()
 	r := syncRequest{log, make(chan error, 1)}
 	s.waiting = append(s.waiting, r)
 	s.mu.Unlock()
