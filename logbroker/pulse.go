@@ -16,11 +16,10 @@ const (
 	wakePulse = 256
 )
 
-// pulse keeps Go's monitor thread slow while requests come fast. A broker that answers
-// from the page cache is idle for some microseconds between two requests; each time the
-// monitor sleeps for good, is woken by the next system call, and looks every 20 us
-// for a millisecond whether that call blocks (runtime.sysmon): a fifth of the CPU in
-// batches of 100 records. While one goroutine is in a call the process is not idle,
+// pulse keeps Go's monitor thread slow while requests come fast. A broker is idle for some
+// microseconds between two requests; each time the monitor sleeps for good, is woken by
+// the next system call, and looks every 20 us for a millisecond whether that call
+// blocks (runtime.sysmon): a fifth of the CPU in batches of 100 records. While one goroutine is in a call the process is not idle,
 // and the monitor slows down to a look every 10 ms.
 //
 // It holds a processor of Go's, so there must be one more than the machine has. Where many
