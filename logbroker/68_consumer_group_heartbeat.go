@@ -56,10 +56,10 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 		case classic != nil && err != nil:
 			e.classic, e.consumer, e.switched = classic, nil, false
 			if h.Epoch == group.JoinEpoch && classic.ProtocolType == group.ConsumerProtocol {
-				others = classic.Replaced() // as in Kafka, who sends them away before it knows
+				others = classic.SendAway(b.now()) // as in Kafka, who sends them away before it knows
 			}
 		case classic != nil:
-			others = classic.Replaced()
+			others = classic.SendAway(b.now())
 		}
 		return append(others, group.Answer{Request: request})
 	})

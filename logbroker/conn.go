@@ -55,7 +55,7 @@ type syncs struct {
 // begin calls fn once everything below end is durable.
 func (s *syncs) begin(p *partition, end int64, fn func(error)) {
 	switch {
-	case !p.awaitSync(end, fn):
+	case !p.awaitSync(syncWaiter{end: end, fn: fn}):
 	case !s.gathers:
 		p.sync()
 	case len(s.due) == 0 || s.due[len(s.due)-1] != p:
@@ -78,13 +78,9 @@ func (s *syncs) flush() {
 	}
 }
 
-// finish is flush where the answers are all that is left to do: of a single log the reader
-// of the requests does it itself, and writes the answers, which others need not be woken for.
-func (s *syncs) finish() {
-	if len(s.due) != 1 {
-		s.flush()
-		return
-	}
+// here is flush of a single log where nothing is left to be read: the reader of the requests
+// syncs it itself, and writes the answers, which others need not be woken for.
+func (s *syncs) here() {
 	s.due[0].syncHere()
 	clear(s.due)
 	s.due = s.due[:0]

@@ -55,6 +55,7 @@ type partition struct {
 type syncWaiter struct {
 	end  int64
 	lazy bool
+	long bool // fn may take a while
 	fn   func(error)
 }
 
@@ -88,20 +89,21 @@ func (p *partition) append(batch recordbatch.Batch) (commitlog.AppendResult, err
 // syncTo calls fn once everything below end is durable. One sync is in flight
 // for a log at any time; the next one takes along all that wait by then.
 func (p *partition) syncTo(end int64, fn func(error)) {
-	if p.awaitSync(end, fn) {
+	if p.awaitSync(syncWaiter{end: end, long: true, fn: fn}) {
+		p.broker.pulse.rests()
 		p.sync()
 	}
 }
 
-// awaitSync calls fn once everything below end is durable. It tells whether it is not
+// awaitSync calls w.fn once everything below w.end is durable. It tells whether it is not
 // yet; then a sync has to begin.
-func (p *partition) awaitSync(end int64, fn func(error)) bool {
-	if p.log.SyncedEnd() >= end {
-		fn(nil)
+func (p *partition) awaitSync(w syncWaiter) bool {
+	if p.log.SyncedEnd() >= w.end {
+		w.fn(nil)
 		return false
 	}
 	p.mu.Lock()
-	p.waiters = append(p.waiters, syncWaiter{end: end, fn: fn})
+	p.waiters = append(p.waiters, w)
 	p.mu.Unlock()
 	return true
 }
@@ -114,40 +116,45 @@ func (p *partition) whenSynced(end int64, fn func(error)) {
 		return
 	}
 	p.mu.Lock()
-	p.waiters = append(p.waiters, syncWaiter{end: end, lazy: true, fn: fn})
+	p.waiters = append(p.waiters, syncWaiter{end: end, lazy: true, long: true, fn: fn})
 	p.mu.Unlock()
 	p.syncLater()
 }
 
 func (p *partition) syncLoop() {
 	for more := true; more; {
-		more = p.syncOnce(p.broker.syncer.sync)
+		more = p.syncOnce(p.broker.syncer.sync, func(fn func()) { fn() })
 		p.notify()
 	}
 }
 
-// syncOnce serves who waits, and tells whether others do that have come since.
-func (p *partition) syncOnce(sync func(*commitlog.Log) error) (more bool) {
+// syncOnce serves who waits, those that may take a while by long, and tells whether others
+// do that have come since.
+func (p *partition) syncOnce(sync func(*commitlog.Log) error, long func(func())) (more bool) {
 	p.unsynced.Store(0)
 	err := p.broker.syncLog(p, sync)
 	p.mu.Lock()
 	ready, more := p.takeReady(err)
 	p.syncing = more
 	p.mu.Unlock()
-	for _, fn := range ready {
-		fn(err)
+	for _, w := range ready {
+		if w.long {
+			long(func() { w.fn(err) })
+		} else {
+			w.fn(err)
+		}
 	}
 	return more
 }
 
 // takeReady removes the waiters that are served, all if the sync failed, and
 // tells whether one that is not lazy is left. p.mu is held.
-func (p *partition) takeReady(err error) (ready []func(error), more bool) {
+func (p *partition) takeReady(err error) (ready []syncWaiter, more bool) {
 	synced := p.log.SyncedEnd()
 	kept := p.waiters[:0]
 	for _, w := range p.waiters {
 		if err != nil || w.end <= synced {
-			ready = append(ready, w.fn)
+			ready = append(ready, w)
 			continue
 		}
 		kept = append(kept, w)
@@ -195,7 +202,7 @@ func (p *partition) sync() {
 }
 
 // syncHere is sync by the caller, who waits for it, unless others have to be synced, too.
-// Who watches is told by others: it may take a while.
+// Who watches, and who commits, is told by others: it may take a while.
 func (p *partition) syncHere() {
 	s := &p.broker.syncer
 	if !s.begin() {
@@ -210,7 +217,7 @@ func (p *partition) syncHere() {
 	more := p.syncOnce(func(log *commitlog.Log) error {
 		defer s.end()
 		return log.Sync()
-	})
+	}, p.broker.spawn)
 	switch ws := p.watchers.Load(); {
 	case more:
 		p.broker.spawn(func() {

@@ -355,11 +355,11 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 	case others && answers.hasRoom() && len(conn.syncs.due) > 0:
 		answers.hold(p)
 		return nil
-	case n <= smallProduce && r.Buffered() == 0 && conn.arrivals.known():
+	case n <= smallProduce && len(conn.syncs.due) == 1 && r.Buffered() == 0 && conn.arrivals.known():
 		if err := answers.flushWritten(); err != nil {
 			return err
 		}
-		conn.syncs.finish()
+		conn.syncs.here()
 	case !others || !answers.hasRoom():
 		conn.syncs.flush()
 	}

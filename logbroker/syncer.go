@@ -64,6 +64,7 @@ type syncer struct {
 	mu      sync.Mutex // guards what follows
 	waiting []syncRequest
 	single  int  // syncs of one log that are under way
+	sharing bool // so is one of the file system
 	ended   bool // whoever comes now syncs by itself
 
 	pacing pacing // the loop's own
@@ -133,7 +134,7 @@ func (s *syncer) sync(log *commitlog.Log) error {
 func (s *syncer) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || len(s.waiting) > 0 || s.single >= sharedSyncs {
+	if s.ended || s.sharing || len(s.waiting) > 0 || s.single >= sharedSyncs {
 		return false
 	}
 	s.single++
@@ -190,9 +191,12 @@ func (s *syncer) serve() bool {
 		return false
 	case shared && n >= sharedSyncs:
 		all := s.waiting
-		s.waiting = nil
+		s.waiting, s.sharing = nil, true
 		s.mu.Unlock()
 		s.together(all, root)
+		s.mu.Lock()
+		s.sharing = false
+		s.mu.Unlock()
 		return true
 	case shared && s.single >= sharedSyncs, s.single >= maxSyncs:
 		s.mu.Unlock()

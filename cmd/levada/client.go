@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -63,7 +64,7 @@ func (cl *cluster) admin(ctx context.Context) (*kadm.Client, error) {
 		return nil, err
 	}
 	admin := kadm.NewClient(client)
-	admin.SetTimeoutMillis(int32(cl.timeout.Milliseconds()))
+	admin.SetTimeoutMillis(int32(min(max(cl.timeout.Milliseconds(), 1), math.MaxInt32))) // none would be no time
 	return admin, nil
 }
 

@@ -145,11 +145,14 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, s
 	return c, nil
 }
 
-// Replaced are the answers to those that wait, who come back to the group that took the
-// place of this one.
-func (g *Group) Replaced() (out []Answer) {
+// SendAway are the answers to those that wait, who have to join again: the group that took
+// the place of this one, or this one. Their sessions begin anew.
+func (g *Group) SendAway(now time.Time) (out []Answer) {
 	for _, m := range g.Members {
-		out = append(out, refuse(m, kerr.RebalanceInProgress)...)
+		if m.join != 0 || m.sync != 0 {
+			out = append(out, refuse(m, kerr.RebalanceInProgress)...)
+			m.seen = now
+		}
 	}
 	return out
 }
