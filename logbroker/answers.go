@@ -89,7 +89,7 @@ func (a *answers) give(p *pending, more bool) error {
 	}
 }
 
-// hold keeps an answer until the next one is given, or flushLeft is called.
+// hold keeps an answer until the next one is given, or a request of another kind comes.
 func (a *answers) hold(p *pending) { a.held = append(a.held, p) }
 
 // giveHeld gives the answers that were held.
