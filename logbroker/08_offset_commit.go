@@ -22,6 +22,7 @@ func (b *Broker) handleOffsetCommit(r *request) {
 	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
 	now := b.now()
 	c := offsetCommit{group: req.Group}
+	known := false // one of the partitions
 	for _, t := range req.Topics {
 		rt := kmsg.NewOffsetCommitResponseTopic()
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID
@@ -35,8 +36,9 @@ func (b *Broker) handleOffsetCommit(r *request) {
 			case p.Partition < 0 || int(p.Partition) >= len(topic.parts()):
 				rp.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			case len(deref(p.Metadata)) > maxOffsetMetadata:
-				rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
+				rp.ErrorCode, known = kerr.OffsetMetadataTooLarge.Code, true
 			default:
+				known = true
 				c.offsets = append(c.offsets, topicOffset{topic, meta.Offset{
 					Topic: topic.name, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
 					Metadata: deref(p.Metadata), CommittedMs: now.UnixMilli(),
@@ -54,14 +56,14 @@ func (b *Broker) handleOffsetCommit(r *request) {
 		}
 		r.respond(resp)
 	}
-	refused := b.coordinator().commitOffsets(c, func(e *groupEntry) error { return checkCommit(e, req, c.offsets, now) })
+	if !known { // no group hears of it
+		r.respond(resp)
+		return
+	}
+	refused := b.coordinator().commitOffsets(c, req.Generation, func(e *groupEntry) error { return checkCommit(e, req, c.offsets, now) })
 	switch {
-	case errors.Is(refused, errNoGroup):
-		noGroup := kerr.IllegalGeneration
-		if req.Version >= 9 {
-			noGroup = kerr.GroupIDNotFound
-		}
-		failCommit(resp, b.noSuchMember(req.Group, noGroup, kerr.UnknownMemberID))
+	case errors.Is(refused, errNoGroup) && req.Version >= 9:
+		failCommit(resp, kerr.GroupIDNotFound)
 	case refused != nil:
 		failCommit(resp, refused)
 	case len(c.offsets) > 0:
@@ -70,18 +72,9 @@ func (b *Broker) handleOffsetCommit(r *request) {
 	r.respond(resp)
 }
 
-// errNoGroup stands for what noSuchMember says, which waits for the disk.
-var errNoGroup = errors.New("no such group")
-
-// checkCommit tells whether a member may commit; e is nil where there is no group. As in
-// Kafka, who may not commit one of the offsets commits none.
+// checkCommit tells whether a member may commit. As in Kafka, who may not commit one of the
+// offsets commits none.
 func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, offsets []topicOffset, now time.Time) error {
-	switch {
-	case e == nil && req.Generation >= 0:
-		return errNoGroup
-	case e == nil:
-		return nil
-	}
 	if req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {
 		return kerr.UnsupportedVersion // whatever its epoch, as in Kafka
 	}
@@ -90,19 +83,6 @@ func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, offsets []topicOf
 	}
 	e.seen(now, req.MemberID)
 	return nil
-}
-
-// noSuchMember is what a member is told whose group has no members: one of both errors, as
-// it does not exist, or has offsets.
-func (b *Broker) noSuchMember(group string, noGroup, noMember error) error {
-	offsets, err := b.meta.Offsets(group)
-	switch {
-	case err != nil:
-		return kerr.CoordinatorNotAvailable // which clients retry
-	case len(offsets) > 0 || b.meta.HasPending(group):
-		return noMember
-	}
-	return noGroup
 }
 
 // offsetTopic finds a topic by its name, or by its id where requests have ids.

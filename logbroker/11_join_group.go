@@ -1,7 +1,6 @@
 package logbroker
 
 import (
-	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -27,6 +26,10 @@ func (b *Broker) handleJoinGroup(r *request) {
 	}
 	if err := b.space.forGroups(); err != nil {
 		refuse(groupCode(err))
+		return
+	}
+	if session := milliseconds(req.SessionTimeoutMillis); !b.groupConfig().Allows(session) { // no group hears of it
+		refuse(kerr.InvalidSessionTimeout.Code)
 		return
 	}
 	g := b.coordinator()
@@ -58,19 +61,14 @@ func (b *Broker) handleJoinGroup(r *request) {
 	r.msg = nil // what waits may be large, and is kept no longer
 	known := g.do(req.Group, req.MemberID == "", answer, func(e *groupEntry, id group.RequestID) []group.Answer {
 		j.Request, j.Room = id, g.room(e)
-		consumer := e.consumer
-		if consumer != nil && len(consumer.Members) > 0 {
-			a := consumer.JoinClassic(now, j, topicView{b})
+		if e.consumer != nil && len(e.consumer.Members) > 0 {
+			a := e.consumer.JoinClassic(now, j, topicView{b})
 			return []group.Answer{{Request: id, Join: &a}}
 		}
-		if consumer != nil {
+		if e.consumer != nil {
 			b.toClassic(e)
 		}
-		out := e.classic.Join(now, j)
-		if consumer != nil && len(out) > 0 && out[0].Join != nil && errors.Is(out[0].Join.Err, kerr.InvalidSessionTimeout) { // it comes no further
-			e.classic, e.consumer, e.switched = nil, consumer, false
-		}
-		return out
+		return e.classic.Join(now, j)
 	})
 	if !known && req.MemberID == "" {
 		refuse(kerr.GroupMaxSizeReached.Code)

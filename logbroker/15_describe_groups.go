@@ -28,16 +28,8 @@ func (b *Broker) handleDescribeGroups(r *request) {
 		if e != nil && e.consumer != nil && req.Version >= 6 {
 			rg.ErrorCode, rg.ErrorMessage = groupError(fmt.Errorf("%w: it is of the consumer protocol", kerr.GroupIDNotFound))
 		}
-		if e == nil {
-			offsets, err := b.meta.Offsets(id)
-			switch {
-			case err != nil:
-				rg.ErrorCode = kerr.UnknownServerError.Code
-			case len(offsets) > 0 || b.meta.HasPending(id):
-				rg.State = string(group.Empty)
-			case req.Version >= 6:
-				rg.ErrorCode = kerr.GroupIDNotFound.Code
-			}
+		if e == nil && req.Version >= 6 {
+			rg.ErrorCode = kerr.GroupIDNotFound.Code
 		}
 		if rg.ErrorCode == kerr.GroupIDNotFound.Code {
 			rg.AuthorizedOperations = noOperations

@@ -3,7 +3,6 @@ package logbroker
 import (
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/levada/levada/logbroker/group"
@@ -15,26 +14,19 @@ func (b *Broker) handleListGroups(r *request) {
 	req := r.msg.(*kmsg.ListGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
 	g := b.coordinator()
-	ids, err := g.ids()
-	if err != nil {
-		b.log.Error("groups cannot be listed", "error", err)
-		resp.ErrorCode = kerr.UnknownServerError.Code
-	}
 	states, types := folded(req.StatesFilter), folded(req.TypesFilter)
-	for _, id := range ids {
+	for _, id := range g.ids() {
 		rg := kmsg.NewListGroupsResponseGroup()
-		rg.Group, rg.GroupState, rg.GroupType = id, string(group.Empty), "classic"
 		g.mu.Lock()
-		if e := g.find(id, false); e != nil {
-			rg.GroupState = string(e.state())
-			if e.consumer != nil {
-				rg.ProtocolType, rg.GroupType = "consumer", "consumer"
-			} else {
-				rg.ProtocolType = e.classic.ProtocolType
+		e := g.find(id, false)
+		if e != nil {
+			rg.Group, rg.GroupState, rg.GroupType = id, string(e.state()), "consumer"
+			if rg.ProtocolType = group.ConsumerProtocol; e.classic != nil {
+				rg.ProtocolType, rg.GroupType = e.classic.ProtocolType, "classic"
 			}
 		}
 		g.mu.Unlock()
-		if listed(states, strings.ToLower(rg.GroupState)) && listed(types, strings.ToLower(rg.GroupType)) {
+		if e != nil && listed(states, strings.ToLower(rg.GroupState)) && listed(types, strings.ToLower(rg.GroupType)) {
 			resp.Groups = append(resp.Groups, rg)
 		}
 	}

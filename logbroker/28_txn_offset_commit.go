@@ -60,19 +60,6 @@ func (b *Broker) handleTxnOffsetCommit(r *request) {
 	})
 }
 
-// checkTxnOffsets calls add if the member may add offsets, all of them.
-func (b *Broker) checkTxnOffsets(req *kmsg.TxnOffsetCommitRequest, offsets []topicOffset, add func()) error {
-	if req.Version < 3 {
-		add()
-		return nil
-	}
-	err := b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, offsets, add)
-	if errors.Is(err, errNoGroup) {
-		return b.noSuchMember(req.Group, kerr.IllegalGeneration, kerr.UnknownMemberID)
-	}
-	return err
-}
-
 // addPending makes offsets pending in the open transaction. The gate is held
 // while they are written, so none is added after the decision. Those in a topic
 // that was deleted meanwhile are gone with it. The member is checked when the
@@ -99,7 +86,7 @@ func (b *Broker) addPending(req *kmsg.TxnOffsetCommitRequest, offsets []topicOff
 			batch.PutPending(producer.ID, req.Group, o.Offset)
 		}
 	}
-	if err := b.checkTxnOffsets(req, offsets, batch.Announce); err != nil {
+	if err := b.groups.checkTxnCommit(req.Group, req.Generation, req.MemberID, req.InstanceID, offsets, batch.Announce); err != nil {
 		return err
 	}
 	if err := b.commit(batch); err != nil {

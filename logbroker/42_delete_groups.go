@@ -30,14 +30,9 @@ func (b *Broker) deleteGroup(id string) error {
 	defer g.persist.Unlock()
 	b.topics.offsets.Lock() // no offset is under way
 	defer b.topics.offsets.Unlock()
-	offsets, err := b.meta.Offsets(id)
-	if err != nil {
-		return err
-	}
 	g.mu.Lock()
 	e := g.find(id, false)
 	busy := e != nil && e.state() != group.Empty
-	pending := b.meta.HasPending(id)
 	if e != nil && !busy {
 		g.drop(e)
 	}
@@ -45,7 +40,7 @@ func (b *Broker) deleteGroup(id string) error {
 	switch {
 	case busy:
 		return kerr.NonEmptyGroup
-	case e == nil && len(offsets) == 0 && !pending:
+	case e == nil:
 		return kerr.GroupIDNotFound
 	}
 	batch := b.meta.NewBatch()

@@ -25,11 +25,6 @@ func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDelete
 	g := b.coordinator()
 	g.persist.Lock()
 	defer g.persist.Unlock()
-	offsets, err := b.meta.Offsets(req.Group)
-	if err != nil {
-		resp.ErrorCode = kerr.UnknownServerError.Code
-		return resp
-	}
 	g.mu.Lock()
 	e := g.find(req.Group, false)
 	members, subscribed := 0, map[string]bool{}
@@ -39,7 +34,7 @@ func (b *Broker) deleteOffsets(req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDelete
 	}
 	g.mu.Unlock()
 	switch {
-	case e == nil && len(offsets) == 0 && !b.meta.HasPending(req.Group):
+	case e == nil:
 		resp.ErrorCode = kerr.GroupIDNotFound.Code
 		return resp
 	case members > 0 && subscribed == nil:

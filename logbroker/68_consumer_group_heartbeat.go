@@ -54,7 +54,7 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 		}
 		switch {
 		case classic != nil && err != nil:
-			e.classic, e.consumer, e.switched = classic, nil, false
+			e.classic, e.consumer, e.switched, e.refused = classic, nil, false, true
 			if h.Epoch == group.JoinEpoch && classic.ProtocolType == group.ConsumerProtocol {
 				others = classic.SendAway(b.now()) // as in Kafka, who sends them away before it knows
 			}

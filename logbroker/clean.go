@@ -32,9 +32,12 @@ func (c *cleaner) schedule(at time.Time, nextRetention time.Time) {
 }
 
 // Clean does at once what is otherwise done every RetentionInterval and
-// CompactionInterval. In a Synchronous broker, where timers would have no end,
-// only this does it. It must not be called concurrently.
-func (b *Broker) Clean() { b.cleaner.run(true) }
+// CompactionInterval, and looks for offsets and groups that go. In a Synchronous broker,
+// where timers would have no end, only this does it. It must not be called concurrently.
+func (b *Broker) Clean() {
+	b.cleaner.run(true)
+	b.expireOffsets()
+}
 
 func (c *cleaner) run(expire bool) {
 	// One for all logs; its memory is taken when there is something to do, and not
@@ -43,7 +46,6 @@ func (c *cleaner) run(expire bool) {
 	c.b.topics.each(func(p *partition) { c.clean(p, compactor, expire) })
 	if expire && !c.b.run.closed.Load() && c.b.failure() == nil {
 		c.b.expireTxns()
-		c.b.expireOffsets()
 		if err := c.b.topics.retryRemovals(); err != nil {
 			c.b.log.Warn("deleted topics cannot be listed", "error", err)
 		}

@@ -538,9 +538,11 @@ func TestARefusedSessionChangesNoGroup(t *testing.T) {
 	w.topic("t", 1)
 	w.has(w.heart("m", 0, nil), 2, 0)
 	w.has(w.heart("m", -1, nil), -1)
-	req := joinOf("")
-	req.SessionTimeoutMillis = 1
-	w.want(ask[*kmsg.JoinGroupResponse](w, req).ErrorCode, kerr.InvalidSessionTimeout)
+	for _, ms := range []int32{-1, 1, 5999, 1_800_001} {
+		req := joinOf("")
+		req.SessionTimeoutMillis = ms
+		w.want(ask[*kmsg.JoinGroupResponse](w, req).ErrorCode, kerr.InvalidSessionTimeout)
+	}
 	w.groupIs("consumer", group.Empty)
 	w.restart()
 	w.groupIs("consumer", group.Empty)

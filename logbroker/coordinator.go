@@ -11,7 +11,7 @@ import (
 type groupCoordinator interface {
 	// checkTxnCommit calls add, which must not wait, if the member may add offsets to
 	// its open transaction; nobody joins or is taken out meanwhile. Else it returns the
-	// *kerr.Error to answer with, or errNoGroup. generation -1 and an empty member are
+	// *kerr.Error to answer with. generation -1 and an empty member are
 	// a producer that belongs to no group.
 	checkTxnCommit(group string, generation int32, member string, instance *string, offsets []topicOffset, add func()) error
 	// tick runs what is due and returns when to be called next; the zero time

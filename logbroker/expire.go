@@ -16,6 +16,20 @@ const (
 	offsetExpiry = 7 * 24 * time.Hour
 )
 
+// offsetsCheckInterval is the time between two looks for offsets and groups that go, Kafka's
+// offsets.retention.check.interval.ms.
+const offsetsCheckInterval = 10 * time.Minute
+
+// scheduleOffsetsCheck looks again and again.
+func (b *Broker) scheduleOffsetsCheck() {
+	b.timers.at(b.now().Add(offsetsCheckInterval), func(time.Time) {
+		b.spawn(func() {
+			b.expireOffsets()
+			b.scheduleOffsetsCheck()
+		})
+	})
+}
+
 // expireTxns forgets transactional ids that have not been used for long.
 func (b *Broker) expireTxns() {
 	for _, e := range b.txns.all() {
@@ -60,15 +74,15 @@ const expiredAtOnce = 500
 // group whose last offset goes, goes with it, and one without offsets with its last
 // member.
 func (b *Broker) expireOffsets() {
-	g := b.coordinator()
-	ids, err := g.ids()
-	for some := range slices.Chunk(ids, expiredAtOnce) {
-		if err == nil {
-			err = b.expireGroups(g, some)
-		}
+	if b.run.closed.Load() || b.failure() != nil {
+		return
 	}
-	if err != nil {
-		b.log.Warn("old offsets were not forgotten", "error", err)
+	g := b.coordinator()
+	for some := range slices.Chunk(g.ids(), expiredAtOnce) {
+		if err := b.expireGroups(g, some); err != nil {
+			b.log.Warn("old offsets were not forgotten", "error", err)
+			return
+		}
 	}
 }
 
@@ -108,18 +122,16 @@ func (b *Broker) expireGroup(g *groups, batch *meta.Batch, id string) (gone int,
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := g.find(id, false)
-	if e != nil && (e.state() != group.Empty || !e.next().IsZero() || len(offsets) > 0 && e.emptied().After(oldest)) {
+	if e == nil || e.state() != group.Empty || !e.next().IsZero() || len(offsets) > 0 && e.emptied().After(oldest) {
 		return 0, nil // somebody is there, may come with the id that it was given, or was there
 	}
-	if len(old) < len(offsets) || len(old) == 0 && e == nil {
+	if len(old) < len(offsets) {
 		for _, o := range old {
 			batch.DeleteOffset(id, o.Topic, o.Partition)
 		}
 		return len(old), nil
 	}
 	batch.DeleteGroup(id)
-	if e != nil {
-		g.drop(e)
-	}
+	g.drop(e)
 	return len(old), nil
 }

@@ -17,6 +17,8 @@ type groupEntry struct {
 	classic  *group.Group
 	consumer *group.Consumer
 	switched bool // from one to the other, since it was last stored
+	fresh    bool // made by the event that is under way
+	refused  bool // for a member that was refused: it is dropped again
 
 	dueAt time.Time // when it is looked at again; zero if nothing will be due
 	place int       // in groups.due, from 1 on; 0 for none
@@ -31,13 +33,6 @@ func (e *groupEntry) changed() bool {
 		return e.consumer.Changed() || c
 	}
 	return e.classic.Changed() || c
-}
-
-// isNothing tells whether the group came to nothing: it was made for a member
-// that was refused.
-func (e *groupEntry) isNothing() bool {
-	return e.consumer != nil && e.consumer.IsNew() ||
-		e.classic != nil && e.classic.State == group.Empty && e.classic.Generation == 0 && e.classic.Emptied.IsZero() && e.classic.Next().IsZero()
 }
 
 func (e *groupEntry) encode() ([]byte, error) {

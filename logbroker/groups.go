@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -95,6 +96,13 @@ func openGroups(b *Broker) (groupCoordinator, error) {
 		g.measure(e)
 		return nil
 	})
+	if err != nil {
+		return g, err
+	}
+	ids, err := b.meta.OffsetGroups()
+	for _, id := range append(ids, b.meta.PendingGroups()...) {
+		g.add(id)
+	}
 	return g, err
 }
 
@@ -114,12 +122,23 @@ func (g *groups) newMemberID(prefix string) (string, error) {
 	return prefix + "-" + hex.EncodeToString(raw[:]), nil
 }
 
-// find returns a group, made if make is set. The caller holds mu.
+// find returns a group, made if create is set; nil if there is none, or are too many. The
+// caller holds mu.
 func (g *groups) find(id string, create bool) *groupEntry {
 	e := g.byID[id]
 	if e == nil && create && len(g.byID) < maxGroups {
+		e = g.add(id)
+	}
+	return e
+}
+
+// add makes a group if there is none of that id: it may have offsets, and be nothing else. The caller holds mu.
+func (g *groups) add(id string) *groupEntry {
+	e := g.byID[id]
+	if e == nil {
 		e = &groupEntry{id: id, classic: group.New(id, g.b.groupConfig())}
 		g.byID[id] = e
+		g.measure(e)
 	}
 	return e
 }
@@ -148,11 +167,13 @@ func (g *groups) room(e *groupEntry) int {
 // come with a later event.
 func (g *groups) do(id string, create bool, answer func(group.Answer), event func(*groupEntry, group.RequestID) []group.Answer) bool {
 	g.mu.Lock()
+	known := len(g.byID)
 	e := g.find(id, create)
 	if e == nil {
 		g.mu.Unlock()
 		return false
 	}
+	e.fresh = len(g.byID) > known
 	var request group.RequestID
 	if answer != nil {
 		g.lastID++
@@ -165,7 +186,7 @@ func (g *groups) do(id string, create bool, answer func(group.Answer), event fun
 	changed := e.changed()
 	wake := false
 	switch {
-	case e.isNothing():
+	case e.fresh && e.refused:
 		g.drop(e)
 	case changed || answer != nil && e.classic != nil || e.dueAt.IsZero(): // else a sign of life
 		wake = g.schedule(e)
@@ -195,11 +216,9 @@ func (g *groups) take(answers []group.Answer) []func() {
 func (g *groups) checkTxnCommit(id string, generation int32, member string, instance *string, offsets []topicOffset, add func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var err error
-	if e := g.find(id, false); e != nil {
+	e, err := g.toCommitTo(id, generation)
+	if err == nil {
 		err = e.check(member, deref(instance), generation, true, offsets)
-	} else if generation >= 0 {
-		err = errNoGroup
 	}
 	switch {
 	case err == nil:
@@ -210,6 +229,21 @@ func (g *groups) checkTxnCommit(id string, generation int32, member string, inst
 	return err
 }
 
+// errNoGroup is what who says to be a member is told where there is no group.
+var errNoGroup = fmt.Errorf("%w: there is no such group", kerr.IllegalGeneration)
+
+// toCommitTo is the group that offsets are committed to. Who is no member makes it, whether
+// its offsets are taken or not. The caller holds mu.
+func (g *groups) toCommitTo(id string, generation int32) (*groupEntry, error) {
+	switch e := g.find(id, generation < 0); {
+	case e != nil:
+		return e, nil
+	case generation < 0:
+		return nil, kerr.GroupMaxSizeReached
+	}
+	return nil, errNoGroup
+}
+
 // close implements groupCoordinator.
 func (g *groups) close() {
 	g.mu.Lock()
@@ -217,13 +251,15 @@ func (g *groups) close() {
 	clear(g.waiting)
 }
 
-// commitOffsets stores offsets durably if check, which is given the group or nil,
-// allows it: all that wait in one write, in the order in which they came. Check and
-// place in the queue are one step: what a later member commits or fetches does not
-// come before.
-func (g *groups) commitOffsets(c offsetCommit, check func(*groupEntry) error) error {
+// commitOffsets stores offsets durably if check, which is given the group, allows it: all
+// that wait in one write, in the order in which they came. Check and place in the queue
+// are one step: what a later member commits or fetches does not come before.
+func (g *groups) commitOffsets(c offsetCommit, generation int32, check func(*groupEntry) error) error {
 	g.mu.Lock()
-	err := check(g.find(c.group, false))
+	e, err := g.toCommitTo(c.group, generation)
+	if err == nil {
+		err = check(e)
+	}
 	start := err == nil && len(c.offsets) > 0 && g.enqueue(c)
 	g.mu.Unlock()
 	if start {
@@ -272,6 +308,13 @@ func (g *groups) writeOffsets(work []offsetCommit) error {
 	if !slices.ContainsFunc(work, func(c offsetCommit) bool { return len(c.offsets) > 0 }) {
 		return nil // only fetches waited
 	}
+	g.mu.Lock()
+	for _, c := range work {
+		if len(c.offsets) > 0 {
+			g.add(c.group) // it may have been deleted meanwhile
+		}
+	}
+	g.mu.Unlock()
 	batch := g.b.meta.NewBatch()
 	for _, c := range work {
 		for _, o := range c.offsets {
@@ -283,20 +326,11 @@ func (g *groups) writeOffsets(work []offsetCommit) error {
 	return g.b.commitNew(batch)
 }
 
-// ids lists the groups that have members or offsets, sorted.
-func (g *groups) ids() ([]string, error) {
-	ids, err := g.b.meta.OffsetGroups()
-	if err != nil {
-		return nil, err
-	}
-	ids = append(ids, g.b.meta.PendingGroups()...)
+// ids lists the groups, sorted.
+func (g *groups) ids() []string {
 	g.mu.Lock()
-	for id := range g.byID {
-		ids = append(ids, id)
-	}
-	g.mu.Unlock()
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	defer g.mu.Unlock()
+	return slices.Sorted(maps.Keys(g.byID))
 }
 
 func deref(s *string) string {

@@ -159,6 +159,10 @@ func TestWhatClientsNameIsBounded(t *testing.T) {
 	w.want(ask[*kmsg.JoinGroupResponse](w, other).ErrorCode, kerr.GroupMaxSizeReached)
 	w.want(w.heart("m", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.Group = "one more" }).ErrorCode, kerr.GroupMaxSizeReached)
 	w.want(w.heartClassic(m.MemberID, m.Generation), nil)
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Version, commit.Group, commit.Generation = 7, "one more", -1
+	commit.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{kmsg.NewOffsetCommitRequestTopicPartition()}}}
+	w.want(ask[*kmsg.OffsetCommitResponse](w, commit).Topics[0].Partitions[0].ErrorCode, kerr.GroupMaxSizeReached)
 }
 
 // TestMembersThatNeverComeBack: who asks for a member id again and again, and joins
@@ -177,8 +181,8 @@ func TestMembersThatNeverComeBack(t *testing.T) {
 	}
 	w.want(join(), kerr.GroupMaxSizeReached)
 	w.pass(11 * time.Second)
-	if e := w.coordinator().byID["g"]; e != nil {
-		t.Error("the group is still there")
+	if n := w.coordinator().bytes; n > 0 {
+		t.Errorf("the group takes %d bytes", n)
 	}
 	m := w.joinClassic("")
 	w.want(m.ErrorCode, nil)

@@ -86,6 +86,7 @@ func Open(cfg Config) (*Broker, error) {
 		b.beginPulse()
 		first := b.now().Add(b.settings.Load().compactionInterval)
 		b.cleaner.schedule(first, first)
+		b.scheduleOffsetsCheck()
 	}
 	return b, nil
 }

@@ -208,8 +208,6 @@ func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer {
 	fail := func(err error, id string) JoinAnswer { return JoinAnswer{Err: err, MemberID: id, Generation: -1} }
 	switch {
-	case j.Session < g.cfg.MinSession || j.Session > g.cfg.MaxSession:
-		return fail(kerr.InvalidSessionTimeout, j.MemberID)
 	case j.ProtocolType != ConsumerProtocol || len(j.Protocols) == 0 || !g.sharesProtocol(j):
 		return fail(kerr.InconsistentGroupProtocol, "")
 	case j.MemberID == "" && j.InstanceID == "" && j.MustKnowID:

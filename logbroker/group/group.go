@@ -44,6 +44,12 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
+// Allows tells whether a classic member may have such a session time-out.
+func (c Config) Allows(session time.Duration) bool {
+	c = c.WithDefaults()
+	return session >= c.MinSession && session <= c.MaxSession
+}
+
 // RequestID names a request that waits for its answer; 0 is none.
 type RequestID uint64
 

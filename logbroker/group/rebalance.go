@@ -32,14 +32,12 @@ type Join struct {
 }
 
 // Join takes a member into the next rebalance, or tells it at once what there
-// is to tell.
+// is to tell. Its session is one that Config allows.
 func (g *Group) Join(now time.Time, j Join) []Answer {
 	fail := func(err error, id string) []Answer {
 		return []Answer{{Request: j.Request, Join: &JoinAnswer{Err: err, MemberID: id, Generation: -1}}}
 	}
 	switch {
-	case j.Session < g.cfg.MinSession || j.Session > g.cfg.MaxSession:
-		return fail(kerr.InvalidSessionTimeout, j.MemberID)
 	case j.ProtocolType == "" || len(j.Protocols) == 0 || !g.compatible(&j):
 		return fail(kerr.InconsistentGroupProtocol, j.MemberID)
 	case !g.hasRoom(&j):
