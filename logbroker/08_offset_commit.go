@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/logbroker/group"
 	"github.com/levada/levada/logbroker/meta"
 )
 
@@ -78,7 +79,7 @@ func checkCommit(e *groupEntry, req *kmsg.OffsetCommitRequest, offsets []topicOf
 	if req.Version < 9 && e.consumer != nil && e.consumer.OfConsumerProtocol(req.MemberID) {
 		return kerr.UnsupportedVersion // whatever its epoch, as in Kafka
 	}
-	if err := e.check(req.MemberID, deref(req.InstanceID), req.Generation, false, offsets); err != nil {
+	if err := e.check(req.MemberID, group.InstanceOf(req.InstanceID), req.Generation, false, offsets); err != nil {
 		return err
 	}
 	e.seen(now, req.MemberID)

@@ -43,7 +43,7 @@ func (b *Broker) handleJoinGroup(r *request) {
 		return
 	}
 	j := group.Join{
-		MemberID: req.MemberID, InstanceID: deref(req.InstanceID), ClientID: r.conn.ClientID, Host: r.conn.Host,
+		MemberID: req.MemberID, InstanceID: group.InstanceOf(req.InstanceID), ClientID: r.conn.ClientID, Host: r.conn.Host,
 		Session: milliseconds(req.SessionTimeoutMillis), Rebalance: milliseconds(req.RebalanceTimeoutMillis),
 		ProtocolType: req.ProtocolType, NewID: newID, MustKnowID: req.Version >= 4, CanSkip: req.Version >= 9,
 	}
@@ -89,9 +89,7 @@ func fillJoin(resp *kmsg.JoinGroupResponse, a *group.JoinAnswer) {
 	for _, m := range a.Members {
 		rm := kmsg.NewJoinGroupResponseMember()
 		rm.MemberID, rm.ProtocolMetadata = m.ID, m.Metadata
-		if m.InstanceID != "" {
-			rm.InstanceID = &m.InstanceID
-		}
+		rm.InstanceID = m.InstanceID.Name()
 		resp.Members = append(resp.Members, rm)
 	}
 }

@@ -18,9 +18,9 @@ func (b *Broker) handleHeartbeat(r *request) {
 	now := b.now()
 	b.coordinator().do(req.Group, false, nil, func(e *groupEntry, _ group.RequestID) []group.Answer {
 		if e.consumer != nil {
-			resp.ErrorCode = groupCode(e.consumer.HeartbeatClassic(now, req.MemberID, deref(req.InstanceID), req.Generation))
+			resp.ErrorCode = groupCode(e.consumer.HeartbeatClassic(now, req.MemberID, group.InstanceOf(req.InstanceID), req.Generation))
 		} else {
-			resp.ErrorCode = groupCode(e.classic.Heartbeat(now, req.MemberID, deref(req.InstanceID), req.Generation))
+			resp.ErrorCode = groupCode(e.classic.Heartbeat(now, req.MemberID, group.InstanceOf(req.InstanceID), req.Generation))
 		}
 		return nil
 	})

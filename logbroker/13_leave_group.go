@@ -33,7 +33,7 @@ func (b *Broker) handleLeaveGroup(r *request) {
 	known := b.coordinator().do(req.Group, false, answer, func(e *groupEntry, id group.RequestID) []group.Answer {
 		var leavers []group.Leaver
 		for _, m := range members {
-			leavers = append(leavers, group.Leaver{ID: m.MemberID, InstanceID: deref(m.InstanceID)})
+			leavers = append(leavers, group.Leaver{ID: m.MemberID, InstanceID: group.InstanceOf(m.InstanceID)})
 		}
 		var out []group.Answer
 		var told []error

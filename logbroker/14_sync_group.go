@@ -27,7 +27,7 @@ func (b *Broker) handleSyncGroup(r *request) {
 		return
 	}
 	s := group.Sync{
-		MemberID: req.MemberID, InstanceID: deref(req.InstanceID), Generation: req.Generation,
+		MemberID: req.MemberID, InstanceID: group.InstanceOf(req.InstanceID), Generation: req.Generation,
 		ProtocolType: deref(req.ProtocolType), Protocol: deref(req.Protocol), Assignments: map[string][]byte{},
 	}
 	for _, a := range req.GroupAssignment {

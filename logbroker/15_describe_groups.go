@@ -47,9 +47,7 @@ func describeGroup(rg *kmsg.DescribeGroupsResponseGroup, gr *group.Group) {
 	for _, m := range gr.Members {
 		rm := kmsg.NewDescribeGroupsResponseGroupMember()
 		rm.MemberID, rm.ClientID, rm.ClientHost = m.ID, m.ClientID, m.Host
-		if m.InstanceID != "" {
-			rm.InstanceID = &m.InstanceID
-		}
+		rm.InstanceID = m.InstanceID.Name()
 		rm.MemberAssignment = m.Assignment
 		if gr.State == group.Stable {
 			for _, p := range m.Protocols {

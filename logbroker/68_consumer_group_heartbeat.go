@@ -73,7 +73,7 @@ func (b *Broker) handleConsumerGroupHeartbeat(r *request) {
 
 func heartbeatOf(conn *Conn, req *kmsg.ConsumerGroupHeartbeatRequest) group.Heartbeat {
 	h := group.Heartbeat{
-		MemberID: req.MemberID, Epoch: req.MemberEpoch, InstanceID: deref(req.InstanceID), RackID: req.RackID, ClientID: conn.ClientID, Host: conn.Host,
+		MemberID: req.MemberID, Epoch: req.MemberEpoch, InstanceID: group.InstanceOf(req.InstanceID), RackID: req.RackID, ClientID: conn.ClientID, Host: conn.Host,
 		Rebalance: milliseconds(req.RebalanceTimeoutMillis), Topics: req.SubscribedTopicNames, Regex: req.SubscribedTopicRegex,
 		Assignor: req.ServerAssignor, OwnedGiven: req.Topics != nil, OwnedTopics: len(req.Topics) > 0, EmptyIDForbidden: req.Version >= 1,
 	}

@@ -53,9 +53,7 @@ func (b *Broker) describeConsumer(rg *kmsg.ConsumerGroupDescribeResponseGroup, c
 	for _, m := range c.Members {
 		rm := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 		rm.MemberID, rm.MemberEpoch, rm.ClientID, rm.ClientHost = m.ID, m.Epoch, m.ClientID, m.Host
-		if m.InstanceID != "" {
-			rm.InstanceID = &m.InstanceID
-		}
+		rm.InstanceID = m.InstanceID.Name()
 		if m.RackID != "" {
 			rm.RackID = &m.RackID
 		}

@@ -292,7 +292,7 @@ func TestOneMemberOfAnId(t *testing.T) {
 			w.restart()
 			w.want(w.heart("m", again.MemberEpoch, as(test.want)).ErrorCode, nil)
 			members := w.coordinator().byID["g"].consumer.Members
-			if len(members) != 1 || members[0].ID != "m" || members[0].InstanceID != test.want || len(members[0].Target) != 2 {
+			if len(members) != 1 || members[0].ID != "m" || members[0].InstanceID.String() != test.want || len(members[0].Target) != 2 {
 				t.Errorf("%d members, the first is %+v", len(members), members[0])
 			}
 		})

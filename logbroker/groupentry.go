@@ -50,7 +50,7 @@ func (e *groupEntry) size() int {
 }
 
 // check tells whether a member may commit offsets.
-func (e *groupEntry) check(member, instance string, generation int32, producer bool, offsets []topicOffset) error {
+func (e *groupEntry) check(member string, instance group.Instance, generation int32, producer bool, offsets []topicOffset) error {
 	if e.consumer != nil {
 		return e.consumer.CheckCommit(member, instance, generation, producer, func(yield func(group.Partition) bool) {
 			for _, o := range offsets {

@@ -218,7 +218,7 @@ func (g *groups) checkTxnCommit(id string, generation int32, member string, inst
 	defer g.mu.Unlock()
 	e, err := g.toCommitTo(id, generation)
 	if err == nil {
-		err = e.check(member, deref(instance), generation, true, offsets)
+		err = e.check(member, group.InstanceOf(instance), generation, true, offsets)
 	}
 	switch {
 	case err == nil:

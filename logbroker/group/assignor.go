@@ -12,9 +12,10 @@ var Assignors = []string{"uniform", "range"}
 
 // subscriber is a member as an assignor sees it.
 type subscriber struct {
-	id, instance string
-	topics       []string   // subscribed, sorted
-	has          Partitions // of the last assignment
+	id       string
+	instance Instance
+	topics   []string   // subscribed, sorted
+	has      Partitions // of the last assignment
 }
 
 // assignment is what an assignor works on.
@@ -42,13 +43,13 @@ func (a *assignment) byRange() []Partitions {
 	}
 	slices.SortFunc(order, func(x, y int) int {
 		p, q := a.members[x], a.members[y]
-		if (p.instance == "") != (q.instance == "") {
-			if p.instance != "" {
+		if (p.instance == NoInstance) != (q.instance == NoInstance) {
+			if p.instance != NoInstance {
 				return -1
 			}
 			return 1
 		}
-		return cmp.Or(cmp.Compare(p.instance, q.instance), cmp.Compare(p.id, q.id))
+		return cmp.Or(cmp.Compare(p.instance.name, q.instance.name), cmp.Compare(p.id, q.id))
 	})
 	for _, name := range a.names() {
 		t := a.topics[name]

@@ -109,7 +109,7 @@ func TestUniformIsEven(t *testing.T) {
 // TestRangeJoins: members get the same numbers of topics of the same size.
 func TestRangeJoins(t *testing.T) {
 	a := assignment{topics: map[string]Topic{"l": {TopicID{1}, "l", 5}, "r": {TopicID{2}, "r", 5}, "s": {TopicID{3}, "s", 1}}}
-	for _, m := range []subscriber{{id: "b"}, {id: "z", instance: "static"}, {id: "a"}} {
+	for _, m := range []subscriber{{id: "b"}, {id: "z", instance: named("static")}, {id: "a"}} {
 		m.topics = []string{"l", "r"}
 		if m.id == "a" {
 			m.topics = append(m.topics, "s")

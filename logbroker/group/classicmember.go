@@ -210,7 +210,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	switch {
 	case j.ProtocolType != ConsumerProtocol || len(j.Protocols) == 0 || !g.sharesProtocol(j):
 		return fail(kerr.InconsistentGroupProtocol, "")
-	case j.MemberID == "" && j.InstanceID == "" && j.MustKnowID:
+	case j.MemberID == "" && j.InstanceID == NoInstance && j.MustKnowID:
 		return fail(kerr.MemberIDRequired, j.NewID)
 	}
 	sub, err := subscriptionOf(j.Protocols[0].Metadata, topics)
@@ -253,10 +253,10 @@ func (g *Consumer) placeOf(j Join, h Heartbeat, owned Partitions) (*ConsumerMemb
 		}
 		return m, nil
 	}
-	if m := g.member(j.MemberID); m != nil && j.InstanceID == "" {
+	if m := g.member(j.MemberID); m != nil && j.InstanceID == NoInstance {
 		return m, nil
 	}
-	if j.MemberID != "" && (j.InstanceID != "" || len(owned) > 0) {
+	if j.MemberID != "" && (j.InstanceID != NoInstance || len(owned) > 0) {
 		return nil, kerr.UnknownMemberID
 	}
 	return g.add(h)
@@ -275,9 +275,9 @@ func (g *Consumer) sharesProtocol(j Join) bool {
 }
 
 // classic finds the classic member that a request names.
-func (g *Consumer) classic(id, instance string, generation int32) (*ConsumerMember, error) {
+func (g *Consumer) classic(id string, instance Instance, generation int32) (*ConsumerMember, error) {
 	m := g.member(id)
-	if instance != "" {
+	if instance != NoInstance {
 		if m = g.static(instance); m != nil && m.ID != id {
 			return nil, kerr.FencedInstanceID
 		}
@@ -321,7 +321,7 @@ func (g *Consumer) callToJoin(now time.Time, m *ConsumerMember) error {
 // HeartbeatClassic is a Heartbeat in a consumer group. A member that has to move
 // is called to join again. As in Kafka, new assignments are made when a member of the
 // consumer protocol is heard of, or somebody joins.
-func (g *Consumer) HeartbeatClassic(now time.Time, id, instance string, generation int32) error {
+func (g *Consumer) HeartbeatClassic(now time.Time, id string, instance Instance, generation int32) error {
 	m, err := g.classic(id, instance, generation)
 	if err != nil {
 		return err
@@ -339,7 +339,7 @@ func (g *Consumer) LeaveClassic(now time.Time, leavers []Leaver) []error {
 	var gone []*ConsumerMember
 	for i, l := range leavers {
 		m := g.member(l.ID)
-		if l.InstanceID != "" {
+		if l.InstanceID != NoInstance {
 			m = g.static(l.InstanceID)
 		}
 		switch {

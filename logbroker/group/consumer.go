@@ -66,7 +66,7 @@ const (
 // ConsumerMember is a member of a consumer group.
 type ConsumerMember struct {
 	ID         string
-	InstanceID string // of a static member, else empty
+	InstanceID Instance
 	RackID     string
 	ClientID   string
 	Host       string
@@ -131,7 +131,7 @@ const Unchanged = -time.Millisecond
 type Heartbeat struct {
 	MemberID         string
 	Epoch            int32
-	InstanceID       string
+	InstanceID       Instance
 	RackID           *string
 	ClientID, Host   string
 	Principal        string        // empty for who may see every topic
@@ -194,8 +194,8 @@ func (g *Consumer) member(id string) *ConsumerMember {
 	return g.Members[i]
 }
 
-func (g *Consumer) static(instance string) *ConsumerMember {
-	if instance == "" {
+func (g *Consumer) static(instance Instance) *ConsumerMember {
+	if instance == NoInstance {
 		return nil
 	}
 	i := slices.IndexFunc(g.Members, func(m *ConsumerMember) bool { return m.InstanceID == instance })
@@ -220,7 +220,7 @@ func CheckHeartbeat(h Heartbeat) error {
 		return refusef(kerr.InvalidRequest, "the member id is empty")
 	case h.RackID != nil && IsBlank(*h.RackID):
 		return refusef(kerr.InvalidRequest, "the rack id is empty")
-	case h.Epoch == LeaveForNowEpoch && h.InstanceID == "":
+	case h.Epoch == LeaveForNowEpoch && h.InstanceID == NoInstance:
 		return refusef(kerr.InvalidRequest, "only a static member leaves for now: the instance id is empty")
 	case joins && h.Rebalance == Unchanged:
 		return refusef(kerr.InvalidRequest, "the rebalance timeout is missing in the request that joins")
@@ -265,7 +265,7 @@ func (g *Consumer) Heartbeat(now time.Time, h Heartbeat, topics Topics) (Heartbe
 
 // subscribe finds the member that a heartbeat is of, a new one if it joins.
 func (g *Consumer) subscribe(h Heartbeat) (*ConsumerMember, error) {
-	if h.InstanceID != "" {
+	if h.InstanceID != NoInstance {
 		return g.subscribeStatic(h)
 	}
 	if m := g.member(h.MemberID); m != nil { // a static one may leave its instance out
@@ -446,7 +446,7 @@ func (g *Consumer) bump() {
 // wait for it.
 func (g *Consumer) leave(now time.Time, h Heartbeat) (HeartbeatAnswer, error) {
 	m := g.member(h.MemberID)
-	if h.InstanceID != "" {
+	if h.InstanceID != NoInstance {
 		if m = g.static(h.InstanceID); m != nil && m.ID != h.MemberID {
 			return HeartbeatAnswer{}, refusef(kerr.FencedInstanceID, "instance %q is another member now", h.InstanceID)
 		}
@@ -536,8 +536,8 @@ func (g *Consumer) Tick(now time.Time) {
 // only; that is allowed while the group has no members, whatever member it names. A
 // producer's commit that names none is always allowed. An instance is not compared: the
 // member is who it is by its id.
-func (g *Consumer) Check(id, instance string, epoch int32, producer bool) error {
-	if epoch < 0 && (len(g.Members) == 0 || producer && id == "" && instance == "") {
+func (g *Consumer) Check(id string, instance Instance, epoch int32, producer bool) error {
+	if epoch < 0 && (len(g.Members) == 0 || producer && id == "" && instance == NoInstance) {
 		return nil
 	}
 	return g.CheckMember(id, epoch)
@@ -558,7 +558,7 @@ func (g *Consumer) CheckMember(id string, epoch int32) error {
 // CheckCommit is Check for a commit of offsets of some partitions. An older epoch will
 // do if the member has had all of them since then (KIP-1251): nobody else has
 // committed them meanwhile, and a commit that crosses a rebalance need not be repeated.
-func (g *Consumer) CheckCommit(id, instance string, epoch int32, producer bool, of iter.Seq[Partition]) error {
+func (g *Consumer) CheckCommit(id string, instance Instance, epoch int32, producer bool, of iter.Seq[Partition]) error {
 	m := g.member(id)
 	if m == nil || epoch < 0 || epoch >= m.Epoch {
 		return g.Check(id, instance, epoch, producer)

@@ -26,7 +26,7 @@ type consumerRow struct {
 
 type consumerMemberRow struct {
 	ID          string      `json:"id"`
-	InstanceID  string      `json:"instance_id,omitempty"`
+	InstanceID  Instance    `json:"instance_id,omitzero"`
 	RackID      string      `json:"rack_id,omitempty"`
 	ClientID    string      `json:"client_id,omitempty"`
 	Host        string      `json:"host,omitempty"`

@@ -46,10 +46,10 @@ func TestRowsWithoutEpochs(t *testing.T) {
 	}
 	for _, p := range second.Assignment {
 		of := slices.Values([]Partition{p})
-		if err := g.CheckCommit("a", "", second.Epoch, false, of); err != nil {
+		if err := g.CheckCommit("a", NoInstance, second.Epoch, false, of); err != nil {
 			t.Errorf("%v in the epoch of the row: %v", p, err)
 		}
-		if err := g.CheckCommit("a", "", first.Epoch, false, of); !errors.Is(err, kerr.StaleMemberEpoch) {
+		if err := g.CheckCommit("a", NoInstance, first.Epoch, false, of); !errors.Is(err, kerr.StaleMemberEpoch) {
 			t.Errorf("%v in the epoch before: %v", p, err)
 		}
 	}

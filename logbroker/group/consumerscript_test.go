@@ -64,7 +64,7 @@ func (s *consumerScript) run(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (s *consumerScript) do(command string, a scriptArgs) string {
-	generation, instance := int32(a.number("at", 0)), a["instance"]
+	generation, instance := int32(a.number("at", 0)), named(a["instance"])
 	switch command {
 	case "topic": // name=NAME partitions=N
 		s.topics.set(a["name"], int32(a.number("partitions", 1)))
@@ -122,7 +122,7 @@ func (s *consumerScript) do(command string, a scriptArgs) string {
 func (s *consumerScript) heart(a scriptArgs) string {
 	s.ids++
 	h := Heartbeat{
-		MemberID: a["id"], Epoch: int32(a.number("at", 0)), InstanceID: a["instance"], RackID: a.text("rack"), ClientID: a["client"], Rebalance: Unchanged, Topics: a.list("topics"),
+		MemberID: a["id"], Epoch: int32(a.number("at", 0)), InstanceID: named(a["instance"]), RackID: a.text("rack"), ClientID: a["client"], Rebalance: Unchanged, Topics: a.list("topics"),
 		Regex: a.text("regex"), Assignor: a.text("assignor"), EmptyIDForbidden: true, NewID: fmt.Sprint("n", s.ids),
 	}
 	if _, ok := a["has"]; ok || h.Epoch == JoinEpoch {
@@ -154,7 +154,7 @@ func (s *consumerScript) join(a scriptArgs) string {
 		md.OwnedPartitions = append(md.OwnedPartitions, owned)
 	}
 	got := s.group.JoinClassic(s.now, Join{
-		MemberID: a["id"], InstanceID: a["instance"], NewID: fmt.Sprint("n", s.ids), ProtocolType: ConsumerProtocol,
+		MemberID: a["id"], InstanceID: named(a["instance"]), NewID: fmt.Sprint("n", s.ids), ProtocolType: ConsumerProtocol,
 		Session: time.Duration(a.number("session", 30)) * time.Second, Rebalance: time.Duration(a.number("within", 60)) * time.Second,
 		Protocols: []Protocol{{"range", md.AppendTo(nil)}},
 	}, s.topics)
@@ -209,8 +209,8 @@ func (s *consumerScript) state() string {
 	}
 	for _, m := range g.Members {
 		out += fmt.Sprintf("\n   %s", m.ID)
-		if m.InstanceID != "" {
-			out += "=" + m.InstanceID
+		if m.InstanceID != NoInstance {
+			out += "=" + m.InstanceID.String()
 		}
 		if m.RackID != "" {
 			out += " in " + m.RackID

@@ -53,6 +53,43 @@ func (c Config) Allows(session time.Duration) bool {
 // RequestID names a request that waits for its answer; 0 is none.
 type RequestID uint64
 
+// Instance is the name of a static member (KIP-345), which may be empty.
+type Instance struct {
+	name  string
+	named bool
+}
+
+// NoInstance is that of a member that is none.
+var NoInstance Instance
+
+// InstanceOf is the instance of a name, as requests have it; nil is none.
+func InstanceOf(name *string) Instance {
+	if name == nil {
+		return NoInstance
+	}
+	return Instance{*name, true}
+}
+
+// Name is the name as answers have it, nil for none.
+func (i Instance) Name() *string {
+	if !i.named {
+		return nil
+	}
+	return &i.name
+}
+
+// String is the name, empty for none.
+func (i Instance) String() string { return i.name }
+
+// MarshalText implements encoding.TextMarshaler.
+func (i Instance) MarshalText() ([]byte, error) { return []byte(i.name), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (i *Instance) UnmarshalText(text []byte) error {
+	*i = Instance{string(text), true}
+	return nil
+}
+
 // Protocol is an assignor that a member knows, with its metadata.
 type Protocol struct {
 	Name     string
@@ -62,7 +99,7 @@ type Protocol struct {
 // Member is a member of a group.
 type Member struct {
 	ID         string
-	InstanceID string // of a static member, else empty
+	InstanceID Instance
 	ClientID   string
 	Host       string
 	Session    time.Duration
@@ -138,8 +175,9 @@ type JoinAnswer struct {
 
 // JoinedMember is a member as the leader sees it.
 type JoinedMember struct {
-	ID, InstanceID string
-	Metadata       []byte
+	ID         string
+	InstanceID Instance
+	Metadata   []byte
 }
 
 // SyncAnswer answers a sync.
@@ -166,8 +204,8 @@ func (g *Group) member(id string) *Member {
 	return nil
 }
 
-func (g *Group) static(instance string) *Member {
-	if instance == "" {
+func (g *Group) static(instance Instance) *Member {
+	if instance == NoInstance {
 		return nil
 	}
 	for _, m := range g.Members {
@@ -179,8 +217,8 @@ func (g *Group) static(instance string) *Member {
 }
 
 // identify finds the member that a request names, or says why not.
-func (g *Group) identify(id, instance string) (*Member, error) {
-	if instance != "" {
+func (g *Group) identify(id string, instance Instance) (*Member, error) {
+	if instance != NoInstance {
 		m := g.static(instance)
 		switch {
 		case m == nil:
@@ -200,8 +238,8 @@ func (g *Group) identify(id, instance string) (*Member, error) {
 // empty member and generation -1 are a client that uses the group for offsets
 // only; that is allowed while the group has no members. A producer's commit
 // (KIP-447) that names no member is always allowed.
-func (g *Group) Check(id, instance string, generation int32, producer bool) error {
-	if generation < 0 && id == "" && instance == "" {
+func (g *Group) Check(id string, instance Instance, generation int32, producer bool) error {
+	if generation < 0 && id == "" && instance == NoInstance {
 		if producer || len(g.Members) == 0 {
 			return nil
 		}
@@ -223,7 +261,7 @@ func (g *Group) Check(id, instance string, generation int32, producer bool) erro
 }
 
 // Heartbeat takes a sign of life.
-func (g *Group) Heartbeat(now time.Time, id, instance string, generation int32) error {
+func (g *Group) Heartbeat(now time.Time, id string, instance Instance, generation int32) error {
 	if g.State == Empty || g.State == Dead {
 		return kerr.UnknownMemberID
 	}
@@ -249,7 +287,10 @@ func (g *Group) Seen(now time.Time, id string) {
 }
 
 // Leaver is who leaves by a LeaveGroup.
-type Leaver struct{ ID, InstanceID string }
+type Leaver struct {
+	ID         string
+	InstanceID Instance
+}
 
 // Leave removes members at once; the others rebalance once. As in Kafka they do so also if
 // only an id leaves that nobody has joined with. What each is told is in the order of those
@@ -259,7 +300,7 @@ func (g *Group) Leave(now time.Time, leavers []Leaver) (out []Answer, told []err
 	for _, l := range leavers {
 		var m *Member
 		var err error
-		if i := g.pendingIndex(l.ID); i >= 0 && l.InstanceID == "" {
+		if i := g.pendingIndex(l.ID); i >= 0 && l.InstanceID == NoInstance {
 			g.pending = slices.Delete(g.pending, i, i+1)
 		} else if m, err = g.leaver(l); err == nil {
 			out = append(out, refuse(m, kerr.UnknownMemberID)...)

@@ -45,10 +45,10 @@ func TestCheckHeartbeat(t *testing.T) {
 		"of nobody":                        {beats(3, func(h *Heartbeat) { h.MemberID = "" }), kerr.InvalidRequest},
 		"who leaves":                       {beats(LeaveEpoch, as), nil},
 		"nobody leaves":                    {beats(LeaveEpoch, func(h *Heartbeat) { h.MemberID = "" }), kerr.InvalidRequest},
-		"who leaves for now":               {beats(LeaveForNowEpoch, func(h *Heartbeat) { h.InstanceID = "i" }), nil},
-		"who leaves for now by no id":      {beats(LeaveForNowEpoch, func(h *Heartbeat) { h.InstanceID, h.MemberID = "i", "" }), nil},
+		"who leaves for now":               {beats(LeaveForNowEpoch, func(h *Heartbeat) { h.InstanceID = named("i") }), nil},
+		"who leaves for now by no id":      {beats(LeaveForNowEpoch, func(h *Heartbeat) { h.InstanceID, h.MemberID = named("i"), "" }), nil},
 		"who has no place to come back to": {beats(LeaveForNowEpoch, as), kerr.InvalidRequest},
-		"an epoch that there is not":       {beats(LeaveForNowEpoch-1, func(h *Heartbeat) { h.InstanceID = "i" }), kerr.InvalidRequest},
+		"an epoch that there is not":       {beats(LeaveForNowEpoch-1, func(h *Heartbeat) { h.InstanceID = named("i") }), kerr.InvalidRequest},
 	} {
 		if err := CheckHeartbeat(c.h); !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

@@ -13,7 +13,7 @@ import (
 type Join struct {
 	Request      RequestID
 	MemberID     string
-	InstanceID   string
+	InstanceID   Instance
 	ClientID     string
 	Host         string
 	Session      time.Duration
@@ -46,7 +46,7 @@ func (g *Group) Join(now time.Time, j Join) []Answer {
 	if j.MemberID == "" {
 		return g.joinNew(now, j, fail)
 	}
-	if i := g.pendingIndex(j.MemberID); i >= 0 && j.InstanceID == "" {
+	if i := g.pendingIndex(j.MemberID); i >= 0 && j.InstanceID == NoInstance {
 		g.pending = slices.Delete(g.pending, i, i+1)
 		return g.admit(now, j, j.MemberID)
 	}
@@ -97,7 +97,7 @@ func (g *Group) joinNew(now time.Time, j Join, fail func(error, string) []Answer
 	if len(g.Members)+len(g.pending) >= g.cfg.MaxMembers {
 		return fail(kerr.GroupMaxSizeReached, "")
 	}
-	if j.InstanceID == "" && j.MustKnowID {
+	if j.InstanceID == NoInstance && j.MustKnowID {
 		g.pending = append(g.pending, pendingMember{j.NewID, now.Add(j.Session)})
 		return fail(kerr.MemberIDRequired, j.NewID)
 	}
@@ -246,7 +246,7 @@ func (g *Group) tryComplete(now time.Time) []Answer {
 // the assignment ends; if none has, as in Apache Kafka, there is no generation until one
 // does, or all are gone.
 func (g *Group) complete(now time.Time) []Answer {
-	g.Members = slices.DeleteFunc(g.Members, func(m *Member) bool { return m.join == 0 && m.InstanceID == "" })
+	g.Members = slices.DeleteFunc(g.Members, func(m *Member) bool { return m.join == 0 && m.InstanceID == NoInstance })
 	g.changed, g.initial = true, nil
 	if len(g.Members) > 0 && !slices.ContainsFunc(g.Members, func(m *Member) bool { return m.join != 0 }) {
 		g.deadline = now.Add(max(g.rebalance(), leastWait)) // there is nobody to make one of
@@ -345,7 +345,7 @@ func (g *Group) joined(request RequestID, m *Member) Answer {
 type Sync struct {
 	Request      RequestID
 	MemberID     string
-	InstanceID   string
+	InstanceID   Instance
 	Generation   int32
 	ProtocolType string // empty before version 5
 	Protocol     string

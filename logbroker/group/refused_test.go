@@ -22,7 +22,7 @@ func TestRefusedHeartbeatChangesNothing(t *testing.T) {
 	} {
 		g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
 		beat := func(id, instance string, epoch int32, change func(*Heartbeat)) error {
-			h := Heartbeat{MemberID: id, InstanceID: instance, Epoch: epoch, Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}}
+			h := Heartbeat{MemberID: id, InstanceID: named(instance), Epoch: epoch, Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}}
 			change(&h)
 			_, err := g.Heartbeat(now, h, &topicList{})
 			return err
@@ -32,13 +32,13 @@ func TestRefusedHeartbeatChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.Changed()
-		before, epoch := *g.static("i"), g.Epoch
+		before, epoch := *g.static(named("i")), g.Epoch
 		for _, id := range []string{"a", "b", "c"} {
 			if err := beat(id, "i", JoinEpoch, change); !errors.Is(err, kerr.InvalidRegularExpression) && !errors.Is(err, kerr.UnknownServerError) {
 				t.Fatalf("%s: %s is told %v", name, id, err)
 			}
-			if g.Changed() || g.Epoch != epoch || len(g.Members) != 2 || !reflect.DeepEqual(*g.static("i"), before) {
-				t.Fatalf("%s: %s has changed the group: %+v", name, id, g.static("i"))
+			if g.Changed() || g.Epoch != epoch || len(g.Members) != 2 || !reflect.DeepEqual(*g.static(named("i")), before) {
+				t.Fatalf("%s: %s has changed the group: %+v", name, id, g.static(named("i")))
 			}
 		}
 		if err := beat("c", "i", JoinEpoch, as); err != nil {
@@ -76,18 +76,18 @@ func TestRefusedUpgradeChangesNothing(t *testing.T) {
 	}
 	g.Changed()
 	for _, instance := range []string{"", "i"} {
-		h = Heartbeat{MemberID: "a", InstanceID: instance, Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}, Regex: &wrong}
+		h = Heartbeat{MemberID: "a", InstanceID: named(instance), Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}, Regex: &wrong}
 		if _, err := g.Heartbeat(now, h, &topicList{}); !errors.Is(err, kerr.InvalidRegularExpression) {
 			t.Fatalf("instance %q: told %v", instance, err)
 		}
 		if m := g.member("a"); m.Classic == nil || g.Changed() {
 			t.Fatalf("instance %q: the member has changed: %+v", instance, m)
 		}
-		if err := g.HeartbeatClassic(now, "a", "", a.Generation); err != nil {
+		if err := g.HeartbeatClassic(now, "a", NoInstance, a.Generation); err != nil {
 			t.Fatalf("instance %q: the classic member is told %v", instance, err)
 		}
 	}
-	h.InstanceID, h.Regex = "", nil
+	h.InstanceID, h.Regex = NoInstance, nil
 	if _, err := g.Heartbeat(now, h, &topicList{}); err != nil || g.member("a").Classic != nil || !g.Changed() {
 		t.Errorf("told %v, and is %+v", err, g.member("a"))
 	}

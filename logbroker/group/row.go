@@ -21,7 +21,7 @@ type row struct {
 
 type memberRow struct {
 	ID          string     `json:"id"`
-	InstanceID  string     `json:"instance_id,omitempty"`
+	InstanceID  Instance   `json:"instance_id,omitzero"`
 	ClientID    string     `json:"client_id,omitempty"`
 	Host        string     `json:"host,omitempty"`
 	SessionMs   int64      `json:"session_ms"`

@@ -27,6 +27,15 @@ type script struct {
 	ids   int
 }
 
+// named is the instance of a name in a script; "?" is an empty name.
+func named(name string) Instance {
+	if name == "" {
+		return NoInstance
+	}
+	name = strings.Trim(name, "?")
+	return InstanceOf(&name)
+}
+
 // run understands join, sync, heartbeat, seen, leave, commit, wait, restart.
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	arg := func(name string) string {
@@ -52,7 +61,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "join":
 		s.ids++
 		j := Join{
-			Request: s.request(arg("as")), MemberID: arg("id"), InstanceID: arg("instance"), Session: 10 * time.Second,
+			Request: s.request(arg("as")), MemberID: arg("id"), InstanceID: named(arg("instance")), Session: 10 * time.Second,
 			Rebalance: time.Duration(number("rebalance", 60)) * time.Second, ProtocolType: "consumer", NewID: fmt.Sprintf("m%d", s.ids), MustKnowID: arg("v") != "3", CanSkip: arg("v") != "8",
 		}
 		for name := range strings.SplitSeq(arg("protocols"), "+") {
@@ -76,22 +85,22 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		}
 		out = s.group.Join(s.now, j)
 	case "sync":
-		y := Sync{Request: s.request(arg("as")), MemberID: arg("id"), InstanceID: arg("instance"), Generation: int32(number("gen", int(s.group.Generation))), Assignments: map[string][]byte{}}
+		y := Sync{Request: s.request(arg("as")), MemberID: arg("id"), InstanceID: named(arg("instance")), Generation: int32(number("gen", int(s.group.Generation))), Assignments: map[string][]byte{}}
 		for line := range strings.Lines(d.Input) {
 			id, a, _ := strings.Cut(strings.TrimSpace(line), "=")
 			y.Assignments[id] = []byte(a)
 		}
 		out = s.group.Sync(s.now, y)
 	case "heartbeat":
-		said = fmt.Sprintln(result(s.group.Heartbeat(s.now, arg("id"), arg("instance"), int32(number("gen", int(s.group.Generation))))))
+		said = fmt.Sprintln(result(s.group.Heartbeat(s.now, arg("id"), named(arg("instance")), int32(number("gen", int(s.group.Generation))))))
 	case "commit":
-		said = fmt.Sprintln(result(s.group.Check(arg("id"), arg("instance"), int32(number("gen", int(s.group.Generation))), arg("producer") != "")))
+		said = fmt.Sprintln(result(s.group.Check(arg("id"), named(arg("instance")), int32(number("gen", int(s.group.Generation))), arg("producer") != "")))
 	case "seen":
 		s.group.Seen(s.now, arg("id"))
 	case "leave":
 		var leavers []Leaver
 		for id := range strings.SplitSeq(arg("id"), "+") {
-			leavers = append(leavers, Leaver{ID: id, InstanceID: arg("instance")})
+			leavers = append(leavers, Leaver{ID: id, InstanceID: named(arg("instance"))})
 		}
 		var told []error
 		out, told = s.group.Leave(s.now, leavers)

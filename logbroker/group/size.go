@@ -30,7 +30,7 @@ func protocolBytes(list []Protocol) (n int) {
 
 // bytes is about what the member takes, without its assignment.
 func (m *Member) bytes() int {
-	return memberBytes + textBytes(m.ID, m.InstanceID, m.ClientID, m.Host) + protocolBytes(m.Protocols)
+	return memberBytes + textBytes(m.ID, m.InstanceID.name, m.ClientID, m.Host) + protocolBytes(m.Protocols)
 }
 
 // Bytes is about what the group takes in memory, and in its row.
@@ -46,7 +46,7 @@ func (g *Group) Bytes() (n int) {
 
 // bytes is about what the member takes that joins.
 func (j *Join) bytes() int {
-	return memberBytes + textBytes(cmp.Or(j.MemberID, j.NewID), j.InstanceID, j.ClientID, j.Host) + protocolBytes(j.Protocols)
+	return memberBytes + textBytes(cmp.Or(j.MemberID, j.NewID), j.InstanceID.name, j.ClientID, j.Host) + protocolBytes(j.Protocols)
 }
 
 // fits tells whether a member that took old bytes may take some more or less. Only for
@@ -78,7 +78,7 @@ func (g *Group) hasRoomFor(s *Sync) bool {
 // bytes is about what the member takes, without partitions, of which there are no
 // more than the topics have.
 func (m *ConsumerMember) bytes() int {
-	n := memberBytes + textBytes(m.ID, m.InstanceID, m.RackID, m.ClientID, m.Host, m.Principal, m.Regex, m.Assignor) + textBytes(m.Topics...)
+	n := memberBytes + textBytes(m.ID, m.InstanceID.name, m.RackID, m.ClientID, m.Host, m.Principal, m.Regex, m.Assignor) + textBytes(m.Topics...)
 	if m.Classic != nil {
 		n += protocolBytes(m.Classic.Protocols)
 	}
