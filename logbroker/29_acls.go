@@ -119,7 +119,7 @@ func (b *Broker) handleCreateACLs(r *request) {
 				resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = alterError(kerr.KafkaStorageError)
 			}
 		} else {
-			b.security.setRules(added)
+			b.security.rules.Store(acl.NewSet(added))
 		}
 	})
 }
@@ -179,7 +179,7 @@ func (b *Broker) handleDeleteACLs(r *request) {
 				resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = alterError(kerr.KafkaStorageError)
 			}
 		} else {
-			b.security.setRules(removal.Left())
+			b.security.rules.Store(acl.NewSet(removal.Left()))
 		}
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/group"
 )
 
 func (w *workbench) createPartitions(topic string, count int32, change func(*kmsg.CreatePartitionsRequest)) kmsg.CreatePartitionsResponseTopic {
@@ -251,8 +253,8 @@ func TestGroupConfigs(t *testing.T) {
 	w.want(set("consumer.session.timeout.ms", "1"), kerr.InvalidConfig)
 	w.want(set("retention.ms", "1"), kerr.InvalidConfig)
 	w.restart()
-	if heartbeat, session := w.groupSettings.times("g"); heartbeat != 5*time.Second || session != 50*time.Second {
-		t.Errorf("heartbeat %v, session %v", heartbeat, session)
+	if times := w.groupSettings.times("g"); times != (group.Times{Heartbeat: 5 * time.Second, Session: 50 * time.Second, Assignment: time.Second}) {
+		t.Errorf("the group has %+v", times)
 	}
 	if got := listed(); !slices.Equal(got, []string{"g", "0"}) {
 		t.Errorf("listed %q", got)

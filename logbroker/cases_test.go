@@ -331,6 +331,7 @@ func TestStaleMembersCannotCommit(t *testing.T) {
 // in the group, by the kind of group and member; as by Kafka 4.3.1.
 func TestStaleMembersOfEveryKind(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("consumer")
 	w.topic("t", 1)
 	one, two := "one", "two"
 	join := joinOf("")

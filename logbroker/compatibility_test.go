@@ -113,23 +113,3 @@ func TestTopicsOfKafkasNames(t *testing.T) {
 	w.wantOffset(1)
 	w.want(w.describeTxn("a").ErrorCode, nil)
 }
-
-// TestAssignmentsComeAtOnce: who joins a group whose server assigns gets its own with the
-// answer, whatever consumer.assignment.interval.ms says.
-func TestAssignmentsComeAtOnce(t *testing.T) {
-	w := newWorkbench(t)
-	w.topic("t", 1)
-	w.topic("u", 2)
-	interval, value := "consumer.assignment.interval.ms", "15000"
-	set := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	set.Version = 1
-	set.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
-		ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: "g",
-		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: interval, Value: &value}},
-	}}
-	w.want(ask[*kmsg.IncrementalAlterConfigsResponse](w, set).Resources[0].ErrorCode, nil)
-	w.has(w.heart("a", 0, nil), 2, 0)
-	w.has(w.heart("b", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.SubscribedTopicNames = []string{"u"} }), 3, 0, 1)
-	w.has(w.heart("b", -1, nil), -1)
-	w.has(w.heart("c", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.SubscribedTopicNames = []string{"u"} }), 5, 0, 1)
-}

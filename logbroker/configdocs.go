@@ -46,7 +46,7 @@ var configDocs = map[string]string{
 	"unclean.leader.election.enable":          "Stored only: there is one replica.",
 
 	// Groups.
-	"consumer.assignment.interval.ms": "Stored only: a group is assigned anew as soon as it changes.",
+	"consumer.assignment.interval.ms": "From one new assignment of a group to the next, however it changes.",
 	"consumer.heartbeat.interval.ms":  "How often members are told to give a sign of life.",
 	"consumer.session.timeout.ms":     "How long a member may give none before it is out.",
 

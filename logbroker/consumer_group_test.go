@@ -87,10 +87,23 @@ func (w *workbench) groupIs(typ string, state group.State) {
 	w.t.Fatal("there is no group")
 }
 
+// assignsAtOnce makes a group be assigned anew as soon as that is due.
+func (w *workbench) assignsAtOnce(group string) {
+	w.t.Helper()
+	err := w.configureGroup(group, false, func(configs map[string]string) error {
+		configs["consumer.assignment.interval.ms"] = "0"
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // TestConsumerProtocol walks two members through a rebalance, with a restart in
 // its midst, and through what they are refused.
 func TestConsumerProtocol(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 4)
 	w.want(w.heart("a", 4, nil).ErrorCode, kerr.GroupIDNotFound)
 	a := w.heart("a", 0, nil)
@@ -147,6 +160,7 @@ func TestConsumerProtocol(t *testing.T) {
 // had all its partitions since the epoch of the commit (KIP-1251); else none of it is.
 func TestCommitsOfOlderEpochs(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 4)
 	w.has(w.heart("a", 0, nil), 2, 0, 1, 2, 3)
 	w.want(w.createPartitions("t", 6, nil).ErrorCode, nil)
@@ -185,6 +199,7 @@ func TestCommitsOfOlderEpochs(t *testing.T) {
 // the member may not commit one of them.
 func TestARefusedCommitStoresNothing(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 1)
 	w.has(w.heart("a", 0, nil), 2, 0)
 	w.want(w.createPartitions("t", 2, nil).ErrorCode, nil)
@@ -237,6 +252,7 @@ func TestInstanceIsReleased(t *testing.T) {
 // nothing, or within which time it gives partitions up. Less than no time is none.
 func TestWhatNoMemberSays(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 2)
 	blank, none := " ", "no such assignor"
 	for what, wrong := range map[string]func(*kmsg.ConsumerGroupHeartbeatRequest){
@@ -299,79 +315,20 @@ func TestOneMemberOfAnId(t *testing.T) {
 	}
 }
 
-// TestPatternsFollowTopics: who subscribes by pattern gets topics that come.
-func TestPatternsFollowTopics(t *testing.T) {
+// TestAssignmentInterval: within it nothing is assigned anew; with none it is at once.
+func TestAssignmentInterval(t *testing.T) {
 	w := newWorkbench(t)
-	w.topic("t", 1)
-	pattern := "t.*"
-	join := func(r *kmsg.ConsumerGroupHeartbeatRequest) {
-		r.SubscribedTopicNames, r.SubscribedTopicRegex = nil, &pattern
-	}
-	w.has(w.heart("a", 0, join), 2, 0)
-	w.topic("other", 1)
-	w.has(w.heart("a", 2, nil), 2)
-	w.topic("t2", 1)
-	w.has(w.heart("a", 2, nil), 3, 0, 0)
-}
-
-// TestPatternsSeeWhatTheMemberMay: a pattern matches the topics that its member may
-// see, whoever's heartbeat makes the group look at the topics again, also when the
-// rules change and after a restart.
-func TestPatternsSeeWhatTheMemberMay(t *testing.T) {
-	w := newSecured(t)
-	w.topic("t", 1)
-	w.topic("t2", 2)
-	w.allow(kmsg.ACLResourceTypeGroup, "g", kmsg.ACLOperationRead, kmsg.ACLPermissionTypeAllow)
-	w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
-	pattern := "t.*"
-	beat := func(epoch int32) *kmsg.ConsumerGroupHeartbeatResponse {
-		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-		req.Version, req.Group, req.MemberID, req.MemberEpoch, req.RebalanceTimeoutMillis = 1, "g", "eve", epoch, -1
-		if epoch == group.JoinEpoch {
-			req.RebalanceTimeoutMillis, req.SubscribedTopicRegex, req.Topics = 60_000, &pattern, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-		}
-		var out *kmsg.ConsumerGroupHeartbeatResponse
-		w.Handle(eve(), req, func(r kmsg.Response) { out = r.(*kmsg.ConsumerGroupHeartbeatResponse) })
-		return out
-	}
-	is := func(want ...string) {
-		t.Helper()
-		describe := kmsg.NewPtrConsumerGroupDescribeRequest()
-		describe.Version, describe.Groups = 1, []string{"g"}
-		var got []string
-		for _, m := range ask[*kmsg.ConsumerGroupDescribeResponse](w, describe).Groups[0].Members {
-			for _, target := range m.TargetAssignment.TopicPartitions {
-				if m.MemberID == "eve" {
-					got = append(got, target.Topic)
-				}
-			}
-		}
-		if slices.Sort(got); !slices.Equal(got, want) {
-			t.Errorf("eve is to read %q, want %q", got, want)
-		}
-	}
-	w.has(beat(0), 2, 0)
-	is("t")
-	w.restart()
-
-	// Another member, who may see everything, makes the group look at the topics.
-	every := func(r *kmsg.ConsumerGroupHeartbeatRequest) {
-		r.SubscribedTopicNames, r.SubscribedTopicRegex = nil, &pattern
-	}
-	w.topic("t3", 1)
-	w.want(w.heart("all", 0, every).ErrorCode, nil)
-	is("t")
-	w.want(beat(2).ErrorCode, nil)
-	w.topic("t4", 1)
-	w.want(w.heart("all", 3, nil).ErrorCode, nil)
-	is("t")
-
-	w.allow(kmsg.ACLResourceTypeTopic, "t4", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
-	w.want(w.heart("all", 4, nil).ErrorCode, nil) // no topic came, but a rule
-	is("t", "t4")
-	w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeDeny)
-	w.want(w.heart("all", 4, nil).ErrorCode, nil)
-	is("t4")
+	w.topic("t", 2)
+	w.has(w.heart("a", 0, nil), 2, 0, 1)
+	w.has(w.heart("b", 0, nil), 2, []int32{}...)
+	w.pass(time.Second - 1)
+	w.has(w.heart("b", 2, nil), 2)
+	w.pass(1)
+	w.has(w.heart("b", 2, nil), 3)
+	w.has(w.heart("a", 2, w.owns(0, 1)), 2, 0)
+	w.assignsAtOnce("g")
+	w.has(w.heart("b", -1, nil), -1)
+	w.has(w.heart("a", 2, w.owns(0)), 4, 0, 1)
 }
 
 // joinClassic joins with the classic protocol, from the second step on.

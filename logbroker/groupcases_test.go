@@ -204,6 +204,7 @@ func TestGroupsBeginAnew(t *testing.T) {
 // it is to give partitions up: it has given up all it had.
 func TestFencedMemberJoinsAgain(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 4)
 	w.has(w.heart("a", 0, nil), 2, 0, 1, 2, 3)
 	w.has(w.heart("b", 0, nil), 3, []int32{}...)
@@ -275,6 +276,7 @@ func TestGroupConfigsAreInForce(t *testing.T) {
 // nobody's choice comes to.
 func TestServerAssignors(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 3)
 	w.topic("u", 3)
 	uniform, ranged := "uniform", "range"

@@ -13,13 +13,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/levada/levada/logbroker/group"
 	"github.com/levada/levada/logbroker/meta"
 )
 
 // groupConfigTable are the configs that a consumer group can have (KIP-848), with
 // Kafka's names, defaults and bounds.
 var groupConfigTable = []configRow{
-	{"consumer.assignment.interval.ms", kmsg.ConfigTypeInt, "1000", between(0, 15000), "group.consumer.assignment.interval.ms"}, // assignments are not put off
+	{"consumer.assignment.interval.ms", kmsg.ConfigTypeInt, "1000", between(0, 15000), "group.consumer.assignment.interval.ms"},
 	{"consumer.heartbeat.interval.ms", kmsg.ConfigTypeInt, "5000", between(5000, 15000), "group.consumer.heartbeat.interval.ms"},
 	{"consumer.session.timeout.ms", kmsg.ConfigTypeInt, "45000", between(45000, 60000), "group.consumer.session.timeout.ms"},
 }
@@ -65,19 +66,20 @@ func (c *groupConfigs) describe(group string) []describedConfig {
 // has no name for.
 const configSourceGroup kmsg.ConfigSource = 8
 
-// times are how often the members of a group give a sign of life, and how long
-// they may not.
-func (c *groupConfigs) times(group string) (heartbeat, session time.Duration) {
-	for _, d := range c.describe(group) {
+// times are what the configs of a group say.
+func (c *groupConfigs) times(id string) (t group.Times) {
+	for _, d := range c.describe(id) {
 		ms, _ := strconv.ParseInt(d.value, 10, 32) // was checked
-		switch d.name {
+		switch value := time.Duration(ms) * time.Millisecond; d.name {
 		case "consumer.session.timeout.ms":
-			session = time.Duration(ms) * time.Millisecond
+			t.Session = value
 		case "consumer.heartbeat.interval.ms":
-			heartbeat = time.Duration(ms) * time.Millisecond
+			t.Heartbeat = value
+		case "consumer.assignment.interval.ms":
+			t.Assignment = value
 		}
 	}
-	return heartbeat, session
+	return t
 }
 
 // configureGroup replaces the configs of a group, durably; change is given a

@@ -132,8 +132,8 @@ func (b *Broker) settleGroup(id string, e *groupEntry) {
 	}
 }
 
-func (b *Broker) groupTimes(id string) func() (heartbeat, session time.Duration) {
-	return func() (time.Duration, time.Duration) { return b.groupSettings.times(id) }
+func (b *Broker) groupTimes(id string) func() group.Times {
+	return func() group.Times { return b.groupSettings.times(id) }
 }
 
 // topicView shows the topics to the groups.
@@ -174,6 +174,7 @@ func (v topicView) Match(re *regexp.Regexp, principal, host string) []group.Topi
 }
 
 // Version implements group.Topics.
-func (v topicView) Version() uint64 {
-	return v.b.topics.now.Load().version + v.b.security.rulesVersion.Load() // both only grow
-}
+func (v topicView) Version() uint64 { return v.b.topics.now.Load().version }
+
+// Created implements group.Topics.
+func (v topicView) Created() uint64 { return v.b.topics.now.Load().created }

@@ -13,6 +13,7 @@ import (
 // or with more, it is fenced.
 func TestAMemberThatMissedAnAnswer(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 2)
 	w.has(w.heart("a", 0, nil), 2, 0, 1)
 	w.has(w.heart("b", 0, nil), 3, []int32{}...)
@@ -35,6 +36,7 @@ func TestAMemberThatMissedAnAnswer(t *testing.T) {
 // as it is: a member has as long to give partitions up as it said when it joined.
 func TestTimeOutsThatStay(t *testing.T) {
 	w := newWorkbench(t)
+	w.assignsAtOnce("g")
 	w.topic("t", 2)
 	unchanged := func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RebalanceTimeoutMillis = -1 }
 	w.has(w.heart("a", 0, func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RebalanceTimeoutMillis = 30_000 }), 2, 0, 1)

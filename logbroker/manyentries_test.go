@@ -60,7 +60,7 @@ func TestManyEntriesCostLittle(t *testing.T) {
 			f.Operation, f.PermissionType = r.Operation, r.Permission
 			req.Filters = append(req.Filters, f)
 		}
-		w.security.setRules(all)
+		w.security.rules.Store(acl.NewSet(all))
 		return req
 	}
 	for name, request := range map[string]func(*workbench, int) kmsg.Request{

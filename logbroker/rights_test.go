@@ -184,7 +184,7 @@ func (w *workbench) grant(rights ...right) {
 		}
 		rules = append(rules, rule)
 	}
-	w.security.setRules(rules)
+	w.security.rules.Store(acl.NewSet(rules))
 }
 
 // newNamed is a secured broker with a topic, a group of the consumer protocol, which

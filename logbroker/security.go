@@ -57,12 +57,11 @@ const (
 
 // security is what Security comes to, with what the data directory holds.
 type security struct {
-	super        map[string]bool
-	rules        atomic.Pointer[acl.Set]
-	rulesVersion atomic.Uint64 // changes with the rules
-	quotas       *quota.Table
-	sasl         *sasl.Server
-	secret       []byte // stays with the data directory
+	super  map[string]bool
+	rules  atomic.Pointer[acl.Set]
+	quotas *quota.Table
+	sasl   *sasl.Server
+	secret []byte // stays with the data directory
 
 	edit  sync.Mutex                 // held by whoever changes rules, users or quotas
 	mu    sync.RWMutex               // guards what follows
@@ -124,14 +123,8 @@ func (b *Broker) openSecurity() error {
 	if err != nil {
 		return err
 	}
-	s.setRules(rules)
-	return b.openSASL()
-}
-
-// setRules puts rules in force.
-func (s *security) setRules(rules []acl.Rule) {
 	s.rules.Store(acl.NewSet(rules))
-	s.rulesVersion.Add(1)
+	return b.openSASL()
 }
 
 // openSASL makes the server's side of authentication.

@@ -59,6 +59,7 @@ type topicMaps struct {
 	count   int // partitions of all topics
 	// version is another one with every change, and never 0.
 	version uint64
+	created uint64 // is another one with every topic that comes
 }
 
 func (s *topicSet) init(b *Broker) {
@@ -143,7 +144,7 @@ func (m *topicMaps) put(t *topic) {
 // after another. edit is held, or nobody else knows the set yet.
 func (s *topicSet) publish(add ...*topic) {
 	old := s.now.Load()
-	next := &topicMaps{byName: maps.Clone(old.byName), byID: maps.Clone(old.byID), unified: maps.Clone(old.unified), count: old.count, version: old.version + 1}
+	next := &topicMaps{byName: maps.Clone(old.byName), byID: maps.Clone(old.byID), unified: maps.Clone(old.unified), count: old.count, version: old.version + 1, created: old.created + 1}
 	for _, t := range add {
 		next.put(t)
 	}
@@ -154,7 +155,7 @@ func (s *topicSet) publish(add ...*topic) {
 // has changed of the others. edit is held.
 func (s *topicSet) republish(gone *topic) {
 	old := s.now.Load()
-	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, unified: map[string]string{}, version: old.version + 1}
+	next := &topicMaps{byName: map[string]*topic{}, byID: map[meta.TopicID]*topic{}, unified: map[string]string{}, version: old.version + 1, created: old.created}
 	for _, t := range old.byName {
 		if t != gone {
 			next.put(t)

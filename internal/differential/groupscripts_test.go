@@ -476,6 +476,18 @@ func (b *broker) known(topic string, partitions int) {
 	}, "busy")
 }
 
+// reaches waits until a group whose server assigns is at an epoch.
+func (b *broker) reaches(group, epoch string) {
+	settle(func() string {
+		req := kmsg.NewPtrConsumerGroupDescribeRequest()
+		req.Groups = []string{group}
+		if got := b.ask(req).(*kmsg.ConsumerGroupDescribeResponse).Groups[0]; fmt.Sprint(got.Epoch) == epoch {
+			return "done"
+		}
+		return "busy"
+	}, "busy")
+}
+
 func (c *groupTalk) describe() string {
 	req := kmsg.NewPtrConsumerGroupDescribeRequest()
 	req.Groups = []string{c.group}
@@ -509,9 +521,7 @@ func (c *groupTalk) describeClassic() (members string) {
 func TestGroupsAsApacheKafka(t *testing.T) {
 	asApacheKafka(t, groupScripts, func(b *broker, unique string) func(line string) string {
 		c := &groupTalk{broker: b, group: unique, prefix: unique + "-", members: map[string]*groupMember{}}
-		if b.name == kafkaName {
-			c.assignAtOnce()
-		}
+		c.assignAtOnce()
 		return c.do
 	})
 }

@@ -35,6 +35,10 @@ import (
 //	known TOPIC PARTITIONS
 //
 // waits until groups know a topic.
+//
+//	epoch GROUP N
+//
+// waits until a group whose server assigns is at an epoch, for what Kafka does in the background.
 type rawTalk struct {
 	*broker
 	prefix  string
@@ -73,6 +77,10 @@ func (a *rawTalk) do(line string) string {
 			a.t.Fatalf("%q: %v", line, err)
 		}
 		a.known(strings.ReplaceAll(f[1], "$", a.prefix), partitions)
+		return ""
+	}
+	if f[0] == "epoch" {
+		a.reaches(strings.ReplaceAll(f[1], "$", a.prefix), f[2])
 		return ""
 	}
 	var from, to int16

@@ -12,8 +12,8 @@ import (
 
 // topicList are topics that the test changes.
 type topicList struct {
-	list    []Topic
-	version uint64
+	list             []Topic
+	version, created uint64
 }
 
 func (l *topicList) find(ok func(Topic) bool) (Topic, bool) {
@@ -31,6 +31,7 @@ func (l *topicList) ByID(id TopicID) (Topic, bool) {
 	return l.find(func(t Topic) bool { return t.ID == id })
 }
 func (l *topicList) Version() uint64 { return l.version }
+func (l *topicList) Created() uint64 { return l.created }
 
 func (l *topicList) Match(re *regexp.Regexp, _, _ string) (out []Topic) {
 	for _, t := range l.list {
@@ -43,6 +44,9 @@ func (l *topicList) Match(re *regexp.Regexp, _, _ string) (out []Topic) {
 
 func (l *topicList) set(name string, partitions int32) {
 	l.version++
+	if _, ok := l.ByName(name); !ok {
+		l.created++
+	}
 	id := TopicID{0: byte(len(name)), 1: name[len(name)-1]}
 	l.list = slices.DeleteFunc(l.list, func(t Topic) bool { return t.Name == name })
 	if partitions > 0 {
@@ -51,7 +55,7 @@ func (l *topicList) set(name string, partitions int32) {
 	}
 }
 
-func testTimes() (heartbeat, session time.Duration) { return 5 * time.Second, 45 * time.Second }
+func testTimes() Times { return Times{Heartbeat: 5 * time.Second, Session: 45 * time.Second} }
 
 // TestUniformIsEven: whoever subscribes to the same gets the same number, and
 // what can stay where it is stays.

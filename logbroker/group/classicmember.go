@@ -107,7 +107,7 @@ func decodeAssignment(b []byte, topics Topics) (Partitions, error) {
 // partitions, and speak their protocol on; one without members begins anew. Only a group
 // of consumers can be upgraded; the error wraps a *kerr.Error. The classic group stays as
 // it was: it may be that the upgrade is for nothing.
-func (g *Group) Upgrade(now time.Time, topics Topics, times func() (heartbeat, session time.Duration)) (*Consumer, error) {
+func (g *Group) Upgrade(now time.Time, topics Topics, times func() Times) (*Consumer, error) {
 	c := NewConsumer(g.ID, g.cfg, times)
 	c.Emptied, c.changed = g.Emptied, true
 	if len(g.Members) == 0 {
@@ -221,23 +221,25 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 		MemberID: j.MemberID, InstanceID: j.InstanceID, RackID: sub.rack, ClientID: j.ClientID, Host: j.Host, Rebalance: j.Rebalance, Topics: sub.names, NewID: j.NewID,
 		Regex: new(string), // there is none in this protocol
 	}
-	replaces := g.static(j.InstanceID) != nil
+	replaces, epoch, matched := g.static(j.InstanceID) != nil, g.Epoch, g.anyPatternMatched()
 	m, err := g.placeOf(j, h, sub.owned)
 	if err != nil {
 		return fail(err, "")
 	}
 	m.Classic = &ClassicMember{Session: j.Session, Protocols: j.Protocols, syncBy: now.Add(j.Rebalance)}
 	g.changed = true
-	if err := g.update(m, h, topics); err != nil {
+	resubscribed, err := g.update(m, h)
+	if err != nil {
 		return fail(err, "")
 	}
 	if replaces && g.onlyClassic() {
 		g.toClassic = true
 	} else {
-		g.retarget(topics)
+		g.retarget(now, topics, epoch)
 	}
-	g.reconcile(now, m, sub.owned, true)
+	g.reconcile(now, m, ownership{sub.owned, true}, resubscribed, topics)
 	m.seen = now
+	g.lookForPatterns(now, topics, matched)
 	return JoinAnswer{MemberID: m.ID, Generation: m.Epoch, ProtocolType: ConsumerProtocol, Protocol: j.Protocols[0].Name}
 }
 

@@ -3,7 +3,6 @@ package group
 import (
 	"cmp"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,27 +31,6 @@ const (
 // firstEpoch is that of a group nobody has joined yet, as in Apache Kafka: its first
 // member is at the next.
 const firstEpoch = 1
-
-// Topic is a topic as a consumer group knows it.
-type Topic struct {
-	ID         TopicID
-	Name       string
-	Partitions int32
-}
-
-// Topics is where a consumer group looks topics up.
-type Topics interface {
-	// ByName finds a topic.
-	ByName(name string) (Topic, bool)
-	// ByID finds a topic.
-	ByID(id TopicID) (Topic, bool)
-	// Match lists the topics whose whole name matches, by name, as far as a
-	// principal at a host may see them; an empty principal may see all.
-	Match(re *regexp.Regexp, principal, host string) []Topic
-	// Version changes with every topic that comes, goes or grows, and with who may
-	// see them.
-	Version() uint64
-}
 
 // memberState is where a member is on its way to its target.
 type memberState string
@@ -88,6 +66,7 @@ type ConsumerMember struct {
 	Classic *ClassicMember
 
 	since    map[Partition]int32 // the epoch with which it got each partition of Assigned and Revoking
+	matches  matches             // the topics of Regex, as far as they were looked for
 	resolved []string            // the names of all topics it subscribes to, sorted
 	seen     time.Time
 	revokeBy time.Time // zero unless unrevoked
@@ -107,19 +86,28 @@ type Consumer struct {
 	Emptied time.Time
 
 	cfg       Config
-	times     func() (heartbeat, session time.Duration)
+	times     func() Times
 	holders   map[Partition]*ConsumerMember // who may still consume it
 	version   uint64                        // of the topics when they were last looked at
-	signature []Topic                       // the subscribed topics then, by name
+	signature []Topic                       // the subscribed topics then, by name; nil before
+	assigned  time.Time                     // when the target assignment was computed; zero since the start
+	looked    time.Time                     // when the topics of patterns were looked for, and
+	created   uint64                        // the topics' Created then
 	changed   bool
 
 	toClassic  bool // the group is to be a classic one
 	shareAgain bool // which rebalances at once
 }
 
-// NewConsumer makes an empty consumer group. times are how often a member gives
-// a sign of life, and how long it may not.
-func NewConsumer(id string, cfg Config, times func() (heartbeat, session time.Duration)) *Consumer {
+// Times are the configs of a consumer group.
+type Times struct {
+	Heartbeat  time.Duration // how often a member gives a sign of life
+	Session    time.Duration // how long it may not
+	Assignment time.Duration // from one new assignment to the next; 0 for as soon as it is due
+}
+
+// NewConsumer makes an empty consumer group.
+func NewConsumer(id string, cfg Config, times func() Times) *Consumer {
 	return &Consumer{ID: id, Epoch: firstEpoch, cfg: cfg.WithDefaults(), times: times, holders: map[Partition]*ConsumerMember{}}
 }
 
@@ -243,23 +231,25 @@ func (g *Consumer) Heartbeat(now time.Time, h Heartbeat, topics Topics) (Heartbe
 	if h.Epoch == LeaveEpoch || h.Epoch == LeaveForNowEpoch {
 		return g.leave(now, h)
 	}
+	epoch, matched := g.Epoch, g.anyPatternMatched()
 	m, err := g.subscribe(h)
 	if err != nil {
 		return HeartbeatAnswer{}, err
 	}
 	before := m.Assigned
 	full := h.Epoch == JoinEpoch || h.OwnedGiven && h.Rebalance != Unchanged && (h.Topics != nil || h.Regex != nil)
-	if err := g.update(m, h, topics); err != nil {
+	resubscribed, err := g.update(m, h)
+	if err != nil {
 		return HeartbeatAnswer{}, err
 	}
-	g.retarget(topics)
-	g.reconcile(now, m, h.Owned, h.OwnedGiven)
+	g.retarget(now, topics, epoch)
+	g.reconcile(now, m, ownership{h.Owned, h.OwnedGiven}, resubscribed, topics)
 	m.seen = now
-	interval, _ := g.times()
-	a := HeartbeatAnswer{MemberID: m.ID, Epoch: m.Epoch, Interval: interval}
+	a := HeartbeatAnswer{MemberID: m.ID, Epoch: m.Epoch, Interval: g.times().Heartbeat}
 	if full || !before.equal(m.Assigned) {
 		a.Assignment, a.AssignmentGiven = m.Assigned, true
 	}
+	g.lookForPatterns(now, topics, matched)
 	return a, nil
 }
 
@@ -297,6 +287,7 @@ func (g *Consumer) subscribeStatic(h Heartbeat) (*ConsumerMember, error) {
 		if known != nil && known != m { // its own place is free: there is one member of an id
 			g.drop(known)
 			g.bump()
+			g.version = 0 // look at the topics again
 		}
 		g.takePlace(m, h)
 		return m, nil
@@ -380,10 +371,11 @@ func (m *ConsumerMember) pattern(h Heartbeat) string {
 	return m.Regex
 }
 
-// update takes over what a heartbeat says about its member.
-func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
+// update takes over what a heartbeat says about its member, and tells whether it subscribes
+// to something else.
+func (g *Consumer) update(m *ConsumerMember, h Heartbeat) (resubscribed bool, err error) {
 	if err := g.admits(m, h); err != nil {
-		return err
+		return false, err
 	}
 	old := *m
 	if m.InstanceID = cmp.Or(h.InstanceID, m.InstanceID); m.InstanceID != old.InstanceID {
@@ -402,38 +394,21 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat, topics Topics) error {
 	if h.Topics != nil {
 		m.Topics = slices.Compact(slices.Sorted(slices.Values(h.Topics)))
 	}
-	subscribed := m.Regex != old.Regex || !slices.Equal(m.Topics, old.Topics)
-	matches := m.Regex != "" && (m.Principal != old.Principal || m.Host != old.Host)
-	if subscribed || matches || m.RackID != old.RackID || m.Rebalance != old.Rebalance || m.Assignor != old.Assignor || m.ClientID != old.ClientID || m.Host != old.Host {
+	pattern, due := m.Regex != old.Regex, !slices.Equal(m.Topics, old.Topics)
+	if pattern && g.setPattern(m) {
+		due = true
+	}
+	if pattern || due || m.RackID != old.RackID || m.Rebalance != old.Rebalance || m.Assignor != old.Assignor || m.ClientID != old.ClientID || m.Host != old.Host {
 		g.changed = true
 	}
-	if subscribed || matches || m.resolved == nil {
-		g.resolve(m, topics)
+	if pattern || due || m.resolved == nil {
+		m.resolve()
 	}
-	return nil
-}
-
-// resolve finds the topics that a member subscribes to. If they are others than
-// before, a new assignment is due.
-func (g *Consumer) resolve(m *ConsumerMember, topics Topics) {
-	names := slices.Clone(m.Topics)
-	if re, err := CompilePattern(m.Regex); err == nil && m.Regex != "" {
-		for _, t := range topics.Match(re, m.Principal, m.Host) {
-			names = append(names, t.Name)
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	switch {
-	case m.resolved == nil && len(names) == 0 && m.Regex == "": // who wants nothing changes nothing
-		m.resolved = []string{}
-	case m.resolved == nil || !slices.Equal(names, m.resolved):
-		if m.resolved = names; names == nil {
-			m.resolved = []string{}
-		}
+	if due {
 		g.bump()
 		g.version = 0 // look at the topics again
 	}
+	return pattern || due, nil
 }
 
 // bump makes a new target assignment due.
@@ -470,6 +445,11 @@ func (g *Consumer) remove(now time.Time, gone ...*ConsumerMember) {
 	for _, m := range gone {
 		g.drop(m)
 	}
+	subscribed := make(map[string]bool, len(g.signature))
+	for _, name := range g.Subscribed() {
+		subscribed[name] = true
+	}
+	g.signature = slices.DeleteFunc(g.signature, func(t Topic) bool { return !subscribed[t.Name] })
 	g.toClassic = g.onlyClassic()
 	if g.shareAgain = g.toClassic; !g.toClassic {
 		g.bump()
@@ -488,7 +468,7 @@ func (g *Consumer) drop(m *ConsumerMember) {
 // Next is when Tick must be called; zero if nothing waits.
 func (g *Consumer) Next() time.Time {
 	var next time.Time
-	_, session := g.times()
+	session := g.times().Session
 	for _, m := range g.Members {
 		if at := m.due(session); next.IsZero() || at.Before(next) {
 			next = at
@@ -523,7 +503,7 @@ func (m *ConsumerMember) session(consumer time.Duration) time.Duration {
 // Tick takes out who is silent for too long, does not give up what it must, or does not
 // join or sync when it has to.
 func (g *Consumer) Tick(now time.Time) {
-	_, session := g.times()
+	session := g.times().Session
 	for _, m := range slices.Clone(g.Members) {
 		if !now.Before(m.due(session)) {
 			g.remove(now, m)

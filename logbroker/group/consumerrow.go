@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -121,7 +122,7 @@ func IsConsumer(b []byte) bool {
 
 // DecodeConsumer reads a consumer group after a restart. Its members live on:
 // each has a whole session to be heard of again.
-func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func() (heartbeat, session time.Duration)) (*Consumer, error) {
+func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func() Times) (*Consumer, error) {
 	var r consumerRow
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("group %q: %w", id, err)
@@ -146,6 +147,9 @@ func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func()
 		}
 		if m.resolved == nil {
 			m.resolved = []string{}
+		}
+		if m.Regex != "" {
+			m.matches = matches{m.Regex, m.Principal, m.Host, slices.DeleteFunc(slices.Clone(mr.Resolved), func(name string) bool { return slices.Contains(m.Topics, name) })}
 		}
 		if mr.Classic != nil && len(mr.Classic.Protocols) == 0 {
 			return nil, errNoProtocol(id, mr.ID)

@@ -16,7 +16,7 @@ import (
 func TestConsumerScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/consumer", func(t *testing.T, path string) {
 		s := &consumerScript{t: t, now: time.Unix(1000, 0), topics: &topicList{version: 1}}
-		s.group = NewConsumer("g", Config{MaxMembers: 4}, testTimes)
+		s.group = NewConsumer("g", Config{MaxMembers: 4}, s.times)
 		datadriven.RunTest(t, path, s.run)
 	})
 }
@@ -27,6 +27,14 @@ type consumerScript struct {
 	now    time.Time
 	topics *topicList
 	ids    int
+
+	interval time.Duration // between assignments
+}
+
+func (s *consumerScript) times() Times {
+	times := testTimes()
+	times.Assignment = s.interval
+	return times
 }
 
 // scriptArgs are what stands in a line, by name.
@@ -54,7 +62,7 @@ func (a scriptArgs) number(name string, fallback int) int {
 	return n
 }
 
-// run understands topic, heart, join, sync, beat, leave, commit, wait, restart.
+// run understands topic, interval, heart, join, sync, beat, leave, commit, wait, restart.
 func (s *consumerScript) run(t *testing.T, d *datadriven.TestData) string {
 	a := scriptArgs{}
 	for _, arg := range d.CmdArgs {
@@ -68,6 +76,9 @@ func (s *consumerScript) do(command string, a scriptArgs) string {
 	switch command {
 	case "topic": // name=NAME partitions=N
 		s.topics.set(a["name"], int32(a.number("partitions", 1)))
+		return ""
+	case "interval": // seconds=N: between assignments
+		s.interval = time.Duration(a.number("seconds", 0)) * time.Second
 		return ""
 	case "heart": // id=ID at=EPOCH ...
 		return s.heart(a)
@@ -107,7 +118,7 @@ func (s *consumerScript) do(command string, a scriptArgs) string {
 	case "restart":
 		b, err := s.group.Encode()
 		if err == nil {
-			s.group, err = DecodeConsumer("g", b, Config{MaxMembers: 4}, s.now, testTimes)
+			s.group, err = DecodeConsumer("g", b, Config{MaxMembers: 4}, s.now, s.times)
 		}
 		if err != nil {
 			s.t.Fatal(err)

@@ -12,12 +12,16 @@ func refusef(code *kerr.Error, format string, args ...any) error {
 	return fmt.Errorf("%w: %s", code, fmt.Sprintf(format, args...))
 }
 
-// retarget computes a new target assignment if one is due: the members, what
-// they subscribe to, or the topics have changed.
-func (g *Consumer) retarget(topics Topics) {
-	g.lookAtTopics(topics)
-	if g.Epoch <= g.TargetEpoch {
+// retarget computes a new target assignment if one is due: the members, what they subscribe
+// to, or the topics have changed, and the last is old enough. before is the epoch before the
+// request that it is called for.
+func (g *Consumer) retarget(now time.Time, topics Topics, before int32) {
+	g.lookAtTopics(topics, before)
+	if g.Epoch <= g.TargetEpoch || !g.assigned.IsZero() && now.Before(g.assigned.Add(g.times().Assignment)) {
 		return
+	}
+	if g.Epoch > firstEpoch { // the first of nothing puts no other off, as in Kafka
+		g.assigned = now
 	}
 	g.Assignor = g.preferred()
 	in := assignment{topics: map[string]Topic{}}
@@ -34,37 +38,28 @@ func (g *Consumer) retarget(topics Topics) {
 	g.changed = true
 }
 
-// lookAtTopics makes a new assignment due if the subscribed topics have changed.
-func (g *Consumer) lookAtTopics(topics Topics) {
+// lookAtTopics makes a new assignment due if the subscribed topics have changed, and the
+// epoch is still the one before.
+func (g *Consumer) lookAtTopics(topics Topics, before int32) {
 	version := topics.Version()
 	if version == g.version {
 		return
 	}
-	for _, m := range g.Members {
-		if m.Regex != "" {
-			g.resolve(m, topics)
-		}
-	}
 	g.version = version
-	var names []string
-	for _, m := range g.Members {
-		names = append(names, m.resolved...)
-	}
+	names := g.Subscribed()
 	slices.Sort(names)
-	var now []Topic
+	now := []Topic{}
 	for _, name := range slices.Compact(names) {
 		if t, ok := topics.ByName(name); ok {
 			now = append(now, t)
 		}
 	}
-	first := g.signature == nil
-	if slices.Equal(now, g.signature) {
+	same, first := slices.Equal(now, g.signature), g.signature == nil
+	g.signature = now
+	if same || g.Epoch != before || first && (g.Epoch > g.TargetEpoch || g.targetFits()) {
 		return
 	}
-	g.signature = now
-	if due := g.Epoch > g.TargetEpoch; !due && !(first && g.targetFits()) {
-		g.bump()
-	}
+	g.bump()
 }
 
 // targetFits tells whether the target assignment, found after a restart, is one
@@ -98,26 +93,35 @@ func (g *Consumer) preferred() string {
 	return best
 }
 
-// reconcile moves a member a step towards its target. owned is what it says it
-// still consumes.
-func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned Partitions, given bool) {
+// ownership is what a member says it still consumes, if it does.
+type ownership struct {
+	of    Partitions
+	given bool
+}
+
+// any tells whether the member may still consume one of the partitions.
+func (o ownership) any(p Partitions) bool { return !o.given || len(p.and(o.of)) > 0 }
+
+// reconcile moves a member a step towards its target, of what it subscribes to.
+func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned ownership, resubscribed bool, topics Topics) {
 	epoch := m.Epoch
-	holds := func(p Partitions) bool { return !given || len(p.and(owned)) > 0 }
 	switch {
 	case m.Epoch == LeaveForNowEpoch:
 		return
-	case m.State == settled && m.Epoch == g.TargetEpoch:
-		return
-	case m.State == unrevoked && holds(m.Revoking):
+	case m.State == settled && m.Epoch == g.TargetEpoch, m.State == unrevoked && owned.any(m.Revoking):
+		if resubscribed {
+			g.giveUp(now, m, owned, topics)
+		}
 		return
 	case m.State == unrevoked:
 		epoch++ // it gave up what it had to, and is one step further
 	}
-	kept := m.Assigned.and(m.Target)
+	target := m.subscribed(m.Target, topics)
+	kept := m.Assigned.and(target)
 	revoking := m.Assigned.without(kept)
 	var adding Partitions
 	waits := false
-	for _, p := range m.Target.without(kept) {
+	for _, p := range target.without(kept) {
 		if by := g.holders[p]; by != nil && by != m {
 			waits = true
 			continue
@@ -125,14 +129,9 @@ func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned Partitions,
 		adding = append(adding, p)
 	}
 	switch {
-	case len(revoking) > 0 && holds(revoking):
-		m.State = unrevoked
+	case len(revoking) > 0 && owned.any(revoking):
 		m.advance(epoch)
-		m.revokeBy = now.Add(m.Rebalance)
-		if m.Classic != nil { // it is told to join again, and has to
-			m.revokeBy = time.Time{}
-		}
-		g.hold(m, kept, revoking)
+		g.revoke(now, m, kept, revoking)
 	default:
 		m.State, m.revokeBy = settled, time.Time{}
 		if waits {
@@ -142,6 +141,41 @@ func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned Partitions,
 		g.hold(m, kept.or(adding), nil)
 	}
 	g.changed = true
+}
+
+// revoke lets a member keep some partitions, and give others up.
+func (g *Consumer) revoke(now time.Time, m *ConsumerMember, kept, revoking Partitions) {
+	m.State, m.revokeBy = unrevoked, now.Add(m.Rebalance)
+	if m.Classic != nil { // it is told to join again, and has to
+		m.revokeBy = time.Time{}
+	}
+	g.hold(m, kept, revoking)
+}
+
+// giveUp takes from a member what it does not subscribe to any more, before a new target is
+// computed.
+func (g *Consumer) giveUp(now time.Time, m *ConsumerMember, owned ownership, topics Topics) {
+	kept := m.subscribed(m.Assigned, topics)
+	if len(kept) == len(m.Assigned) {
+		return
+	}
+	if revoking := m.Revoking.or(m.Assigned.without(kept)); owned.any(revoking) {
+		g.revoke(now, m, kept, revoking)
+	} else {
+		g.hold(m, kept, m.Revoking)
+	}
+	g.changed = true
+}
+
+// subscribed are those of some partitions whose topics the member subscribes to.
+func (m *ConsumerMember) subscribed(of Partitions, topics Topics) Partitions {
+	ids := make(map[TopicID]bool, len(m.resolved))
+	for _, name := range m.resolved {
+		if t, ok := topics.ByName(name); ok {
+			ids[t.ID] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(of), func(p Partition) bool { return !ids[p.Topic] })
 }
 
 func (m *ConsumerMember) advance(epoch int32) {

@@ -20,7 +20,7 @@ func TestRefusedHeartbeatChangesNothing(t *testing.T) {
 		"pattern": func(h *Heartbeat) { h.Regex = &wrong },
 		"size":    func(h *Heartbeat) { h.Room = 1; h.Topics = []string{"a topic with a longer name than before"} },
 	} {
-		g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
+		g := NewConsumer("g", Config{}, func() Times { return Times{Heartbeat: time.Second, Session: time.Minute} })
 		beat := func(id, instance string, epoch int32, change func(*Heartbeat)) error {
 			h := Heartbeat{MemberID: id, InstanceID: named(instance), Epoch: epoch, Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}}
 			change(&h)
@@ -59,7 +59,7 @@ func TestRefusedHeartbeatChangesNothing(t *testing.T) {
 func TestRefusedUpgradeChangesNothing(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	wrong := "("
-	g := NewConsumer("g", Config{}, func() (heartbeat, session time.Duration) { return time.Second, time.Minute })
+	g := NewConsumer("g", Config{}, func() Times { return Times{Heartbeat: time.Second, Session: time.Minute} })
 	h := Heartbeat{MemberID: "b", Rebalance: time.Minute, OwnedGiven: true, Topics: []string{"t"}}
 	if _, err := g.Heartbeat(now, h, &topicList{}); err != nil {
 		t.Fatal(err)
