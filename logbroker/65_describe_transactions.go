@@ -37,12 +37,18 @@ func (e *txnEntry) look() txn.State {
 	return e.state
 }
 
+// startedMs is when a transaction began, as clients are told.
+func startedMs(s txn.State) int64 {
+	if s.Started.IsZero() {
+		return -1
+	}
+	return s.Started.UnixMilli()
+}
+
 func (b *Broker) describeTxn(rs *kmsg.DescribeTransactionsResponseTransactionState, s txn.State) {
 	rs.State, rs.TimeoutMillis = s.Phase.String(), int32(s.Timeout.Milliseconds())
 	rs.ProducerID, rs.ProducerEpoch = s.Producer.ID, s.Producer.Epoch
-	if rs.StartTimestamp = -1; !s.Started.IsZero() {
-		rs.StartTimestamp = s.Started.UnixMilli()
-	}
+	rs.StartTimestamp = startedMs(s)
 	byTopic := map[string][]int32{}
 	for p := range s.Partitions {
 		if t := b.topics.byID(p.Topic); t != nil { // otherwise it was deleted
