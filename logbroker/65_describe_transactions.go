@@ -14,18 +14,22 @@ import (
 func (b *Broker) handleDescribeTransactions(r *request) {
 	req := r.msg.(*kmsg.DescribeTransactionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-	for _, id := range once(req.TransactionalIDs, itself) {
-		rs := kmsg.NewDescribeTransactionsResponseTransactionState()
-		rs.TransactionalID = id
-		switch e := b.txns.find(id); {
-		case id == "":
-			rs.ErrorCode = kerr.InvalidRequest.Code
-		case e == nil:
-			rs.ErrorCode = kerr.TransactionalIDNotFound.Code
-		default:
-			b.describeTxn(&rs, e.look())
-		}
-		resp.TransactionStates = append(resp.TransactionStates, rs)
+	left := maxRoom
+	repeats := repeatsIn[string, kmsg.DescribeTransactionsResponseTransactionState](&left)
+	for _, id := range req.TransactionalIDs {
+		resp.TransactionStates = repeats.add(resp.TransactionStates, id, func() kmsg.DescribeTransactionsResponseTransactionState {
+			rs := kmsg.NewDescribeTransactionsResponseTransactionState()
+			rs.TransactionalID = id
+			switch e := b.txns.find(id); {
+			case id == "":
+				rs.ErrorCode = kerr.InvalidRequest.Code
+			case e == nil:
+				rs.ErrorCode = kerr.TransactionalIDNotFound.Code
+			default:
+				b.describeTxn(&rs, e.look())
+			}
+			return rs
+		})
 	}
 	r.respond(resp)
 }
