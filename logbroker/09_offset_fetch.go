@@ -20,11 +20,19 @@ func (b *Broker) handleOffsetFetch(r *request) {
 func (b *Broker) fetchOffsets(r *request) {
 	req := r.msg.(*kmsg.OffsetFetchRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+	left := maxRoom
+	f := offsetFetch{
+		b: b, req: req, groups: repeatsIn[string, kmsg.OffsetFetchResponseGroup](&left),
+		parts: repeatsIn[offsetPlace, kmsg.OffsetFetchResponseGroupTopicPartition](&left),
+	}
 	if req.Version >= 8 {
-		req.Groups = offsetsOnce(req.Groups)
+		var answered []kmsg.OffsetFetchRequestGroup
 		for _, g := range req.Groups {
-			resp.Groups = append(resp.Groups, b.fetchGroup(req, g))
+			if resp.Groups = f.add(resp.Groups, g); len(resp.Groups) > len(answered) {
+				answered = append(answered, g)
+			}
 		}
+		req.Groups = answered // guards hold them against the answers
 		r.respond(resp)
 		return
 	}
@@ -38,7 +46,7 @@ func (b *Broker) fetchOffsets(r *request) {
 	if req.Topics != nil && g.Topics == nil {
 		g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
 	}
-	got := b.fetchGroup(req, offsetsOnce([]kmsg.OffsetFetchRequestGroup{g})[0])
+	got := f.add(nil, g)[0]
 	resp.ErrorCode = got.ErrorCode
 	for _, t := range got.Topics {
 		rt := kmsg.NewOffsetFetchResponseTopic()
@@ -53,14 +61,38 @@ func (b *Broker) fetchOffsets(r *request) {
 	r.respond(resp)
 }
 
-// fetchGroup reads the offsets of one group; nil topics are all that it has.
-func (b *Broker) fetchGroup(req *kmsg.OffsetFetchRequest, g kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+// offsetFetch answers one OffsetFetch.
+type offsetFetch struct {
+	b      *Broker
+	req    *kmsg.OffsetFetchRequest
+	groups repeats[string, kmsg.OffsetFetchResponseGroup] // of which all offsets are asked for
+	parts  repeats[offsetPlace, kmsg.OffsetFetchResponseGroupTopicPartition]
+}
+
+type offsetPlace struct {
+	group, topic string
+	id           [16]byte
+	partition    int32
+}
+
+// add appends what is to be told of a group.
+func (f *offsetFetch) add(list []kmsg.OffsetFetchResponseGroup, g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchResponseGroup {
+	if err := f.b.checkFetch(g); err != nil {
+		out := kmsg.NewOffsetFetchResponseGroup()
+		out.Group, out.ErrorCode = g.Group, groupCode(err)
+		return append(list, out)
+	}
+	if g.Topics != nil {
+		return append(list, f.group(g))
+	}
+	return f.groups.add(list, g.Group, func() kmsg.OffsetFetchResponseGroup { return f.group(g) })
+}
+
+// group reads the offsets of one group; nil topics are all that it has.
+func (f *offsetFetch) group(g kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+	b, req := f.b, f.req
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = g.Group
-	if err := b.checkFetch(g); err != nil {
-		out.ErrorCode = groupCode(err)
-		return out
-	}
 	topics := g.Topics
 	if topics == nil {
 		all, err := b.meta.Offsets(g.Group)
@@ -80,14 +112,21 @@ func (b *Broker) fetchGroup(req *kmsg.OffsetFetchRequest, g kmsg.OffsetFetchRequ
 			name = found.name
 		}
 		for _, n := range t.Partitions {
-			rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-			rp.Partition = n
-			if found == nil && req.Version >= 10 {
-				rp.Offset, rp.LeaderEpoch, rp.ErrorCode = -1, -1, unknown
-			} else {
-				b.fillOffset(&rp, g.Group, name, n, req.RequireStable)
+			tell := func() kmsg.OffsetFetchResponseGroupTopicPartition {
+				rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+				rp.Partition = n
+				if found == nil && req.Version >= 10 {
+					rp.Offset, rp.LeaderEpoch, rp.Metadata, rp.ErrorCode = -1, -1, new(string), unknown
+				} else {
+					b.fillOffset(&rp, g.Group, name, n, req.RequireStable)
+				}
+				return rp
 			}
-			rt.Partitions = append(rt.Partitions, rp)
+			if g.Topics == nil {
+				rt.Partitions = append(rt.Partitions, tell())
+			} else {
+				rt.Partitions = f.parts.add(rt.Partitions, offsetPlace{g.Group, t.Topic, t.TopicID, n}, tell)
+			}
 		}
 		out.Topics = append(out.Topics, rt)
 	}

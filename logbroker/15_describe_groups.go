@@ -14,29 +14,35 @@ import (
 func (b *Broker) handleDescribeGroups(r *request) {
 	req := r.msg.(*kmsg.DescribeGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
-	g := b.coordinator()
-	for _, id := range once(req.Groups, itself) {
-		rg := kmsg.NewDescribeGroupsResponseGroup()
-		rg.Group, rg.State = id, string(group.Dead)
-		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
-		g.mu.Lock()
-		e := g.find(id, false)
-		if e != nil && e.classic != nil {
-			describeGroup(&rg, e.classic)
-		}
-		g.mu.Unlock()
-		if e != nil && e.consumer != nil && req.Version >= 6 {
-			rg.ErrorCode, rg.ErrorMessage = groupError(fmt.Errorf("%w: it is of the consumer protocol", kerr.GroupIDNotFound))
-		}
-		if e == nil && req.Version >= 6 {
-			rg.ErrorCode = kerr.GroupIDNotFound.Code
-		}
-		if rg.ErrorCode == kerr.GroupIDNotFound.Code {
-			rg.AuthorizedOperations = noOperations
-		}
-		resp.Groups = append(resp.Groups, rg)
+	left := maxRoom
+	repeats := repeatsIn[string, kmsg.DescribeGroupsResponseGroup](&left)
+	for _, id := range req.Groups {
+		resp.Groups = repeats.add(resp.Groups, id, func() kmsg.DescribeGroupsResponseGroup { return b.describeAnyGroup(r, req, id) })
 	}
 	r.respond(resp)
+}
+
+func (b *Broker) describeAnyGroup(r *request, req *kmsg.DescribeGroupsRequest, id string) kmsg.DescribeGroupsResponseGroup {
+	g := b.coordinator()
+	rg := kmsg.NewDescribeGroupsResponseGroup()
+	rg.Group, rg.State = id, string(group.Dead)
+	rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
+	g.mu.Lock()
+	e := g.find(id, false)
+	if e != nil && e.classic != nil {
+		describeGroup(&rg, e.classic)
+	}
+	g.mu.Unlock()
+	if e != nil && e.consumer != nil && req.Version >= 6 {
+		rg.ErrorCode, rg.ErrorMessage = groupError(fmt.Errorf("%w: it is of the consumer protocol", kerr.GroupIDNotFound))
+	}
+	if e == nil && req.Version >= 6 {
+		rg.ErrorCode = kerr.GroupIDNotFound.Code
+	}
+	if rg.ErrorCode == kerr.GroupIDNotFound.Code {
+		rg.AuthorizedOperations = noOperations
+	}
+	return rg
 }
 
 func describeGroup(rg *kmsg.DescribeGroupsResponseGroup, gr *group.Group) {

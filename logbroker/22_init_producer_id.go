@@ -13,7 +13,8 @@ const maxTransactionTimeoutMs = 900_000
 
 // handleInitProducerID answers InitProducerId, versions 0 to 5: 3 lets a
 // producer keep its id with a new epoch (KIP-360). Without a transactional id
-// any new id will do.
+// any new id will do. Over an open transaction the answer is CONCURRENT_TRANSACTIONS,
+// which comes when that is aborted: who asks again is given a producer.
 func (b *Broker) handleInitProducerID(r *request) {
 	req := r.msg.(*kmsg.InitProducerIDRequest)
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)

@@ -3,6 +3,7 @@ package logbroker
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -147,14 +148,16 @@ func forFilters(r acl.Rule) bool {
 }
 
 // handleDeleteACLs answers DeleteAcls, versions 1 to 3, when the rules are gone for
-// good. A rule that several filters select is told with the first: the answer must not
-// outgrow memory.
+// good. A rule that several filters select is told with each, while there is room.
 func (b *Broker) handleDeleteACLs(r *request) {
 	req := r.msg.(*kmsg.DeleteACLsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteACLsResponse)
 	b.editSecurity(r, resp, func() {
 		batch := b.meta.NewBatch()
-		removal := b.security.rules.Load().Remove()
+		removal, left := b.security.rules.Load().Remove(), maxRoom
+		again := func(rule acl.Rule) bool {
+			return left.take(matchingSize + len(rule.Name) + len(rule.Principal) + len(rule.Host))
+		}
 		for _, c := range req.Filters {
 			f := acl.Filter{
 				Type: c.ResourceType, Name: c.ResourceName, Pattern: c.ResourcePatternType, Principal: c.Principal, Host: c.Host,
@@ -167,7 +170,7 @@ func (b *Broker) handleDeleteACLs(r *request) {
 			}
 			rr.ErrorCode, rr.ErrorMessage = alterError(err)
 			if err == nil {
-				for _, rule := range removal.Matching(f) {
+				for _, rule := range removal.Matching(f, again) {
 					batch.DeleteSetting(meta.ACLs, rule.Key())
 					rr.MatchingACLs = append(rr.MatchingACLs, matchingACL(rule))
 				}
@@ -183,6 +186,9 @@ func (b *Broker) handleDeleteACLs(r *request) {
 		}
 	})
 }
+
+// matchingSize is what a rule takes beside its texts, or more.
+var matchingSize = int(reflect.TypeFor[kmsg.DeleteACLsResponseResultMatchingACL]().Size())
 
 func matchingACL(rule acl.Rule) kmsg.DeleteACLsResponseResultMatchingACL {
 	m := kmsg.NewDeleteACLsResponseResultMatchingACL()

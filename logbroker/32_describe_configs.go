@@ -18,25 +18,34 @@ func (b *Broker) handleDescribeConfigs(r *request) {
 		kind kmsg.ConfigResourceType
 		name string
 	}
-	nth := wholly[resource]{}
-	for _, res := range once(req.Resources, func(res *kmsg.DescribeConfigsRequestResource) named[resource] {
-		return nth.key(resource{res.ResourceType, res.ResourceName}, len(res.ConfigNames) == 0)
-	}) {
-		rr := kmsg.NewDescribeConfigsResponseResource()
-		rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
-		configs, err := b.configsOf(res.ResourceType, res.ResourceName)
-		configs = chosenConfigs(res, configs)
-		rr.Configs = make([]kmsg.DescribeConfigsResponseResourceConfig, len(configs))
-		rr.ErrorCode, rr.ErrorMessage = alterError(err)
-		for i, c := range configs {
-			rr.Configs[i] = describedRow(c, req.IncludeSynonyms)
-			if req.IncludeDocumentation && res.ResourceType != kmsg.ConfigResourceTypeBrokerLogger {
-				rr.Configs[i].Documentation = documentation(c.name)
-			}
+	left := maxRoom
+	repeats := repeatsIn[resource, kmsg.DescribeConfigsResponseResource](&left)
+	for _, res := range req.Resources {
+		if len(res.ConfigNames) > 0 { // what is told is named, too
+			resp.Resources = append(resp.Resources, b.describeResource(req, res))
+			continue
 		}
-		resp.Resources = append(resp.Resources, rr)
+		resp.Resources = repeats.add(resp.Resources, resource{res.ResourceType, res.ResourceName}, func() kmsg.DescribeConfigsResponseResource {
+			return b.describeResource(req, res)
+		})
 	}
 	r.respond(resp)
+}
+
+func (b *Broker) describeResource(req *kmsg.DescribeConfigsRequest, res kmsg.DescribeConfigsRequestResource) kmsg.DescribeConfigsResponseResource {
+	rr := kmsg.NewDescribeConfigsResponseResource()
+	rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
+	configs, err := b.configsOf(res.ResourceType, res.ResourceName)
+	configs = chosenConfigs(res, configs)
+	rr.Configs = make([]kmsg.DescribeConfigsResponseResourceConfig, len(configs))
+	rr.ErrorCode, rr.ErrorMessage = alterError(err)
+	for i, c := range configs {
+		rr.Configs[i] = describedRow(c, req.IncludeSynonyms)
+		if req.IncludeDocumentation && res.ResourceType != kmsg.ConfigResourceTypeBrokerLogger {
+			rr.Configs[i].Documentation = documentation(c.name)
+		}
+	}
+	return rr
 }
 
 // configsOf are all configs of what can have some.

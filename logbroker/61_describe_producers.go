@@ -13,29 +13,28 @@ func (b *Broker) handleDescribeProducers(r *request) {
 		topic     string
 		partition int32
 	}
-	seen := map[place]bool{}
+	left := maxRoom
+	repeats := repeatsIn[place, kmsg.DescribeProducersResponseTopicPartition](&left)
 	for _, t := range req.Topics {
 		rt := kmsg.NewDescribeProducersResponseTopic()
 		rt.Topic = t.Topic
 		topic := b.topics.byName(t.Topic)
 		for _, index := range t.Partitions {
-			if seen[place{t.Topic, index}] {
-				continue // all of its producers would be told again
-			}
-			seen[place{t.Topic, index}] = true
-			rp := kmsg.NewDescribeProducersResponseTopicPartition()
-			rp.Partition = index
-			p, err := b.topics.partition(topic, index)
-			if wrong := checkTopicName(t.Topic); wrong != nil {
-				err = wrong
-			}
-			if err != nil {
-				text := errorMessage(err)
-				rp.ErrorCode, rp.ErrorMessage = errorCode(err), &text
-			} else {
-				rp.ActiveProducers = activeProducers(p)
-			}
-			rt.Partitions = append(rt.Partitions, rp)
+			rt.Partitions = repeats.add(rt.Partitions, place{t.Topic, index}, func() kmsg.DescribeProducersResponseTopicPartition {
+				rp := kmsg.NewDescribeProducersResponseTopicPartition()
+				rp.Partition = index
+				p, err := b.topics.partition(topic, index)
+				if wrong := checkTopicName(t.Topic); wrong != nil {
+					err = wrong
+				}
+				if err != nil {
+					text := errorMessage(err)
+					rp.ErrorCode, rp.ErrorMessage = errorCode(err), &text
+				} else {
+					rp.ActiveProducers = activeProducers(p)
+				}
+				return rp
+			})
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}

@@ -14,18 +14,22 @@ import (
 func (b *Broker) handleDescribeTransactions(r *request) {
 	req := r.msg.(*kmsg.DescribeTransactionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-	for _, id := range once(req.TransactionalIDs, itself) {
-		rs := kmsg.NewDescribeTransactionsResponseTransactionState()
-		rs.TransactionalID = id
-		switch e := b.txns.find(id); {
-		case id == "":
-			rs.ErrorCode = kerr.InvalidRequest.Code
-		case e == nil:
-			rs.ErrorCode = kerr.TransactionalIDNotFound.Code
-		default:
-			b.describeTxn(&rs, e.look())
-		}
-		resp.TransactionStates = append(resp.TransactionStates, rs)
+	left := maxRoom
+	repeats := repeatsIn[string, kmsg.DescribeTransactionsResponseTransactionState](&left)
+	for _, id := range req.TransactionalIDs {
+		resp.TransactionStates = repeats.add(resp.TransactionStates, id, func() kmsg.DescribeTransactionsResponseTransactionState {
+			rs := kmsg.NewDescribeTransactionsResponseTransactionState()
+			rs.TransactionalID = id
+			switch e := b.txns.find(id); {
+			case id == "":
+				rs.ErrorCode = kerr.InvalidRequest.Code
+			case e == nil:
+				rs.ErrorCode = kerr.TransactionalIDNotFound.Code
+			default:
+				b.describeTxn(&rs, e.look())
+			}
+			return rs
+		})
 	}
 	r.respond(resp)
 }
@@ -37,12 +41,18 @@ func (e *txnEntry) look() txn.State {
 	return e.state
 }
 
+// startedMs is when a transaction began, as clients are told.
+func startedMs(s txn.State) int64 {
+	if s.Started.IsZero() {
+		return -1
+	}
+	return s.Started.UnixMilli()
+}
+
 func (b *Broker) describeTxn(rs *kmsg.DescribeTransactionsResponseTransactionState, s txn.State) {
 	rs.State, rs.TimeoutMillis = s.Phase.String(), int32(s.Timeout.Milliseconds())
 	rs.ProducerID, rs.ProducerEpoch = s.Producer.ID, s.Producer.Epoch
-	if rs.StartTimestamp = -1; !s.Started.IsZero() {
-		rs.StartTimestamp = s.Started.UnixMilli()
-	}
+	rs.StartTimestamp = startedMs(s)
 	byTopic := map[string][]int32{}
 	for p := range s.Partitions {
 		if t := b.topics.byID(p.Topic); t != nil { // otherwise it was deleted

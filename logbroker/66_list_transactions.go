@@ -20,7 +20,8 @@ var txnStates = []string{
 }
 
 // handleListTransactions answers ListTransactions, versions 0 to 2: 1 filters by
-// duration (KIP-994), 2 by a pattern of the whole id (KIP-1152).
+// duration (KIP-994), which an id without a transaction passes, as with Kafka, 2 by a
+// pattern of the whole id (KIP-1152).
 func (b *Broker) handleListTransactions(r *request) {
 	req := r.msg.(*kmsg.ListTransactionsRequest)
 	resp := req.ResponseKind().(*kmsg.ListTransactionsResponse)
@@ -39,13 +40,13 @@ func (b *Broker) handleListTransactions(r *request) {
 		}
 	}
 	states, producers := setOf(req.StateFilters), setOf(req.ProducerIDFilters)
-	now := b.now()
+	now := b.now().UnixMilli()
 	for _, e := range b.txns.all() {
 		s := e.look()
 		switch {
 		case !pattern.MatchString(e.id),
 			!listed(states, s.Phase.String()), !listed(producers, s.Producer.ID),
-			req.Version >= 1 && req.DurationFilterMillis >= 0 && (s.Started.IsZero() || now.Sub(s.Started).Milliseconds() <= req.DurationFilterMillis):
+			req.Version >= 1 && req.DurationFilterMillis >= 0 && now-startedMs(s) <= req.DurationFilterMillis:
 			continue
 		}
 		rs := kmsg.NewListTransactionsResponseTransactionState()

@@ -18,29 +18,31 @@ const (
 func (b *Broker) handleConsumerGroupDescribe(r *request) {
 	req := r.msg.(*kmsg.ConsumerGroupDescribeRequest)
 	resp := req.ResponseKind().(*kmsg.ConsumerGroupDescribeResponse)
-	g := b.coordinator()
-	for _, id := range once(req.Groups, itself) {
-		rg := kmsg.NewConsumerGroupDescribeResponseGroup()
-		if rg.Group = id; id == "" {
-			rg.ErrorCode = kerr.InvalidGroupID.Code
-			resp.Groups = append(resp.Groups, rg)
-			continue
-		}
-		rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
-		g.mu.Lock()
-		switch e := g.find(id, false); {
-		case id == "":
-			rg.ErrorCode, rg.ErrorMessage = groupError(kerr.InvalidGroupID)
-		case e != nil && e.consumer != nil:
-			b.describeConsumer(&rg, e.consumer)
-		default:
-			rg.ErrorCode, rg.ErrorMessage = groupError(kerr.GroupIDNotFound)
-			rg.AuthorizedOperations = noOperations
-		}
-		g.mu.Unlock()
-		resp.Groups = append(resp.Groups, rg)
+	left := maxRoom
+	repeats := repeatsIn[string, kmsg.ConsumerGroupDescribeResponseGroup](&left)
+	for _, id := range req.Groups {
+		resp.Groups = repeats.add(resp.Groups, id, func() kmsg.ConsumerGroupDescribeResponseGroup { return b.describeConsumerGroup(r, req, id) })
 	}
 	r.respond(resp)
+}
+
+func (b *Broker) describeConsumerGroup(r *request, req *kmsg.ConsumerGroupDescribeRequest, id string) kmsg.ConsumerGroupDescribeResponseGroup {
+	rg := kmsg.NewConsumerGroupDescribeResponseGroup()
+	if rg.Group = id; id == "" {
+		rg.ErrorCode = kerr.InvalidGroupID.Code
+		return rg
+	}
+	rg.AuthorizedOperations = who{b, r.conn}.operations(req.IncludeAuthorizedOperations, kmsg.ACLResourceTypeGroup, id)
+	g := b.coordinator()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e := g.find(id, false); e != nil && e.consumer != nil {
+		b.describeConsumer(&rg, e.consumer)
+	} else {
+		rg.ErrorCode, rg.ErrorMessage = groupError(kerr.GroupIDNotFound)
+		rg.AuthorizedOperations = noOperations
+	}
+	return rg
 }
 
 // describeConsumer fills in what is told of a group. The caller holds mu of the

@@ -121,7 +121,17 @@ func TestOffsetsDoNotBetrayTopics(t *testing.T) {
 	all := kmsg.OffsetFetchRequestGroup{Group: "g", MemberEpoch: -1}
 	some := all
 	some.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: "mine", Partitions: []int32{0}}}
-	for what, groups := range map[string][]kmsg.OffsetFetchRequestGroup{"all": {all}, "all, then one": {all, some}, "one, then all": {some, all}, "all twice": {all, all}} {
+	another := all
+	another.Group = "h"
+	w.allow(kmsg.ACLResourceTypeGroup, "h", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Version, commit.Group, commit.Generation = 8, "h", -1
+	commit.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Offset: 1}}}}
+	w.want(ask[*kmsg.OffsetCommitResponse](w, commit).Topics[0].Partitions[0].ErrorCode, nil)
+	for what, groups := range map[string][]kmsg.OffsetFetchRequestGroup{
+		"all": {all}, "all, then one": {all, some}, "one, then all": {some, all}, "all twice": {all, all},
+		"more than there is room for": append(append(repeat(20_000, all), repeat(20_000, some)...), another),
+	} {
 		for v := int16(8); v <= 10; v++ {
 			req := kmsg.NewPtrOffsetFetchRequest()
 			req.Version, req.Groups = v, append([]kmsg.OffsetFetchRequestGroup{}, groups...)

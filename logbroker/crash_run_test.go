@@ -136,7 +136,7 @@ func (s *sim) refused(what string, code int16) {
 		s.fail("a fenced producer was let in: %s", what)
 		return
 	}
-	s.expect(code, lostProducer...)
+	s.expect(code, append(lostProducer, kerr.InvalidTxnState)...) // its transaction was aborted
 }
 
 // addPartition registers a partition in the older protocol.

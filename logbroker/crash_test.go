@@ -145,6 +145,14 @@ func (s *sim) init(p *simProducer) {
 	}
 	resp := simCall[*kmsg.InitProducerIDResponse](s, req)
 	fenced := *p
+	if resp != nil && resp.ErrorCode == kerr.ConcurrentTransactions.Code { // what was open is aborted
+		if s.rng.IntN(3) == 0 {
+			s.wake(&fenced)
+		}
+		if resp = simCall[*kmsg.InitProducerIDResponse](s, req); resp != nil && resp.ErrorCode == kerr.ConcurrentTransactions.Code {
+			s.fail("nothing is open, and %s is still to ask again", p.id)
+		}
+	}
 	// Its end was never asked for: whatever becomes of the answer, nobody can
 	// commit the open transaction any more.
 	s.settle(p, aborted)

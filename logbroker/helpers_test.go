@@ -105,14 +105,23 @@ func (w *workbench) topic(name string, partitions int32) {
 	w.want(ask[*kmsg.CreateTopicsResponse](w, req).Topics[0].ErrorCode, nil)
 }
 
-// initID takes a transactional id over.
+// initID takes a transactional id over. Where that aborts a transaction it asks once more.
 func (w *workbench) initID(id string) (pid int64, epoch int16) {
 	w.t.Helper()
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.Version, req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = 5, &id, 60_000, -1, -1
-	resp := ask[*kmsg.InitProducerIDResponse](w, req)
+	resp := w.initAs(id, -1, -1)
+	if resp.ErrorCode == kerr.ConcurrentTransactions.Code {
+		resp = w.initAs(id, -1, -1)
+	}
 	w.want(resp.ErrorCode, nil)
 	return resp.ProducerID, resp.ProducerEpoch
+}
+
+// initAs asks once for the producer of a transactional id, as who holds one, or -1 and -1.
+func (w *workbench) initAs(id string, pid int64, epoch int16) *kmsg.InitProducerIDResponse {
+	w.t.Helper()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.Version, req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = 5, &id, 60_000, pid, epoch
+	return ask[*kmsg.InitProducerIDResponse](w, req)
 }
 
 // unhurried is when a broker with a real clock looks for old records for the first time:

@@ -58,8 +58,8 @@ func TestTransactionsAreShown(t *testing.T) {
 		"all":           {func(*kmsg.ListTransactionsRequest) {}, both},
 		"by state":      {func(r *kmsg.ListTransactionsRequest) { r.StateFilters = []string{"Ongoing", "Dead"} }, first},
 		"by producer":   {func(r *kmsg.ListTransactionsRequest) { r.ProducerIDFilters = []int64{pid} }, first},
-		"long enough":   {func(r *kmsg.ListTransactionsRequest) { r.DurationFilterMillis = 4999 }, first},
-		"too short":     {func(r *kmsg.ListTransactionsRequest) { r.DurationFilterMillis = 5000 }, nil},
+		"long enough":   {func(r *kmsg.ListTransactionsRequest) { r.DurationFilterMillis = 4999 }, both},
+		"too short":     {func(r *kmsg.ListTransactionsRequest) { r.DurationFilterMillis = 5000 }, both[1:]},
 		"by pattern":    {func(r *kmsg.ListTransactionsRequest) { r.TransactionalIDPattern = text("pay.*") }, first},
 		"the whole id":  {func(r *kmsg.ListTransactionsRequest) { r.TransactionalIDPattern = text("pay") }, nil},
 		"empty pattern": {func(r *kmsg.ListTransactionsRequest) { r.TransactionalIDPattern = text("") }, both},
@@ -76,8 +76,15 @@ func TestTransactionsAreShown(t *testing.T) {
 	w.want(code, kerr.InvalidRegularExpression)
 
 	w.want(w.endTxn(5, id, pid, epoch, false).ErrorCode, nil)
-	if s := w.describeTxn(id); s.State != "CompleteAbort" || s.StartTimestamp != -1 || len(s.Topics) != 0 {
-		t.Errorf("after the abort: %+v", s)
+	for range 2 {
+		if s := w.describeTxn(id); s.State != "CompleteAbort" || s.StartTimestamp != began.UnixMilli() || len(s.Topics) != 0 {
+			t.Errorf("after the abort: %+v", s)
+		}
+		w.restart()
+	}
+	w.initID(id)
+	if s := w.describeTxn(id); s.State != "Empty" || s.StartTimestamp != -1 {
+		t.Errorf("before the next transaction: %+v", s)
 	}
 }
 

@@ -1,14 +1,11 @@
 package logbroker
 
 import (
+	"reflect"
 	"slices"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// once leaves out of a list what it names again, in place. What is told of one thing
-// can be large, and its name short: were it told as often as it is named, the answer
-// to a small request could be larger than memory.
+// once leaves out of a list what it names again, in place: of what Kafka tells once.
 func once[T any, K comparable](list []T, key func(*T) K) []T {
 	if len(list) < 2 {
 		return list
@@ -25,45 +22,77 @@ func once[T any, K comparable](list []T, key func(*T) K) []T {
 // itself is the key of what is nothing but a name or a number.
 func itself[T comparable](e *T) T { return *e }
 
-// offsetsOnce leaves out groups all of whose offsets, and partitions whose offset, are
-// asked for again.
-func offsetsOnce(groups []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
-	type place struct {
-		group, topic string
-		id           [16]byte
-		partition    int32
+// room is how many bytes an answer has left for what its request names again. What is told
+// of one thing can be large, and its name short: were it told as often as it is named, the
+// answer to a small request could be larger than memory.
+type room int
+
+const maxRoom room = 1 << 20
+
+// take takes room for so many bytes, if there is some.
+func (r *room) take(size int) bool {
+	if size > int(*r) {
+		return false
 	}
-	nth := wholly[string]{}
-	groups = once(groups, func(g *kmsg.OffsetFetchRequestGroup) named[string] { return nth.key(g.Group, g.Topics == nil) })
-	seen := map[place]bool{}
-	for i := range groups {
-		for j := range groups[i].Topics {
-			t := &groups[i].Topics[j]
-			t.Partitions = slices.DeleteFunc(t.Partitions, func(n int32) bool {
-				at := place{groups[i].Group, t.Topic, t.TopicID, n}
-				again := seen[at]
-				seen[at] = true
-				return again
-			})
+	*r -= room(size)
+	return true
+}
+
+// repeats tells of things; of those that are named again the same again, while there is
+// room.
+type repeats[K comparable, V any] struct {
+	room *room
+	told map[K]*told[V]
+}
+
+type told[V any] struct {
+	value V
+	size  int // 0 before it is asked for
+}
+
+func repeatsIn[K comparable, V any](r *room) repeats[K, V] {
+	return repeats[K, V]{r, map[K]*told[V]{}}
+}
+
+// add appends to a list what is to be told of a thing.
+func (r repeats[K, V]) add(list []V, key K, tell func() V) []V {
+	t := r.told[key]
+	switch {
+	case t == nil:
+		t = &told[V]{value: tell()}
+		r.told[key] = t
+		return append(list, t.value)
+	case t.size == 0:
+		t.size = sizeOf(reflect.ValueOf(t.value), int(*r.room))
+	}
+	if !r.room.take(t.size) {
+		return list
+	}
+	return append(list, t.value)
+}
+
+// sizeOf is the size of a value with all that it points to, which is not less than what it
+// takes in an answer. Above the limit it is not counted to the end.
+func sizeOf(v reflect.Value, limit int) int {
+	size := int(v.Type().Size())
+	switch v.Kind() {
+	case reflect.String:
+		size += v.Len()
+	case reflect.Pointer:
+		if !v.IsNil() {
+			size += sizeOf(v.Elem(), limit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			size += sizeOf(v.Field(i), limit) - int(v.Field(i).Type().Size())
+		}
+	case reflect.Slice:
+		if elem := v.Type().Elem(); elem.Kind() < reflect.Complex64 { // numbers
+			return size + v.Len()*int(elem.Size())
+		}
+		for i := 0; i < v.Len() && size <= limit; i++ {
+			size += sizeOf(v.Index(i), limit)
 		}
 	}
-	return groups
-}
-
-// named is a thing that is asked for wholly, nth 0, or in parts that are named and
-// bound the answer themselves, which is not the same as any other.
-type named[K comparable] struct {
-	key K
-	nth int
-}
-
-// wholly makes keys of things that are asked for wholly or in parts.
-type wholly[K comparable] struct{ parts int }
-
-func (w *wholly[K]) key(key K, whole bool) named[K] {
-	if whole {
-		return named[K]{key, 0}
-	}
-	w.parts++
-	return named[K]{key, w.parts}
+	return size
 }

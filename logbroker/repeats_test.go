@@ -56,10 +56,10 @@ func describeMany(n int, id [16]byte) map[string]kmsg.Request {
 	return out
 }
 
-// TestWhatIsNamedAgainIsToldOnce: an answer does not grow with how often a request
-// names one thing, of which there is much to tell.
-func TestWhatIsNamedAgainIsToldOnce(t *testing.T) {
-	const often = 1000
+// TestWhatIsNamedAgainIsToldAgain: but an answer does not grow without a bound with how
+// often a request names one thing, of which there is much to tell.
+func TestWhatIsNamedAgainIsToldAgain(t *testing.T) {
+	const often = 20_000
 	w := newWorkbench(t)
 	w.topic("t", 100)
 	id := "id"
@@ -78,17 +78,28 @@ func TestWhatIsNamedAgainIsToldOnce(t *testing.T) {
 	w.want(ask[*kmsg.OffsetCommitResponse](w, commit).Topics[0].Partitions[0].ErrorCode, nil)
 
 	topic := w.topics.byName("t").id
-	once, many := describeMany(2, topic), describeMany(often, topic)
-	for what, req := range many {
-		one := ask[kmsg.Response](w, once[what]).AppendTo(nil)
+	size := func(n int, what string) int {
 		var got []int16
-		resp := ask[kmsg.Response](w, req)
+		resp := ask[kmsg.Response](w, describeMany(n, topic)[what])
 		if codes(reflect.ValueOf(resp), &got); len(got) > 0 {
 			t.Errorf("%s: codes %v", what, got)
 		}
-		// What is left of each time it is named is a name.
-		if size, limit := len(resp.AppendTo(nil)), len(one)+often*16; size > limit {
-			t.Errorf("%s: %d bytes, and %d when it is named twice", what, size, len(one))
+		return len(resp.AppendTo(nil))
+	}
+	for what := range describeMany(2, topic) {
+		two, four, six, many := size(2, what), size(4, what), size(6, what), size(often, what)
+		if strings.HasPrefix(what, "metadata") {
+			if two != four || two != many {
+				t.Errorf("%s: named twice it has %d bytes, then %d, then %d", what, two, four, many)
+			}
+			continue
+		}
+		if six-four != four-two || four < two*3/2 {
+			t.Errorf("%s: named twice it has %d bytes, then %d, then %d", what, two, four, six)
+		}
+		// Beyond the room what is left of each time it is named is a name.
+		if limit := two + often*16 + int(maxRoom); many > limit || many < int(maxRoom)/4 {
+			t.Errorf("%s: %d bytes, and %d when it is named twice", what, many, two)
 		}
 	}
 	// Parts that are named are told where they are named.
@@ -99,6 +110,40 @@ func TestWhatIsNamedAgainIsToldOnce(t *testing.T) {
 	}
 	if got := ask[*kmsg.DescribeConfigsResponse](w, configs).Resources; len(got) != 2 || got[0].Configs[0].Name == got[1].Configs[0].Name {
 		t.Errorf("configs of one topic, named one by one: %+v", got)
+	}
+}
+
+// TestRulesAreToldAgain: to every filter of a request that selects them, but not without a
+// bound.
+func TestRulesAreToldAgain(t *testing.T) {
+	const often = 40_000
+	w := newSecured(t)
+	filter := func(host *string) kmsg.DeleteACLsRequestFilter {
+		return kmsg.DeleteACLsRequestFilter{
+			ResourceType: kmsg.ACLResourceTypeTopic, ResourceName: new("t"), ResourcePatternType: kmsg.ACLResourcePatternTypeAny,
+			Operation: kmsg.ACLOperationAny, PermissionType: kmsg.ACLPermissionTypeAny, Host: host,
+		}
+	}
+	for _, same := range []bool{true, false} {
+		w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationRead, kmsg.ACLPermissionTypeAllow)
+		w.allow(kmsg.ACLResourceTypeTopic, "t", kmsg.ACLOperationWrite, kmsg.ACLPermissionTypeAllow)
+		drop := kmsg.NewPtrDeleteACLsRequest()
+		drop.Version, drop.Filters = 3, repeat(often, filter(nil))
+		if !same {
+			drop.Filters[1] = filter(new("*"))
+		}
+		resp := ask[*kmsg.DeleteACLsResponse](w, drop)
+		for _, r := range resp.Results[:3] {
+			if r.ErrorCode != 0 || len(r.MatchingACLs) != 2 {
+				t.Errorf("same filter %v: told %+v", same, r)
+			}
+		}
+		if size := len(resp.AppendTo(nil)); size > often*8+int(maxRoom) || size < int(maxRoom)/4 {
+			t.Errorf("same filter %v: %d bytes", same, size)
+		}
+		if n := len(w.security.rules.Load().Rules()); n != 0 {
+			t.Errorf("same filter %v: %d rules are left", same, n)
+		}
 	}
 }
 

@@ -119,12 +119,17 @@ func (t *transactions) apply(e *txnEntry, ev txn.Event, done func(txn.Producer, 
 		done(eff.Answer, nil)
 		return
 	}
-	t.end(e, next, *eff.Decide, done)
+	t.end(e, next, *eff.Decide, func(p txn.Producer, err error) {
+		if err == nil && eff.Again {
+			p, err = txn.NoProducer, kerr.ConcurrentTransactions
+		}
+		done(p, err)
+	})
 }
 
 // withFresh adds a new producer id to an event that will need one.
 func (t *transactions) withFresh(s txn.State, ev txn.Event) (txn.Event, error) {
-	if !s.NeedsID(ev) {
+	if !s.NeedsID() {
 		return ev, nil
 	}
 	err := error(nil)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -226,28 +227,108 @@ func TestEpochsRunOut(t *testing.T) {
 	w.wantValues(0, "last", "next")
 }
 
-// TestTakeoverOfAnOpenTransaction: the abort takes one epoch, which nobody may use, and
-// the new instance is given the next, whatever ends the broker.
+// TestTakeoverOfAnOpenTransaction: who asks for the id is to ask again, and what was open
+// is aborted then. The abort takes one epoch, and who asks again without a producer is
+// given the next; the producer whose transaction it was is given that of the abort.
 func TestTakeoverOfAnOpenTransaction(t *testing.T) {
-	w := newWorkbench(t)
-	w.topic("t", 1)
-	id := "a"
-	pid, epoch := w.initID(id)
-	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "gone")).ErrorCode, nil)
-	again, next := w.initID(id)
-	if again != pid || next != epoch+2 {
-		t.Fatalf("producer %d with epoch %d after %d with %d", again, next, pid, epoch)
-	}
-	for range 2 {
-		for _, old := range []int16{epoch, epoch + 1} {
-			w.want(w.produce(13, &id, 0, oneRecord(pid, old, 1, true, "zombie")).ErrorCode, kerr.InvalidProducerEpoch)
-			w.want(w.endTxn(5, id, pid, old, false).ErrorCode, kerr.ProducerFenced)
+	for name, interrupt := range map[string]func(w *workbench){"running": func(*workbench) {}, "killed": (*workbench).restart} {
+		for _, holds := range []bool{false, true} {
+			w := newWorkbench(t)
+			w.topic("t", 1)
+			id := "a"
+			pid, epoch := w.initID(id)
+			asPID, asEpoch := int64(-1), int16(-1)
+			if holds {
+				asPID, asEpoch = pid, epoch
+			}
+			w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "gone")).ErrorCode, nil)
+			first := w.initAs(id, asPID, asEpoch)
+			w.want(first.ErrorCode, kerr.ConcurrentTransactions)
+			interrupt(w)
+			if s := w.describeTxn(id); first.ProducerID != -1 || first.ProducerEpoch != -1 || s.State != "CompleteAbort" || s.ProducerID != pid || s.ProducerEpoch != epoch+1 {
+				t.Errorf("%s: answered %+v, and there is %+v", name, first, s)
+			}
+			p := w.topics.byName("t").parts()[0]
+			w.pass(2 * time.Second) // all is on disk
+			if stable := w.lastStable(p); stable != 2 || stable != p.log.End() {
+				t.Errorf("%s: stable up to %d of %d", name, stable, p.log.End())
+			}
+			w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, kerr.InvalidTxnState)
+			w.want(w.endTxn(4, id, pid, epoch, true).ErrorCode, kerr.ProducerFenced)
+			w.addPartition(id, pid, epoch, 0, kerr.ProducerFenced)
+			w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 1, true, "zombie")).ErrorCode, kerr.InvalidProducerEpoch)
+			next, fenced := w.initAs(id, asPID, asEpoch), []int16{epoch, epoch + 1}
+			if holds {
+				fenced = fenced[:1]
+			}
+			if want := epoch + int16(len(fenced)); next.ErrorCode != 0 || next.ProducerID != pid || next.ProducerEpoch != want {
+				t.Fatalf("%s: %+v after %d with %d", name, next, pid, epoch)
+			}
+			for range 2 {
+				for _, old := range fenced {
+					w.want(w.produce(13, &id, 0, oneRecord(pid, old, 1, true, "zombie")).ErrorCode, kerr.InvalidProducerEpoch)
+					w.want(w.endTxn(4, id, pid, old, false).ErrorCode, kerr.ProducerFenced)
+				}
+				interrupt(w)
+			}
+			w.want(w.produce(13, &id, 0, oneRecord(pid, next.ProducerEpoch, 0, true, "v")).ErrorCode, nil)
+			w.want(w.endTxn(5, id, pid, next.ProducerEpoch, true).ErrorCode, nil)
+			w.wantValues(0, "v")
 		}
-		w.restart()
 	}
-	w.want(w.produce(13, &id, 0, oneRecord(pid, next, 0, true, "v")).ErrorCode, nil)
-	w.want(w.endTxn(5, id, pid, next, true).ErrorCode, nil)
-	w.wantValues(0, "v")
+}
+
+// TestTakeoverThroughACrash: wherever in an abort the broker ends, who asks again is given
+// the epoch after that of the abort; a power loss takes one more if the abort was decided.
+func TestTakeoverThroughACrash(t *testing.T) {
+	for _, power := range []bool{false, true} {
+		decided := map[bool]int{}
+		for calls := 1; ; calls++ {
+			w := newWorkbench(t)
+			w.Kill()
+			disk := newCrashDisk(1)
+			disk.fs = w.fs
+			w.cfg.FS = errorfs.Wrap(w.fs, disk.hook())
+			w.open()
+			w.topic("t", 1)
+			id := "a"
+			pid, epoch := w.initID(id)
+			w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "gone")).ErrorCode, nil)
+			keep := 100
+			if power {
+				keep = 0
+			}
+			disk.arm(calls, keep)
+			w.want(w.initAs(id, -1, -1).ErrorCode, kerr.ConcurrentTransactions)
+			if !disk.crashed() {
+				break
+			}
+			w.Kill()
+			disk.goOn()
+			w.fs, w.cfg.FS = disk.fs, disk.fs
+			if power {
+				w.cfg.BootID = func() string { return "boot-2" }
+			}
+			w.open()
+			s := w.describeTxn(id)
+			aborted := s.State == "CompleteAbort" && s.ProducerEpoch > epoch
+			want := epoch + 2
+			if power {
+				aborted = s.ProducerEpoch == epoch+2
+				want = s.ProducerEpoch + 1
+			}
+			decided[aborted]++
+			if again, next := w.initID(id); again != pid || next != want {
+				t.Errorf("power loss %v, call %d: %+v, then %d with %d", power, calls, s, again, next)
+			}
+			w.want(w.produce(13, &id, 0, oneRecord(pid, want, 0, true, "v")).ErrorCode, nil)
+			w.want(w.endTxn(5, id, pid, want, true).ErrorCode, nil)
+			w.wantValues(0, "v")
+		}
+		if decided[false] == 0 || decided[true] == 0 {
+			t.Errorf("power loss %v: of the crashes %d were before the decision and %d after it", power, decided[false], decided[true])
+		}
+	}
 }
 
 // TestOrderAfterAFailure: of five batches in flight the first fails with an error

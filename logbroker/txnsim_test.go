@@ -176,6 +176,9 @@ func (w *txnWorld) observe(req kmsg.Request, resp kmsg.Response, about any) {
 	switch req := req.(type) {
 	case *kmsg.InitProducerIDRequest:
 		r := resp.(*kmsg.InitProducerIDResponse)
+		if f, given := w.fence[*req.TransactionalID]; given && req.ProducerID < 0 && (r.ProducerID < f.ID || r.ProducerID == f.ID && r.ProducerEpoch <= f.Epoch) {
+			w.fail("%d/%d is given to a new instance after %d/%d", r.ProducerID, r.ProducerEpoch, f.ID, f.Epoch)
+		}
 		newer(*req.TransactionalID, r.ProducerID, r.ProducerEpoch)
 	case *kmsg.AddPartitionsToTxnRequest:
 		fenced(req.TransactionalID, req.ProducerID, req.ProducerEpoch)

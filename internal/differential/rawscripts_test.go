@@ -39,6 +39,8 @@ import (
 //	epoch GROUP N
 //
 // waits until a group whose server assigns is at an epoch, for what Kafka does in the background.
+//
+// A line that begins with "first" is not sent again where the answer is to do so.
 type rawTalk struct {
 	*broker
 	prefix  string
@@ -53,7 +55,7 @@ type rawTalk struct {
 func newRawTalk(t *testing.T, name, addr string) *rawTalk {
 	return &rawTalk{
 		broker: dialBroker(t, name, addr), prefix: fmt.Sprintf("%d-", time.Now().UnixNano()), last: map[string]any{}, batches: rawBatches(),
-		settles: []string{`"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`},
+		settles: []string{`"NOT_COORDINATOR"`, `"COORDINATOR_NOT_AVAILABLE"`, `"COORDINATOR_LOAD_IN_PROGRESS"`, `"CONCURRENT_TRANSACTIONS"`, `"State":"Prepare`},
 	}
 }
 
@@ -70,6 +72,11 @@ var subscriptionTo = regexp.MustCompile(`"&([a-z]+)"`)
 var leaderEpoch = regexp.MustCompile(`"\^-?[0-9]+"`)
 
 func (a *rawTalk) do(line string) string {
+	if rest, ok := strings.CutPrefix(line, "first "); ok {
+		settles := a.settles
+		defer func() { a.settles = settles }()
+		a.settles, line = nil, rest
+	}
 	f := strings.SplitN(line, " ", 3)
 	if f[0] == "known" {
 		partitions, err := strconv.Atoi(f[2])
@@ -430,6 +437,8 @@ func (a *rawTalk) plain(name string, v any) any {
 			return codeName(int16(v))
 		case name == "ProducerID" && v >= 0:
 			return "an id"
+		case name == "StartTimestamp" && v > 0:
+			return "a time"
 		}
 	case string:
 		raw, err := base64.StdEncoding.DecodeString(v)

@@ -3,6 +3,7 @@ package differential
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +148,93 @@ var txnScripts = map[string]string{
 		init as P1/0
 		init as P1/1
 		state`,
+	"the old one is heard before the new one asks again": `
+		init
+		write P1/0
+		first init
+		state
+		end 5 P1/0 commit
+		end 5 P1/0 abort
+		end 4 P1/0 commit
+		end 4 P1/0 abort
+		end 5 P1/1 commit
+		end 4 P1/1 commit
+		end 4 P1/1 abort
+		add P1/0
+		write P1/0
+		write P1/0 older
+		init
+		state`,
+	"the old one asks before the new one asks again": `
+		init
+		write P1/0
+		first init
+		init as P1/0
+		state
+		write P1/1
+		first init
+		state
+		init as P1/0
+		init
+		state`,
+	"the epoch of the abort is said to be held": `
+		init
+		write P1/0
+		first init
+		init as P1/1
+		state
+		init as P1/0
+		init as P1/1
+		state`,
+	"the epoch of the abort is used": `
+		init
+		write P1/0
+		first init
+		write P1/1
+		state
+		first init
+		state
+		end 5 P1/2 abort
+		state
+		init
+		state`,
+	"the epoch of the abort is used, older protocol": `
+		init
+		add P1/0
+		first init
+		state
+		add P1/1
+		first init
+		state
+		init
+		state`,
+	"who holds it asks, and again": `
+		init
+		write P1/0
+		first init as P1/0
+		state
+		end 5 P1/0 abort
+		init as P1/0
+		state
+		write P1/1
+		first init as P1/1 4
+		state
+		init as P1/1 4
+		write P1/2
+		first init as P1/2 3
+		init as P1/2 3
+		init as P1/2 3
+		init as P1/3
+		state`,
+	"who holds it asks, and then another": `
+		init
+		add P1/0
+		write P1/0 older
+		first init as P1/0 3
+		state
+		init
+		init as P1/0
+		state`,
 }
 
 // txnTalk is one transactional id at one broker.
@@ -176,13 +264,18 @@ func (c *txnTalk) answer(code int16, id int64, epoch int16) string {
 	return fmt.Sprintf("ok %s/%d", c.names.producer(id), epoch)
 }
 
-// do carries out a line of a script.
+// do carries out a line of a script. One that begins with "first" is answered once: else
+// who is told to ask again does.
 func (c *txnTalk) do(line string) string {
 	f := strings.Fields(line)
 	c.doing = line
+	busy := append(slices.Clone(busyTxn), "Prepare", "busy", notLeader)
+	if f[0] == "first" {
+		f, busy = f[1:], nil
+	}
 	return settle(func() string {
 		switch f[0] {
-		case "init": // of nobody, or "as" a holder; or with a time-out
+		case "init": // of nobody, or "as" a holder, of a version; or with a time-out
 			return c.init(f)
 		case "add":
 			req := kmsg.NewPtrAddPartitionsToTxnRequest()
@@ -208,7 +301,7 @@ func (c *txnTalk) do(line string) string {
 			return "busy"
 		}
 		return got
-	}, append(busyTxn, "Prepare", "busy", notLeader)...)
+	}, busy...)
 }
 
 func (c *txnTalk) state() string {
@@ -224,6 +317,9 @@ func (c *txnTalk) init(f []string) string {
 	switch len(f) {
 	case 2:
 		_, _ = fmt.Sscan(f[1], &req.TransactionTimeoutMillis)
+	case 4:
+		_, _ = fmt.Sscan(f[3], &req.Version)
+		fallthrough
 	case 3:
 		req.ProducerID, req.ProducerEpoch = c.producerOf(f[2])
 	}

@@ -11,7 +11,10 @@ import (
 type Removal struct {
 	rules []Rule
 	gone  []bool
-	used  map[filterKey]bool
+	// selected are the places of the rules that filters have selected, of as many as
+	// kept has room for.
+	selected map[filterKey][]int
+	kept     int
 	// The places of rules that have a name, a principal, a host, and of all.
 	byName, byPrincipal, byHost map[string][]int
 	all                         []int
@@ -28,7 +31,7 @@ type filterKey struct {
 // Remove begins a removal, which does not change the set.
 func (s *Set) Remove() *Removal {
 	r := &Removal{
-		rules: s.rules, gone: make([]bool, len(s.rules)), used: map[filterKey]bool{},
+		rules: s.rules, gone: make([]bool, len(s.rules)), selected: map[filterKey][]int{}, kept: maxKept,
 		byName: map[string][]int{}, byPrincipal: map[string][]int{}, byHost: map[string][]int{},
 	}
 	seen := map[int]bool{}
@@ -45,20 +48,39 @@ func (s *Set) Remove() *Removal {
 	return r
 }
 
-// Matching removes the rules that a filter selects and returns them, in their order.
-// What an earlier filter has removed is not there any more.
-func (r *Removal) Matching(f Filter) (out []Rule) {
+// maxKept is how many places a removal keeps for filters that come again.
+const maxKept = 1 << 20
+
+// Matching removes the rules that a filter selects and returns them, in their order: those
+// that an earlier filter has removed, too, for which again says so. The same filter again
+// is given rules up to the first for which it does not.
+func (r *Removal) Matching(f Filter, again func(Rule) bool) (out []Rule) {
 	key := keyOf(f)
-	if r.used[key] {
-		return nil
-	}
-	r.used[key] = true
-	for _, i := range r.places(f) {
-		if !r.gone[i] && f.Matches(r.rules[i]) {
-			r.gone[i] = true
+	if selected, same := r.selected[key]; same {
+		for _, i := range selected {
+			if !again(r.rules[i]) {
+				break
+			}
 			out = append(out, r.rules[i])
 		}
+		return out
 	}
+	var selected []int
+	for _, i := range r.places(f) {
+		if !f.Matches(r.rules[i]) {
+			continue
+		}
+		selected = append(selected, i)
+		if !r.gone[i] || again(r.rules[i]) {
+			out = append(out, r.rules[i])
+		}
+		r.gone[i] = true
+	}
+	if len(selected) > r.kept {
+		selected = nil
+	}
+	r.kept -= len(selected)
+	r.selected[key] = selected
 	return out
 }
 

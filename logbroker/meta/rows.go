@@ -117,7 +117,7 @@ type Txn struct {
 	State          TxnState
 	TimeoutMs      int32
 	UpdatedMs      int64
-	StartedMs      int64 // of the open transaction; 0 without one
+	StartedMs      int64 // of the open transaction or the last; 0 without one
 	// Partitions and Groups are those the older protocol registered; with the
 	// newer one they are derived from the logs and the pending offsets.
 	Partitions []Partition

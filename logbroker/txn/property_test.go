@@ -8,8 +8,8 @@ import (
 )
 
 // TestProperties feeds random events: what was handed out never changes, epochs
-// only grow, a decision is of the transaction that was open, and the time-out is the
-// one that was asked for last.
+// only grow, by one, a decision is of the transaction that was open, and the time-out is
+// the one that was asked for last.
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, now, fresh := New(), time.Unix(1000, 0), int64(1)
@@ -63,8 +63,13 @@ func check(t *rapid.T, s, next State, ev Event, eff Effects) {
 	if next.Producer.ID == s.Producer.ID && next.Producer.Epoch < s.Producer.Epoch {
 		t.Fatalf("%T took the epoch from %d to %d", ev, s.Producer.Epoch, next.Producer.Epoch)
 	}
-	if init, ok := ev.(Init); ok && next.Timeout != init.Timeout {
-		t.Fatalf("%+v left the time-out at %v", init, next.Timeout)
+	if next.Producer.ID == s.Producer.ID && next.Producer.Epoch > s.Producer.Epoch+1 || next.Producer.ID != s.Producer.ID && next.Producer.Epoch != 0 {
+		t.Fatalf("%T left out an epoch: %+v after %+v", ev, next.Producer, s.Producer)
+	}
+	if init, ok := ev.(Init); ok && eff.Again != (s.Phase == Ongoing) {
+		t.Fatalf("%+v in state %+v: %+v", init, s, eff)
+	} else if ok && !eff.Again && (next.Timeout != init.Timeout || next.Phase != Empty || eff.Answer != next.Producer) {
+		t.Fatalf("%+v was answered %+v, and left %+v", init, eff, next)
 	}
 	if d := eff.Decide; d != nil {
 		if s.Phase != Ongoing || d.Producer != s.Producer || len(d.Partitions) != len(s.Partitions) || d.MarkerEpoch < s.Producer.Epoch {

@@ -70,6 +70,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	if err != nil {
 		name, _, _ := strings.Cut(err.Error(), ":")
 		fmt.Fprintln(&b, name)
+	} else if eff.Again {
+		fmt.Fprintln(&b, "ask again")
 	} else if eff.Answer != (Producer{}) {
 		fmt.Fprintf(&b, "answer %d/%d\n", eff.Answer.ID, eff.Answer.Epoch)
 	}

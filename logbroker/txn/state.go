@@ -58,12 +58,10 @@ type State struct {
 	// what Last becomes.
 	Next, NextLast Producer
 
-	Phase Phase
-	// ThenEmpty says that the transaction is aborted for a producer that begins
-	// anew: when the Prepare phase ends there is nothing that ended.
-	ThenEmpty bool
-	Timeout   time.Duration
-	// Started is when the open transaction began; zero without one.
+	Phase   Phase
+	Timeout time.Duration
+	// Started is when the open transaction, or the one that ended last, began; zero
+	// after an Init.
 	Started time.Time
 	Updated time.Time
 
@@ -87,26 +85,15 @@ func (s State) Completed() State {
 	default:
 		return s
 	}
-	if s.ThenEmpty {
-		s.Phase, s.ThenEmpty = Empty, false
-	}
 	s.Producer, s.Last = s.Next, s.NextLast
 	s.Next, s.NextLast = NoProducer, NoProducer
-	s.Partitions, s.Groups, s.Started = nil, nil, time.Time{}
+	s.Partitions, s.Groups = nil, nil
 	return s
 }
 
-// NeedsID tells whether an event takes a new producer id if it bumps the epoch of s:
+// NeedsID tells whether an event that bumps the epoch of s takes a new producer id:
 // there is none yet, or its epochs are used up.
-func (s State) NeedsID(ev Event) bool {
-	if init, ok := ev.(Init); ok && s.takenOver(init) && s.Producer.Epoch == maxEpoch-2 {
-		return true
-	}
-	return s.Producer.usedUp()
-}
-
-// takenOver tells whether an Init ends the transaction of another instance.
-func (s State) takenOver(ev Init) bool { return s.Phase == Ongoing && ev.Holder == NoProducer }
+func (s State) NeedsID() bool { return s.Producer.usedUp() }
 
 // Deadline is when the open transaction is aborted; ok is false without one.
 func (s State) Deadline() (at time.Time, ok bool) {

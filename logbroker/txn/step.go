@@ -10,7 +10,8 @@ import (
 // Event is one of Init, Add, End, Expire, Decided, PowerLoss.
 type Event interface{ isEvent() }
 
-// Init is InitProducerId: the caller takes the id over, aborting what is open.
+// Init is InitProducerId: the caller takes the id over. What is open is aborted, and the
+// caller has to ask again: Effects.Again.
 type Init struct {
 	// Holder is what the caller says it holds; NoProducer for a new instance.
 	Holder  Producer
@@ -71,6 +72,9 @@ type Effects struct {
 	Decide  *Decision
 	// Answer is the producer id and epoch to answer Init and End with.
 	Answer Producer
+	// Again says that the answer is CONCURRENT_TRANSACTIONS: the decision is not the
+	// caller's, who asks again once it is carried out.
+	Again bool
 }
 
 // Step applies one event. On an error the state is unchanged.
@@ -108,7 +112,7 @@ func (s State) init(ev Init, now time.Time) (State, Effects, error) {
 			if s.Phase != Ongoing && s.Phase != PrepareCommit && s.Phase != PrepareAbort {
 				// The answer that carried this epoch was lost, or the broker
 				// ended the transaction by itself: nobody else holds it.
-				s.Phase, s.Timeout, s.Updated = Empty, ev.Timeout, now
+				s.Phase, s.Timeout, s.Started, s.Updated = Empty, ev.Timeout, time.Time{}, now
 				return s, Effects{Persist: true, Answer: s.Producer}, nil
 			}
 			return s, Effects{}, kerr.ProducerFenced
@@ -120,18 +124,14 @@ func (s State) init(ev Init, now time.Time) (State, Effects, error) {
 	case PrepareCommit, PrepareAbort:
 		return s, Effects{}, kerr.ConcurrentTransactions
 	case Ongoing:
-		after := s.Producer.bumped(ev.Fresh)
-		if s.takenOver(ev) {
-			// The abort takes one epoch, which nobody holds: its markers fence the old
-			// instance. The new one begins with the next.
-			after = after.bumped(ev.Fresh)
-		}
-		next, eff, err := s.decide(false, after, last, now)
-		next.Timeout, next.ThenEmpty = ev.Timeout, true
+		// The abort takes an epoch, so that its markers fence the old instance; who holds
+		// the id can still have that one, until somebody asks again without a producer.
+		next, eff, err := s.decide(false, s.Producer.bumped(ev.Fresh), s.Producer, now)
+		eff.Again = true
 		return next, eff, err
 	}
 	s.Producer, s.Last = s.Producer.bumped(ev.Fresh), last
-	s.Phase, s.Timeout, s.Updated = Empty, ev.Timeout, now
+	s.Phase, s.Timeout, s.Started, s.Updated = Empty, ev.Timeout, time.Time{}, now
 	return s, Effects{Persist: true, Answer: s.Producer}, nil
 }
 
@@ -197,7 +197,7 @@ func (s State) end(ev End, now time.Time) (State, Effects, error) {
 		// Nothing is open; the client may still have batches under way that
 		// would open a transaction: the bump fences them.
 		s.Producer, s.Last = s.Producer.bumped(ev.Fresh), s.Producer
-		s.Phase, s.Updated = CompleteAbort, now
+		s.Phase, s.Started, s.Updated = CompleteAbort, now, now
 		return s, Effects{Persist: true, Answer: s.Producer}, nil
 	}
 	if (s.Phase == CompleteCommit && ev.Commit) || (s.Phase == CompleteAbort && !ev.Commit) {
@@ -255,7 +255,7 @@ func (s State) powerLoss(ev PowerLoss, now time.Time) (State, Effects, error) {
 	old := s.Producer
 	s.Producer, s.Last = s.Producer.bumped(ev.Fresh), old
 	s.Next, s.NextLast = NoProducer, NoProducer
-	s.Phase, s.Started, s.Updated = CompleteAbort, time.Time{}, now
+	s.Phase, s.Updated = CompleteAbort, now
 	s.Partitions, s.Groups = nil, nil
 	return s, Effects{Persist: true, Answer: s.Producer}, nil
 }
