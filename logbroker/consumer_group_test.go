@@ -436,19 +436,25 @@ func TestOnlineUpgrade(t *testing.T) {
 }
 
 // TestDowngradeForgetsNoOwner: what a classic member has not given up yet stays its
-// own while the group goes to the classic protocol and back.
+// own while the group goes to the classic protocol and back, whether it said when it joined
+// that it has it or was assigned it after.
 func TestDowngradeForgetsNoOwner(t *testing.T) {
-	w := newWorkbench(t)
-	w.topic("t", 2)
-	old := w.joinClassic("")
-	id := old.MemberID
-	w.syncClassic(id, old.Generation, map[string][]int32{id: {0, 1}})
-	w.has(w.heart("new", 0, nil), 2, []int32{}...)
-	w.want(w.joinClassic(id, 0, 1).ErrorCode, nil) // it is to give up 1, and has not heard
-	w.has(w.heart("new", -1, nil), -1)
-	w.groupIs("classic", group.PreparingRebalance)
-	joined := w.heart("new", 0, nil)
-	w.has(joined, joined.MemberEpoch, []int32{}...)
+	for _, says := range []bool{true, false} {
+		w := newWorkbench(t)
+		w.topic("t", 2)
+		old := w.joinClassic("")
+		id := old.MemberID
+		w.syncClassic(id, old.Generation, map[string][]int32{id: {0, 1}})
+		w.has(w.heart("new", 0, nil), 2, []int32{}...)
+		if says {
+			w.want(w.joinClassic(id, 0, 1).ErrorCode, nil) // it is to give up 1, and has not heard
+		}
+		w.has(w.heart("new", -1, nil), -1)
+		w.groupIs("classic", group.PreparingRebalance)
+		w.restart()
+		joined := w.heart("new", 0, nil)
+		w.has(joined, joined.MemberEpoch, []int32{}...)
+	}
 }
 
 // TestUpgradeForgetsNoOwner: what a member of a classic group is to give up, and may

@@ -124,7 +124,11 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() Times) (*Cons
 		if err != nil {
 			return nil, refusef(kerr.GroupIDNotFound, "what member %q subscribes to cannot be read: %v", m.ID, err)
 		}
-		assigned, err := decodeAssignment(m.Assignment, topics)
+		had := m.Assignment
+		if m.Had != nil {
+			had = m.Had
+		}
+		assigned, err := decodeAssignment(had, topics)
 		if err != nil {
 			return nil, refusef(kerr.GroupIDNotFound, "the assignment of member %q cannot be taken over: %v", m.ID, err)
 		}
@@ -180,7 +184,8 @@ func (g *Consumer) ToClassic() bool { return g.toClassic }
 
 // Downgrade makes a classic group of a consumer group whose members all speak the
 // classic protocol, or that has none. Its members are called to join, unless none has
-// gone and all have what they are to have; what they have not given up yet is theirs until then.
+// gone and all have what they are to have; what they have not given up yet is
+// theirs until then, whatever they are to have.
 func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	c := New(g.ID, g.cfg)
 	c.Emptied, c.changed = g.Emptied, true
@@ -190,10 +195,14 @@ func (g *Consumer) Downgrade(now time.Time, topics Topics) *Group {
 	c.Generation = g.Epoch
 	c.ProtocolType, c.State, c.Leader = ConsumerProtocol, Stable, g.Members[0].ID
 	for _, m := range g.Members {
-		c.Members = append(c.Members, &Member{
+		cm := &Member{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: m.Classic.Session, Rebalance: m.Rebalance,
-			Protocols: m.Classic.Protocols, Assignment: m.Classic.encodeAssignment(m.Consumes(), topics), seen: now,
-		})
+			Protocols: m.Classic.Protocols, Assignment: m.Classic.encodeAssignment(m.Target, topics), seen: now,
+		}
+		if has := m.Consumes(); !has.equal(m.Target) {
+			cm.Had = m.Classic.encodeAssignment(has, topics)
+		}
+		c.Members = append(c.Members, cm)
 	}
 	c.Protocol = c.choose()
 	if g.shareAgain || g.State() != Stable {

@@ -106,6 +106,9 @@ type Member struct {
 	Rebalance  time.Duration
 	Protocols  []Protocol
 	Assignment []byte
+	// Had is what it could consume when the group was made a classic one, until it is
+	// assigned something; nil if that is Assignment.
+	Had []byte
 
 	seen time.Time // its last sign of life, or when its session began anew
 	new  bool      // its first join is not answered yet

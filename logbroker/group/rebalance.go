@@ -179,7 +179,7 @@ func (g *Group) prepare(now time.Time) []Answer {
 	out := g.refuseSyncs(now, kerr.RebalanceInProgress)
 	if g.State == CompletingRebalance {
 		for _, m := range g.Members {
-			m.Assignment = nil // it is of a generation before
+			m.Assignment, m.Had = nil, nil // it is of a generation before
 		}
 	}
 	g.unsynced = nil
@@ -385,7 +385,7 @@ func (g *Group) Sync(now time.Time, s Sync) []Answer {
 	}
 	g.State, g.changed = Stable, true
 	for _, o := range g.Members {
-		o.Assignment = s.Assignments[o.ID]
+		o.Assignment, o.Had = s.Assignments[o.ID], nil
 		if o.sync != 0 {
 			o.seen = now
 			out = append(out, g.synced(o.sync, o))

@@ -28,6 +28,7 @@ type memberRow struct {
 	RebalanceMs int64      `json:"rebalance_ms"`
 	Protocols   []Protocol `json:"protocols"`
 	Assignment  []byte     `json:"assignment,omitempty"`
+	Had         []byte     `json:"had,omitempty"`
 }
 
 const rowVersion = 1
@@ -38,7 +39,7 @@ func (g *Group) Encode() ([]byte, error) {
 	for _, m := range g.Members {
 		r.Members = append(r.Members, memberRow{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, SessionMs: m.Session.Milliseconds(),
-			RebalanceMs: m.Rebalance.Milliseconds(), Protocols: m.Protocols, Assignment: m.Assignment,
+			RebalanceMs: m.Rebalance.Milliseconds(), Protocols: m.Protocols, Assignment: m.Assignment, Had: m.Had,
 		})
 	}
 	return json.Marshal(r)
@@ -78,7 +79,7 @@ func Decode(id string, b []byte, cfg Config, now time.Time) (*Group, error) {
 		}
 		g.Members = append(g.Members, &Member{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host, Session: time.Duration(m.SessionMs) * time.Millisecond,
-			Rebalance: time.Duration(m.RebalanceMs) * time.Millisecond, Protocols: m.Protocols, Assignment: m.Assignment, seen: now,
+			Rebalance: time.Duration(m.RebalanceMs) * time.Millisecond, Protocols: m.Protocols, Assignment: m.Assignment, Had: m.Had, seen: now,
 		})
 	}
 	switch {

@@ -36,7 +36,7 @@ func (m *Member) bytes() int {
 // Bytes is about what the group takes in memory, and in its row.
 func (g *Group) Bytes() (n int) {
 	for _, m := range g.Members {
-		n += m.bytes() + len(m.Assignment)
+		n += m.bytes() + len(m.Assignment) + len(m.Had)
 	}
 	for _, p := range g.pending {
 		n += textBytes(p.id)
@@ -70,7 +70,7 @@ func (g *Group) hasRoom(j *Join) bool {
 func (g *Group) hasRoomFor(s *Sync) bool {
 	now := g.Bytes()
 	for _, m := range g.Members {
-		now += len(s.Assignments[m.ID]) - len(m.Assignment)
+		now += len(s.Assignments[m.ID]) - len(m.Assignment) - len(m.Had)
 	}
 	return s.Room == 0 || now <= s.Room
 }
