@@ -3,29 +3,14 @@ package logbroker
 import (
 	"bufio"
 	"encoding/binary"
+	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-const (
-	// maxFetches is how many fetches of one connection are served before the answers
-	// have been sent: they may hold many records. The same goes for all other requests
-	// but those in small. Apache Kafka serves one request.
-	maxFetches = 4
-	// smallFrame is the largest request that is served as a small one.
-	smallFrame = 64 << 10
-)
-
-// small are the requests that are answered with little, however much there is: what
-// clients send while a fetch waits, or other members do.
-var small = map[kmsg.Key]bool{
-	kmsg.Produce: true, kmsg.OffsetCommit: true, kmsg.Heartbeat: true, kmsg.ConsumerGroupHeartbeat: true, kmsg.LeaveGroup: true, kmsg.FindCoordinator: true,
-	kmsg.InitProducerID: true, kmsg.AddPartitionsToTxn: true, kmsg.AddOffsetsToTxn: true, kmsg.TxnOffsetCommit: true, kmsg.EndTxn: true,
-	kmsg.ApiVersions: true, kmsg.SASLHandshake: true, kmsg.SASLAuthenticate: true,
-}
 
 // pending is an answer that is due in its turn; ready holds it. One with raw is
 // bytes without a header.
@@ -35,7 +20,6 @@ type pending struct {
 	flexible    bool
 	raw         []byte
 	isRaw       bool
-	isLarge     bool // takes a place of fetches until it is written
 	usage       usage
 	ready       chan kmsg.Response // capacity 1: an answer never waits for the writer
 }
@@ -48,8 +32,9 @@ type answers struct {
 	c       net.Conn
 	closed  <-chan struct{}
 	queue   chan *pending
-	fetches chan struct{} // has the capacity of maxFetches
 	waiting atomic.Int32  // in the queue, or being written from there
+	others  atomic.Int32  // of them, those that are not of produces
+	written chan struct{} // capacity 1: one of them has been written
 
 	// held are answers that the reader keeps while what comes next is served: one sync
 	// makes all of them ready.
@@ -61,7 +46,7 @@ type answers struct {
 }
 
 func newAnswers(b *Broker, c net.Conn, closed <-chan struct{}) *answers {
-	return &answers{b: b, c: c, closed: closed, queue: make(chan *pending, b.cfg.Limits.Pipelined), fetches: make(chan struct{}, maxFetches)}
+	return &answers{b: b, c: c, closed: closed, queue: make(chan *pending, b.cfg.Limits.Pipelined), written: make(chan struct{}, 1)}
 }
 
 // give takes the answer to the next request, whose handler has been called. more
@@ -81,6 +66,7 @@ func (a *answers) give(p *pending, more bool) error {
 		}
 	}
 	a.waiting.Add(1)
+	a.others.Add(p.other())
 	select {
 	case a.queue <- p:
 		return nil
@@ -112,16 +98,43 @@ func (a *answers) giveHeld() error {
 // hasRoom tells whether the next answer finds room in the queue, and leaves some.
 func (a *answers) hasRoom() bool { return len(a.queue)+len(a.held)+1 < cap(a.queue) }
 
-// begin waits until another fetch, or what may be answered with as much, may be served.
-func (a *answers) begin(p *pending) error {
-	if !p.isLarge {
-		return nil
+// other is 1 if the answer is not a produce's.
+func (p *pending) other() int32 {
+	if p.usage.key == int16(kmsg.Produce) {
+		return 0
 	}
-	select {
-	case a.fetches <- struct{}{}:
-		return nil
-	case <-a.closed:
-		return net.ErrClosed
+	return 1
+}
+
+// await waits until the answers before have been written; before a produce, those of other
+// requests. It waits at most as long as a connection may be idle: where connections cannot be
+// watched, nobody sees meanwhile whether the client, which has sent more, is still there.
+func (a *answers) await(produce bool, from *arrivals) (waited bool, err error) {
+	var end time.Time
+	var look *time.Ticker
+	for {
+		if a.others.Load() == 0 && (produce || a.waiting.Load() == 0) {
+			return waited, nil
+		}
+		if !waited {
+			waited, end = true, time.Now().Add(a.b.cfg.patience.idle)
+			look = time.NewTicker(min(muteStep, a.b.cfg.patience.idle))
+			defer look.Stop()
+		}
+		select {
+		case <-a.written:
+		case now := <-look.C:
+			switch {
+			case from.ended():
+				return waited, io.EOF
+			case now.After(end):
+				return waited, os.ErrDeadlineExceeded
+			}
+		case <-a.closed:
+			return waited, net.ErrClosed
+		case <-a.b.run.stop:
+			return waited, net.ErrClosed
+		}
 	}
 }
 
@@ -175,7 +188,12 @@ func (a *answers) run() {
 				return
 			}
 		}
+		a.others.Add(-p.other())
 		a.waiting.Add(-1)
+		select {
+		case a.written <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -193,9 +211,6 @@ func (a *answers) write(p *pending, resp kmsg.Response) error {
 	}
 	frame, err := a.writeFrame(p, resp)
 	a.b.frames.put(frame)
-	if p.isLarge {
-		<-a.fetches
-	}
 	return err
 }
 

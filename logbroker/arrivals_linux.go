@@ -12,7 +12,8 @@ import (
 type arrivals struct {
 	raw    syscall.RawConn
 	look   func(fd uintptr)
-	any    bool
+	any    bool // there is something to be read, or the end
+	end    bool // the client has closed the connection
 	polled [1]unix.PollFd
 }
 
@@ -27,9 +28,10 @@ func (a *arrivals) watch(c net.Conn) {
 		return
 	}
 	a.raw, a.look = raw, func(fd uintptr) {
-		a.polled[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		a.polled[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
 		n, err := unix.Poll(a.polled[:], 0)
 		a.any = err == nil && n > 0
+		a.end = a.any && a.polled[0].Revents&^unix.POLLIN != 0
 	}
 }
 
@@ -46,3 +48,6 @@ func (a *arrivals) some() bool {
 	_ = a.raw.Control(a.look)
 	return a.any
 }
+
+// ended tells whether the client has closed the connection, as far as it knows.
+func (a *arrivals) ended() bool { return a.some() && a.end }

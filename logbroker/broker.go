@@ -239,7 +239,7 @@ func (b *Broker) failure() error {
 // meanwhile does not answer. Requests of one conn are not to be handed over
 // concurrently.
 func (b *Broker) Handle(conn *Conn, req kmsg.Request, respond func(kmsg.Response)) {
-	r := &request{conn: conn, msg: req, client: conn.ClientID, respond: respond}
+	r := &request{conn: conn, msg: req, client: conn.ClientID, usage: conn.usage, respond: respond}
 	h, ok := b.handlers[req.Key()]
 	if !ok || req.GetVersion() < h.min || req.GetVersion() > h.max {
 		b.refuseVersion(r)

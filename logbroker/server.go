@@ -52,8 +52,8 @@ const (
 	// maxStrangeBytes is the largest request of a client that has not
 	// authenticated and has to: as much as the longest token takes.
 	maxStrangeBytes = 128 << 10
-	// muteStep is how long a client that is muted is left alone before it is
-	// looked at again.
+	// muteStep is how long a client that is muted, or waits for an answer, is left alone
+	// before it is looked at again.
 	muteStep = time.Second
 	// firstReadBuffer is the buffer of a connection until it sends requests that
 	// fill it; then it gets one of readBufferSize.
@@ -179,19 +179,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 		if err != nil {
 			return err
 		}
-		if records && !conn.auth.raw {
-			err = b.serveProduce(conn, r, n, answers)
-		} else {
-			conn.syncs.flush()
-			if err = answers.giveHeld(); err != nil {
-				return err
-			}
-			var frame []byte
-			if frame, err = b.frames.read(r, n, 0); err == nil {
-				err = b.serveFrame(conn, frame, answers, more(r))
-			}
-		}
-		if err != nil {
+		if err = b.serveNext(c, conn, r, n, records && !conn.auth.raw, answers); err != nil {
 			return err
 		}
 		b.pulse.counts()
@@ -200,6 +188,32 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 			r = bufio.NewReaderSize(c, readBufferSize)
 		}
 	}
+}
+
+// serveNext serves a request of n bytes once all before it are answered, as Kafka does; but
+// produces are written beside each other.
+func (b *Broker) serveNext(c net.Conn, conn *Conn, r *bufio.Reader, n int, records bool, answers *answers) error {
+	if !records {
+		conn.syncs.flush()
+		if err := answers.giveHeld(); err != nil {
+			return err
+		}
+	}
+	waited, err := answers.await(records, &conn.arrivals)
+	if err != nil {
+		return err
+	}
+	if waited {
+		_ = c.SetReadDeadline(time.Now().Add(b.cfg.patience.frame))
+	}
+	if records {
+		return b.serveProduce(conn, r, n, answers)
+	}
+	frame, err := b.frames.read(r, n, 0)
+	if err != nil {
+		return err
+	}
+	return b.serveFrame(conn, frame, answers, more(r))
 }
 
 // unmuted waits while the client is muted, at most as long as a connection may be idle:
@@ -279,15 +293,13 @@ func (b *Broker) serveFrame(conn *Conn, frame []byte, answers *answers, more boo
 	if err != nil {
 		return err
 	}
-	p.isLarge = !small[kmsg.Key(req.Key())] || len(frame) > smallFrame
-	if err := answers.begin(p); err != nil {
-		return err
-	}
 	p.usage.key, p.usage.size, p.usage.begun = req.Key(), len(frame), b.now()
+	conn.usage = &p.usage
 	b.Handle(conn, req, func(resp kmsg.Response) { // keeps nothing of the request
 		b.metered(conn, &p.usage, resp)
 		p.ready <- resp
 	})
+	conn.usage = nil
 	b.returned(conn, &p.usage)
 	return b.give(conn, p, answers, more)
 }

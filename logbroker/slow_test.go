@@ -281,7 +281,7 @@ func TestSlowReaders(t *testing.T) {
 			}
 		}
 	}()
-	const most = maxFetches + 12 // some are on their way, in the buffers of the kernel
+	const most = 1 + 12 // some are on their way, in the buffers of the kernel
 	if eventually(time.Second, func() bool { return served.Load() > most }) {
 		t.Fatalf("%d fetches are served before any answer is read", served.Load())
 	}
@@ -397,48 +397,4 @@ func TestFetchesHoldLittle(t *testing.T) {
 			t.Errorf("%d bytes, want 100,000 at most", n)
 		}
 	})
-}
-
-// TestLargeAnswersDoNotPileUp: behind a fetch that waits requests are served whose
-// answers are small, and few of the others, which would be held until it is answered.
-func TestLargeAnswersDoNotPileUp(t *testing.T) {
-	var metadata, hearts atomic.Int64
-	b, addr, _ := serveSecured(t, Config{}, Listener{})
-	for key, count := range map[kmsg.Key]*atomic.Int64{kmsg.Metadata: &metadata, kmsg.Heartbeat: &hearts} {
-		h := b.handlers[int16(key)]
-		serve := h.serve
-		h.serve = func(b *Broker, r *request) { count.Add(1); serve(b, r) }
-		b.handlers[int16(key)] = h // before anybody is connected
-	}
-	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
-		t.Fatal(err)
-	}
-	c := dialWire(t, addr)
-	waits := kmsg.NewPtrFetchRequest()
-	waits.Version, waits.MaxBytes, waits.MaxWaitMillis, waits.MinBytes, waits.SessionEpoch = 11, 1<<20, 1<<30, 1, noSessionEpoch
-	wp := kmsg.NewFetchRequestTopicPartition()
-	wp.PartitionMaxBytes = 1 << 20
-	waits.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{wp}}}
-	const asked = 20
-	c.send(frameOf(waits))
-	for range asked {
-		c.send(frameOf(kmsg.NewPtrHeartbeatRequest()))
-	}
-	for range asked {
-		c.send(frameOf(&kmsg.MetadataRequest{Version: 9}))
-	}
-	if !eventually(10*time.Second, func() bool { return hearts.Load() == asked && metadata.Load() == 3 }) { // beside the fetch
-		t.Errorf("%d of %d small requests are served, and %d large ones", hearts.Load(), asked, metadata.Load())
-	}
-	if eventually(200*time.Millisecond, func() bool { return metadata.Load() > 3 }) {
-		t.Errorf("%d large requests are served before any answer is read", metadata.Load())
-	}
-	if _, err := b.Append("t", 0, oneRecord(-1, -1, -1, false, "v")); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 1 + 2*asked {
-		if _, err := c.receive(); err != nil {
-			t.Fatalf("answer %d: %v", i, err)
-		}
-	}
 }

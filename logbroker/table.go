@@ -88,6 +88,9 @@ type request struct {
 	// respond answers, exactly once. nil stands for no answer, which only a
 	// produce without acks has.
 	respond func(kmsg.Response)
+	// usage is what it uses of its client's limits; nil of a produce, which is counted in
+	// parts, and of a caller in this process.
+	usage *usage
 	// throttle is how long the client is to wait for what it did.
 	throttle time.Duration
 }

@@ -39,16 +39,21 @@ func (b *Broker) metered(c *Conn, u *usage, resp kmsg.Response) {
 		return
 	}
 	now := b.now()
-	user, client := c.user(), u.client
-	spent := now.Sub(u.begun)
-	if waits[kmsg.Key(u.key)] && !u.counted.CompareAndSwap(0, int64(spent)) {
-		spent = 0 // the call is over: since then it has waited
-	}
-	wait := q.Use(user, client, quota.RequestTime, 100*spent.Seconds(), now)
+	wait := b.timed(c, u, now)
 	if kmsg.Key(u.key) == kmsg.Produce {
-		wait = max(wait, q.Use(user, client, quota.ProducerBytes, float64(u.size), now))
+		wait = max(wait, q.Use(c.user(), u.client, quota.ProducerBytes, float64(u.size), now))
 	}
 	c.throttle(resp, wait, now)
+}
+
+// timed counts the time that a request has taken, and tells how long its client has to wait
+// for all that was counted.
+func (b *Broker) timed(c *Conn, u *usage, now time.Time) time.Duration {
+	spent := now.Sub(u.begun)
+	if waits[kmsg.Key(u.key)] && !u.counted.CompareAndSwap(0, int64(spent)) {
+		spent = 0 // it was counted, or the call is over: since then it has waited
+	}
+	return b.security.quotas.Use(c.user(), u.client, quota.RequestTime, 100*spent.Seconds(), now)
 }
 
 // returned counts the handler's call of a request, as far as its answer has not. An
@@ -103,28 +108,33 @@ func (b *Broker) fetchable(r *request, bytes int) int {
 	return bytes
 }
 
-// fetched counts what a fetch is to be answered with. A client that is over its limit by
-// it is refused, and has used nothing: it fetches again when it has waited, as by Kafka.
+// fetched counts what a fetch is to be answered with, and the time that it took. A client that
+// is over a limit by it is refused, and has used no bytes: it fetches again when it has waited,
+// as by Kafka.
 // What is more than may ever be fetched at once, which one batch may be, is given to who is
 // within the limit so far, and waited for then: it would be refused for ever, as by Kafka
 // it is.
 func (b *Broker) fetched(f *fetch) (wait time.Duration, refused bool) {
-	if f.r.conn.listener == nil {
-		return 0, false
-	}
 	q, user, client := b.security.quotas, f.r.conn.user(), f.r.client
-	most, limited := q.Most(user, client, quota.ConsumerBytes)
-	if !limited {
+	if f.r.conn.listener == nil || q.Empty() {
 		return 0, false
 	}
 	now, size := b.now(), float64(f.size())
+	worked := time.Duration(0)
+	if f.r.usage != nil {
+		worked = b.timed(f.r.conn, f.r.usage, now)
+	}
+	most, limited := q.Most(user, client, quota.ConsumerBytes)
+	if !limited {
+		return worked, worked > 0
+	}
 	within := q.Over(user, client, quota.ConsumerBytes, now) == 0
 	wait = q.Use(user, client, quota.ConsumerBytes, size, now)
-	if wait == 0 || within && size > most {
+	if worked == 0 && (wait == 0 || within && size > most) {
 		return wait, false
 	}
 	q.Use(user, client, quota.ConsumerBytes, -size, now)
-	return wait, true
+	return max(wait, worked), true
 }
 
 // mutate counts partitions that a client creates or deletes, and tells whether it

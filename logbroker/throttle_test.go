@@ -128,7 +128,8 @@ func TestWhatARequestUsesIsItsClients(t *testing.T) {
 }
 
 // TestWorkOfRequestsThatWait: of a request whose answer is waited for, the time of the
-// handler's call counts, whether it answers or not; the waiting does not.
+// handler's call counts, whether it answers or not; the waiting does not. A fetch over the
+// limit is given nothing, as by Kafka.
 func TestWorkOfRequestsThatWait(t *testing.T) {
 	w := newWorkbench(t)
 	w.topic("t", 1)
@@ -169,8 +170,18 @@ func TestWorkOfRequestsThatWait(t *testing.T) {
 	step = time.Second
 	r.serve("c", longFetch())
 	step = 0
-	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis < 1000 || fetchedBytes(resp) == 0 {
-		t.Errorf("a fetch that is answered by the call is told to wait %d ms, with %d bytes", resp.ThrottleMillis, fetchedBytes(resp))
+	resp = r.answer().(*fetchAnswer)
+	if muted := r.conn.mutedFor(w.now); resp.ThrottleMillis < 1000 || muted < time.Second || fetchedBytes(resp) != 0 || len(resp.Topics) != 0 {
+		t.Errorf("a fetch over the limit is told to wait %d ms, with %d bytes, and muted for %v", resp.ThrottleMillis, fetchedBytes(resp), muted)
+	}
+	r.serve("c", longFetch())
+	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis == 0 || fetchedBytes(resp) != 0 {
+		t.Errorf("again before that it is told to wait %d ms, with %d bytes", resp.ThrottleMillis, fetchedBytes(resp))
+	}
+	w.now = w.now.Add(24 * time.Hour)
+	r.serve("c", longFetch())
+	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis != 0 || fetchedBytes(resp) == 0 {
+		t.Errorf("after the wait it is told to wait %d ms, with %d bytes", resp.ThrottleMillis, fetchedBytes(resp))
 	}
 }
 
