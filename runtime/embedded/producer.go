@@ -70,8 +70,9 @@ func newProducer(b *logbroker.Broker, id string, timeout time.Duration, group *m
 	return p
 }
 
-// init asks for the producer id, again while the transaction of the former
-// holder is being ended.
+// init asks for the producer id, again where the transaction of the former holder had to be
+// ended: at once, as the answer comes when that is done, and then now and again while
+// somebody else ends it.
 func (p *producer) init(req *kmsg.InitProducerIDRequest, tries int) {
 	answered := callAs[*kmsg.InitProducerIDResponse](p.broker, p.conn, req)
 	answered.OnDone(func() {
@@ -80,7 +81,11 @@ func (p *producer) init(req *kmsg.InitProducerIDRequest, tries int) {
 		again := tries < maxRetries && !p.closed
 		p.mu.Unlock()
 		if err == nil && resp.ErrorCode == kerr.ConcurrentTransactions.Code && again {
-			time.AfterFunc(retryDelay, func() { p.init(req, tries+1) })
+			if tries == 0 {
+				p.init(req, 1)
+			} else {
+				time.AfterFunc(retryDelay, func() { p.init(req, tries+1) })
+			}
 			return
 		}
 		if err == nil {
