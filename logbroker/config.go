@@ -123,8 +123,9 @@ type Limits struct {
 	// ConnectionsPerHost is the number of connections of one address at once.
 	// Default: Connections.
 	ConnectionsPerHost int
-	// Pipelined is the number of requests of one connection that wait for
-	// their answers at once; no more is read from it then. Default 64.
+	// Pipelined is the number of produces of one connection that wait for
+	// their answers at once; no more is read from it then. Default 64. Others are
+	// served one after another.
 	Pipelined int
 	// Partitions is the number of partitions of all topics. Default 20000.
 	Partitions int

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -309,6 +310,37 @@ func TestGroupsStayUntilTheCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	are("late", "stays")
+}
+
+// TestOffsetsAreCheckedAgainAndAgain: every ten minutes, from the start on.
+func TestOffsetsAreCheckedAgainAndAgain(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	b, err := Open(Config{Dir: "data", FS: vfs.NewMem(), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.timers.mu.Lock()
+	due := slices.ContainsFunc(b.timers.heap, func(a *timer) bool { return a.at.Equal(now.Add(offsetsCheckInterval)) })
+	b.timers.mu.Unlock()
+	if !due {
+		t.Error("no look is due after the start")
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	w.scheduleOffsetsCheck()
+	for range 3 {
+		w.want(ask[*kmsg.JoinGroupResponse](w, joinOf("nobody")).ErrorCode, kerr.UnknownMemberID)
+		if _, err := w.coordinator().toCommitTo("g", -1); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(offsetsCheckInterval)
+		if ids := w.coordinator().ids(); len(ids) > 0 {
+			t.Errorf("groups %q are left", ids)
+		}
+	}
 }
 
 // TestGroupsLeftBehindGo: a row without members, and without when the last of them went,

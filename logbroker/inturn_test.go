@@ -1,11 +1,14 @@
 package logbroker
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/logbroker/quota"
 )
 
 // fetchOfOne is a fetch of partition 0 of t from an offset on that waits for a byte.
@@ -62,6 +65,61 @@ func TestRequestsAreServedInTurn(t *testing.T) {
 	}
 	if served.Load() != 3 {
 		t.Errorf("%d requests are served, want 3", served.Load())
+	}
+}
+
+// TestAProduceWaitsForAFetch: one that the fetch does not wait for.
+func TestAProduceWaitsForAFetch(t *testing.T) {
+	b, addr, served := serveCounted(t, Config{}, kmsg.Produce)
+	if _, err := b.topics.create("u", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	fetch := fetchOfOne(0, 1<<30*time.Millisecond)
+	fetch.Topics[0].Topic = "u"
+	c := dialWire(t, addr)
+	c.send(frameOf(fetch))
+	c.send(frameOf(writeOne()))
+	if eventually(200*time.Millisecond, func() bool { return served.Load() > 0 }) {
+		t.Error("a produce is served while a fetch before it waits")
+	}
+	if _, err := b.Append("u", 0, oneRecord(-1, -1, -1, false, "v")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if _, err := c.receive(); err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+	}
+}
+
+// TestMutedByTheAnswerBefore: a request that came while the one before it was served waits as
+// long as that one's answer says.
+func TestMutedByTheAnswerBefore(t *testing.T) {
+	b, addr, served := serveCounted(t, Config{}, kmsg.Heartbeat)
+	set := kmsg.NewPtrAlterClientQuotasRequest()
+	set.Version = 1
+	set.Entries = []kmsg.AlterClientQuotasRequestEntry{{
+		Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "user"}},
+		Ops:    []kmsg.AlterClientQuotasRequestEntryOp{{Key: quota.ConsumerBytes, Value: 10}},
+	}}
+	b.Handle(NewConn("admin", "/here"), set, func(r kmsg.Response) {
+		if code := r.(*kmsg.AlterClientQuotasResponse).Entries[0].ErrorCode; code != 0 {
+			t.Errorf("limits are refused with code %d", code)
+		}
+	})
+	c := dialWire(t, addr)
+	c.send(frameOf(fetchOfOne(0, 1<<30*time.Millisecond)))
+	for range 4 {
+		c.send(frameOf(kmsg.NewPtrHeartbeatRequest()))
+	}
+	if _, err := b.Append("t", 0, oneRecord(-1, -1, -1, false, strings.Repeat("v", 400))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.receive(); err != nil {
+		t.Fatal(err)
+	}
+	if eventually(300*time.Millisecond, func() bool { return served.Load() > 0 }) {
+		t.Errorf("%d requests of a muted client are served", served.Load())
 	}
 }
 

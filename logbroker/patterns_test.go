@@ -120,3 +120,35 @@ func TestPatternsSeeWhatTheMemberMay(t *testing.T) {
 	looks(patternRefresh + 1)
 	is("t4")
 }
+
+// TestAPlaceInAnothersName: who takes the place of a static member under another name is not
+// given the topics of its pattern that the former one saw.
+func TestAPlaceInAnothersName(t *testing.T) {
+	w := newSecured(t)
+	w.assignsAtOnce("g")
+	w.topic("secret", 1)
+	w.allow(kmsg.ACLResourceTypeGroup, "g", kmsg.ACLOperationRead, kmsg.ACLPermissionTypeAllow)
+	pattern, instance := ".*", "i"
+	beat := func(c *Conn, id string, epoch int32) *kmsg.ConsumerGroupHeartbeatResponse {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.MemberEpoch, req.InstanceID, req.RebalanceTimeoutMillis = 1, "g", id, epoch, &instance, -1
+		if epoch == group.JoinEpoch {
+			req.RebalanceTimeoutMillis, req.SubscribedTopicRegex, req.Topics = 60_000, &pattern, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		}
+		var out *kmsg.ConsumerGroupHeartbeatResponse
+		w.Handle(c, req, func(r kmsg.Response) { out = r.(*kmsg.ConsumerGroupHeartbeatResponse) })
+		return out
+	}
+	admin := NewConn("c", "/here")
+	w.has(beat(admin, "a", 0), 1, []int32{}...)
+	w.has(beat(admin, "a", 1), 2, 0)
+	w.has(beat(admin, "a", -2), -2)
+	joined := beat(eve(), "b", 0)
+	w.has(joined, joined.MemberEpoch, []int32{}...)
+	w.pass(2 * patternPause)
+	for range 3 {
+		next := beat(eve(), "b", joined.MemberEpoch)
+		w.has(next, next.MemberEpoch)
+		joined = next
+	}
+}

@@ -234,3 +234,46 @@ func TestAPartitionIsFetchedOnce(t *testing.T) {
 		t.Errorf("the session has %d partitions", kept)
 	}
 }
+
+// TestRightsOfWhatIsNamedAgain: what is left out for lack of room does not put the rights of
+// another group in its place.
+func TestRightsOfWhatIsNamedAgain(t *testing.T) {
+	w := newSecured(t)
+	w.topic("seen", 1)
+	w.topic("hidden", 1)
+	w.allow(kmsg.ACLResourceTypeTopic, "seen", kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
+	text := strings.Repeat("m", maxOffsetMetadata)
+	for _, g := range []string{"large", "named", "all"} {
+		w.allow(kmsg.ACLResourceTypeGroup, g, kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeAllow)
+		commit := kmsg.NewPtrOffsetCommitRequest()
+		commit.Version, commit.Group, commit.Generation = 8, g, -1
+		for _, name := range []string{"seen", "hidden"} {
+			commit.Topics = append(commit.Topics, kmsg.OffsetCommitRequestTopic{Topic: name, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Offset: 1, Metadata: &text}}})
+		}
+		w.want(ask[*kmsg.OffsetCommitResponse](w, commit).Topics[0].Partitions[0].ErrorCode, nil)
+	}
+	const often = 500 // more than there is room for
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Version = 8
+	add := func(g string, topics []kmsg.OffsetFetchRequestGroupTopic) {
+		rg := kmsg.NewOffsetFetchRequestGroup()
+		rg.Group, rg.Topics = g, topics
+		req.Groups = append(req.Groups, rg)
+	}
+	for range often {
+		add("large", nil)
+	}
+	for range often {
+		add("named", []kmsg.OffsetFetchRequestGroupTopic{})
+	}
+	add("all", nil)
+	groups := askAs[*kmsg.OffsetFetchResponse](w, eve(), req).Groups
+	if n := len(groups); n < often+2 || n >= 2*often || groups[n-1].Group != "all" {
+		t.Fatalf("%d groups are told of", n)
+	}
+	for _, g := range groups {
+		if g.Group != "named" && (len(g.Topics) != 1 || g.Topics[0].Topic != "seen") {
+			t.Fatalf("of group %q eve is told of %d topics", g.Group, len(g.Topics))
+		}
+	}
+}

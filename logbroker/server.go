@@ -96,7 +96,7 @@ func (b *Broker) addConn(c net.Conn, l *listener) bool {
 }
 
 // serveConn reads requests, handles them in order, and writes their answers in
-// that order. At most Limits.Pipelined wait at a time.
+// that order. At most Limits.Pipelined produces wait at a time.
 func (b *Broker) serveConn(raw net.Conn, host string, l *listener) {
 	c, principal, err := l.secure(raw)
 	if err != nil {
@@ -203,7 +203,11 @@ func (b *Broker) serveNext(c net.Conn, conn *Conn, r *bufio.Reader, n int, recor
 	if err != nil {
 		return err
 	}
-	if waited {
+	muted := conn.mutedFor(b.now()) > 0 // by an answer that came meanwhile
+	if err := b.unmuted(conn, answers); err != nil {
+		return err
+	}
+	if waited || muted {
 		_ = c.SetReadDeadline(time.Now().Add(b.cfg.patience.frame))
 	}
 	if records {

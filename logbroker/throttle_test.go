@@ -179,6 +179,21 @@ func TestWorkOfRequestsThatWait(t *testing.T) {
 		t.Errorf("again before that it is told to wait %d ms, with %d bytes", resp.ThrottleMillis, fetchedBytes(resp))
 	}
 	w.now = w.now.Add(24 * time.Hour)
+
+	// Of a session and with a limit of bytes, too: of these it has used none.
+	client := "c"
+	w.want(w.setQuota(map[string]*string{"client-id": &client}, quota.ConsumerBytes, 1), nil)
+	req := longFetch()
+	req.SessionEpoch = newSessionEpoch
+	step = time.Second
+	r.serve("c", req)
+	step = 0
+	resp = r.answer().(*fetchAnswer)
+	if over := w.security.quotas.Over(r.conn.user(), "c", quota.ConsumerBytes, w.now); over > 0 || resp.ThrottleMillis < 1000 || fetchedBytes(resp) != 0 || len(resp.Topics) != 0 {
+		t.Errorf("over one of two limits it is told to wait %d ms, with %d bytes, and for %v for them", resp.ThrottleMillis, fetchedBytes(resp), over)
+	}
+	w.want(w.setQuota(map[string]*string{"client-id": &client}, quota.ConsumerBytes, 1<<40), nil)
+	w.now = w.now.Add(24 * time.Hour)
 	r.serve("c", longFetch())
 	if resp := r.answer().(*fetchAnswer); resp.ThrottleMillis != 0 || fetchedBytes(resp) == 0 {
 		t.Errorf("after the wait it is told to wait %d ms, with %d bytes", resp.ThrottleMillis, fetchedBytes(resp))

@@ -117,6 +117,9 @@ func (g *Group) Upgrade(now time.Time, topics Topics, times func() Times) (*Cons
 	if g.ProtocolType != ConsumerProtocol {
 		return nil, refusef(kerr.GroupIDNotFound, "the group is of %q, not of consumers", g.ProtocolType)
 	}
+	if g.State != Stable {
+		c.signature = []Topic{} // an assignment is due: what is to be seen of the topics is new
+	}
 	var told []Partitions
 	for _, m := range g.Members {
 		protocol := cmp.Or(g.Protocol, m.Protocols[0].Name)
@@ -237,7 +240,7 @@ func (g *Consumer) JoinClassic(now time.Time, j Join, topics Topics) JoinAnswer 
 	}
 	m.Classic = &ClassicMember{Session: j.Session, Protocols: j.Protocols, syncBy: now.Add(j.Rebalance)}
 	g.changed = true
-	resubscribed, err := g.update(m, h)
+	resubscribed, err := g.update(m, h, epoch)
 	if err != nil {
 		return fail(err, "")
 	}
@@ -338,7 +341,8 @@ func (g *Consumer) HeartbeatClassic(now time.Time, id string, instance Instance,
 		return err
 	}
 	m.seen = now
-	if m.Epoch < g.TargetEpoch || m.State == unrevoked || m.State == unreleased && !g.waitsForOthers(m) {
+	late := g.due(now) && g.onlyClassic() // nobody else lets an assignment be made
+	if late || m.Epoch < g.TargetEpoch || m.State == unrevoked || m.State == unreleased && !g.waitsForOthers(m) {
 		return g.callToJoin(now, m)
 	}
 	return nil

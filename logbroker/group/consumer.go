@@ -90,6 +90,7 @@ type Consumer struct {
 	holders   map[Partition]*ConsumerMember // who may still consume it
 	version   uint64                        // of the topics when they were last looked at
 	signature []Topic                       // the subscribed topics then, by name; nil before
+	gone      bool                          // members went since then
 	assigned  time.Time                     // when the target assignment was computed; zero since the start
 	looked    time.Time                     // when the topics of patterns were looked for, and
 	created   uint64                        // the topics' Created then
@@ -153,11 +154,6 @@ func (g *Consumer) Changed() bool {
 	return c
 }
 
-// IsNew tells that nobody has ever joined.
-func (g *Consumer) IsNew() bool {
-	return len(g.Members) == 0 && g.Epoch == firstEpoch && g.Emptied.IsZero()
-}
-
 // State is where the group stands.
 func (g *Consumer) State() State {
 	switch {
@@ -209,7 +205,7 @@ func CheckHeartbeat(h Heartbeat) error {
 	case h.RackID != nil && IsBlank(*h.RackID):
 		return refusef(kerr.InvalidRequest, "the rack id is empty")
 	case h.Epoch == LeaveForNowEpoch && h.InstanceID == NoInstance:
-		return refusef(kerr.InvalidRequest, "only a static member leaves for now: the instance id is empty")
+		return refusef(kerr.InvalidRequest, "only a static member leaves for now: the instance id is missing")
 	case joins && h.Rebalance == Unchanged:
 		return refusef(kerr.InvalidRequest, "the rebalance timeout is missing in the request that joins")
 	case joins && (!h.OwnedGiven || h.OwnedTopics || len(h.Owned) > 0):
@@ -238,7 +234,7 @@ func (g *Consumer) Heartbeat(now time.Time, h Heartbeat, topics Topics) (Heartbe
 	}
 	before := m.Assigned
 	full := h.Epoch == JoinEpoch || h.OwnedGiven && h.Rebalance != Unchanged && (h.Topics != nil || h.Regex != nil)
-	resubscribed, err := g.update(m, h)
+	resubscribed, err := g.update(m, h, epoch)
 	if err != nil {
 		return HeartbeatAnswer{}, err
 	}
@@ -372,8 +368,8 @@ func (m *ConsumerMember) pattern(h Heartbeat) string {
 }
 
 // update takes over what a heartbeat says about its member, and tells whether it subscribes
-// to something else.
-func (g *Consumer) update(m *ConsumerMember, h Heartbeat) (resubscribed bool, err error) {
+// to something else. before is the epoch before the request.
+func (g *Consumer) update(m *ConsumerMember, h Heartbeat, before int32) (resubscribed bool, err error) {
 	if err := g.admits(m, h); err != nil {
 		return false, err
 	}
@@ -394,18 +390,22 @@ func (g *Consumer) update(m *ConsumerMember, h Heartbeat) (resubscribed bool, er
 	if h.Topics != nil {
 		m.Topics = slices.Compact(slices.Sorted(slices.Values(h.Topics)))
 	}
-	pattern, due := m.Regex != old.Regex, !slices.Equal(m.Topics, old.Topics)
+	// Who comes in another's name does not see what that one saw.
+	pattern := m.Regex != old.Regex || m.Regex != "" && m.Principal != old.Principal
+	due := !slices.Equal(m.Topics, old.Topics)
 	if pattern && g.setPattern(m) {
 		due = true
 	}
-	if pattern || due || m.RackID != old.RackID || m.Rebalance != old.Rebalance || m.Assignor != old.Assignor || m.ClientID != old.ClientID || m.Host != old.Host {
+	if pattern || due || m.Principal != old.Principal || m.RackID != old.RackID || m.Rebalance != old.Rebalance || m.Assignor != old.Assignor || m.ClientID != old.ClientID || m.Host != old.Host {
 		g.changed = true
 	}
 	if pattern || due || m.resolved == nil {
 		m.resolve()
 	}
-	if due {
+	if due && g.Epoch == before {
 		g.bump()
+	}
+	if due {
 		g.version = 0 // look at the topics again
 	}
 	return pattern || due, nil
@@ -445,11 +445,7 @@ func (g *Consumer) remove(now time.Time, gone ...*ConsumerMember) {
 	for _, m := range gone {
 		g.drop(m)
 	}
-	subscribed := make(map[string]bool, len(g.signature))
-	for _, name := range g.Subscribed() {
-		subscribed[name] = true
-	}
-	g.signature = slices.DeleteFunc(g.signature, func(t Topic) bool { return !subscribed[t.Name] })
+	g.gone = true
 	g.toClassic = g.onlyClassic()
 	if g.shareAgain = g.toClassic; !g.toClassic {
 		g.bump()

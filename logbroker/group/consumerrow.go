@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 )
 
@@ -36,6 +35,7 @@ type consumerMemberRow struct {
 	Topics      []string    `json:"topics,omitempty"`
 	Regex       string      `json:"regex,omitempty"`
 	Resolved    []string    `json:"resolved,omitempty"`
+	Matched     []string    `json:"matched,omitempty"` // by Regex
 	Assignor    string      `json:"assignor,omitempty"`
 	Epoch       int32       `json:"epoch"`
 	Previous    int32       `json:"previous_epoch"`
@@ -101,7 +101,7 @@ func (g *Consumer) Encode() ([]byte, error) {
 	for _, m := range g.Members {
 		mr := consumerMemberRow{
 			ID: m.ID, InstanceID: m.InstanceID, RackID: m.RackID, ClientID: m.ClientID, Host: m.Host, Principal: m.Principal, RebalanceMs: m.Rebalance.Milliseconds(),
-			Topics: m.Topics, Regex: m.Regex, Resolved: m.resolved, Assignor: m.Assignor, Epoch: m.Epoch, Previous: m.Previous, State: m.State,
+			Topics: m.Topics, Regex: m.Regex, Resolved: m.resolved, Matched: m.matches.names, Assignor: m.Assignor, Epoch: m.Epoch, Previous: m.Previous, State: m.State,
 			Assigned: rowsOf(m.Assigned, m.since), Revoking: rowsOf(m.Revoking, m.since), Target: rowsOf(m.Target, nil),
 		}
 		if m.Classic != nil {
@@ -149,7 +149,7 @@ func DecodeConsumer(id string, b []byte, cfg Config, now time.Time, times func()
 			m.resolved = []string{}
 		}
 		if m.Regex != "" {
-			m.matches = matches{m.Regex, m.Principal, m.Host, slices.DeleteFunc(slices.Clone(mr.Resolved), func(name string) bool { return slices.Contains(m.Topics, name) })}
+			m.matches = matches{m.looksFor(), mr.Matched}
 		}
 		if mr.Classic != nil && len(mr.Classic.Protocols) == 0 {
 			return nil, errNoProtocol(id, mr.ID)

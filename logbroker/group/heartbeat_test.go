@@ -64,38 +64,6 @@ func TestIsBlank(t *testing.T) {
 	}
 }
 
-// TestIsNew: a group is new until somebody joins, also after all have left.
-func TestIsNew(t *testing.T) {
-	now := time.Unix(1000, 0)
-	g := NewConsumer("g", Config{}, testTimes)
-	if !g.IsNew() {
-		t.Error("a group nobody has joined is not new")
-	}
-	beat := func(epoch int32, topics ...string) {
-		t.Helper()
-		h := Heartbeat{MemberID: "m", Epoch: epoch, Rebalance: time.Minute, OwnedGiven: true, Topics: topics}
-		if _, err := g.Heartbeat(now, h, &topicList{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	beat(JoinEpoch, []string{}...) // who wants nothing changes no epoch
-	if g.IsNew() {
-		t.Error("a group with a member is new")
-	}
-	beat(LeaveEpoch)
-	if g.IsNew() {
-		t.Error("a group that had a member is new")
-	}
-	g.Epoch = firstEpoch // of one that was upgraded without members, and left
-	if g.IsNew() {
-		t.Error("a group that was left is new")
-	}
-	g.Epoch, g.Emptied = firstEpoch+1, time.Time{}
-	if g.IsNew() {
-		t.Error("a group at another epoch is new")
-	}
-}
-
 // TestOfConsumerProtocol: of the members of a group, who speaks which protocol.
 func TestOfConsumerProtocol(t *testing.T) {
 	now := time.Unix(1000, 0)

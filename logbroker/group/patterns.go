@@ -12,16 +12,19 @@ const (
 	patternRefresh = 10 * time.Minute // group.consumer.regex.refresh.interval.ms
 )
 
-// matches are the topics that a pattern was found to match, and for whom.
+// pattern is one that is looked for as somebody sees topics.
+type pattern struct{ regex, principal, host string }
+
+func (m *ConsumerMember) looksFor() pattern { return pattern{m.Regex, m.Principal, m.Host} }
+
+// matches are the topics that a pattern was found to match.
 type matches struct {
-	regex, principal, host string
-	names                  []string
+	of    pattern
+	names []string
 }
 
 // isFor tells whether the pattern is the member's, and has been looked for as it sees topics.
-func (f matches) isFor(m *ConsumerMember) bool {
-	return m.Regex != "" && f.regex == m.Regex && f.principal == m.Principal && f.host == m.Host
-}
+func (f matches) isFor(m *ConsumerMember) bool { return m.Regex != "" && f.of == m.looksFor() }
 
 // setPattern takes over a pattern that a member did not have, and tells whether it is known
 // what it matches: another member has it, or there is none.
@@ -45,7 +48,7 @@ func (m *ConsumerMember) resolve() {
 
 // anyPatternMatched tells whether some pattern has been looked for.
 func (g *Consumer) anyPatternMatched() bool {
-	return slices.ContainsFunc(g.Members, func(m *ConsumerMember) bool { return m.Regex != "" && m.matches.regex == m.Regex })
+	return slices.ContainsFunc(g.Members, func(m *ConsumerMember) bool { return m.Regex != "" && m.matches.of.regex == m.Regex })
 }
 
 // lookForPatterns looks for the topics of patterns, if it is time: what it finds counts from
@@ -66,22 +69,37 @@ func (g *Consumer) lookForPatterns(now time.Time, topics Topics, matched bool) {
 	}
 	g.looked, g.created = now, topics.Created()
 	before, other := g.Epoch, false
+	found := map[pattern][]string{}
 	for _, m := range with {
-		re, err := CompilePattern(m.Regex)
-		if err != nil {
-			continue // it was checked, by this program or an older one
-		}
-		var names []string
-		for _, t := range topics.Match(re, m.Principal, m.Host) {
-			names = append(names, t.Name)
+		of := m.looksFor()
+		names, known := found[of]
+		if !known {
+			names = matching(of, topics)
+			found[of] = names
 		}
 		other = other || !slices.Equal(names, m.matches.names)
-		m.matches = matches{m.Regex, m.Principal, m.Host, names}
+		isNew := m.matches.of != of
+		m.matches = matches{of, names}
 		m.resolve()
+		if isNew && len(m.subscribed(m.Target, topics)) < len(m.Target) {
+			other = true // what it gave up for a pattern that matches nothing is others'
+		}
 	}
 	if other {
 		g.bump()
 	}
 	g.version = 0
 	g.lookAtTopics(topics, before)
+}
+
+// matching are the names of the topics that a pattern matches.
+func matching(of pattern, topics Topics) (names []string) {
+	re, err := CompilePattern(of.regex)
+	if err != nil {
+		return nil // it was checked, by an older program
+	}
+	for _, t := range topics.Match(re, of.principal, of.host) {
+		names = append(names, t.Name)
+	}
+	return names
 }

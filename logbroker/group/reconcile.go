@@ -17,7 +17,7 @@ func refusef(code *kerr.Error, format string, args ...any) error {
 // request that it is called for.
 func (g *Consumer) retarget(now time.Time, topics Topics, before int32) {
 	g.lookAtTopics(topics, before)
-	if g.Epoch <= g.TargetEpoch || !g.assigned.IsZero() && now.Before(g.assigned.Add(g.times().Assignment)) {
+	if !g.due(now) {
 		return
 	}
 	if g.Epoch > firstEpoch { // the first of nothing puts no other off, as in Kafka
@@ -38,9 +38,22 @@ func (g *Consumer) retarget(now time.Time, topics Topics, before int32) {
 	g.changed = true
 }
 
+// due tells whether a new target assignment is to be computed, and may be.
+func (g *Consumer) due(now time.Time) bool {
+	return g.Epoch > g.TargetEpoch && (g.assigned.IsZero() || !now.Before(g.assigned.Add(g.times().Assignment)))
+}
+
 // lookAtTopics makes a new assignment due if the subscribed topics have changed, and the
 // epoch is still the one before.
 func (g *Consumer) lookAtTopics(topics Topics, before int32) {
+	if g.gone { // what only they subscribed to has made its epoch
+		subscribed := map[string]bool{}
+		for _, name := range g.Subscribed() {
+			subscribed[name] = true
+		}
+		g.signature = slices.DeleteFunc(g.signature, func(t Topic) bool { return !subscribed[t.Name] })
+		g.gone = false
+	}
 	version := topics.Version()
 	if version == g.version {
 		return
@@ -114,7 +127,7 @@ func (g *Consumer) reconcile(now time.Time, m *ConsumerMember, owned ownership, 
 		}
 		return
 	case m.State == unrevoked:
-		epoch++ // it gave up what it had to, and is one step further
+		epoch = min(epoch+1, g.TargetEpoch) // it gave up what it had to, and is one step further
 	}
 	target := m.subscribed(m.Target, topics)
 	kept := m.Assigned.and(target)
