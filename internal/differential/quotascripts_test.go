@@ -10,7 +10,7 @@ import (
 	"github.com/levada/levada/internal/recordbatch"
 )
 
-// quotaScripts are what a client is told that fetches more than it may. What each line
+// quotaScripts are what a client is told that fetches more than it may, or has worked on more. What each line
 // is, quotaTalk.do says.
 var quotaScripts = map[string]string{
 	"more than the limit": `
@@ -37,6 +37,20 @@ var quotaScripts = map[string]string{
 		write 1 2500
 		refused session
 		fetch session
+		fetch session`,
+	"more time than the limit": `
+		write 1 10
+		share 0.00001
+		refused
+		share none
+		fetch`,
+	"a session over the time": `
+		write 1 10
+		fetch session
+		share 0.00001
+		write 1 10
+		refused session
+		share none
 		fetch session`,
 }
 
@@ -69,7 +83,11 @@ func (c *quotaTalk) do(line string) string {
 		}
 		return out
 	case "limit": // BYTES a second
-		return c.limit(float64(n))
+		return c.limit("consumer_byte_rate", float64(n), false)
+	case "share": // PERCENT of the broker's time, or none
+		var percent float64
+		_, _ = fmt.Sscan(f[1], &percent)
+		return c.limit("request_percentage", percent, f[1] == "none")
 	case "refused": // [session]: is given nothing, and has to wait
 		return c.fetchOnce(f[1:])
 	}
@@ -80,17 +98,17 @@ func (c *quotaTalk) do(line string) string {
 	}
 }
 
-func (c *quotaTalk) limit(bytes float64) string {
+func (c *quotaTalk) limit(key string, value float64, remove bool) string {
 	req := kmsg.NewPtrAlterClientQuotasRequest()
 	entry := kmsg.NewAlterClientQuotasRequestEntry()
 	entry.Entity = []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "client-id", Name: &c.client}}
-	entry.Ops = []kmsg.AlterClientQuotasRequestEntryOp{{Key: "consumer_byte_rate", Value: bytes}}
+	entry.Ops = []kmsg.AlterClientQuotasRequestEntryOp{{Key: key, Value: value, Remove: remove}}
 	req.Entries = append(req.Entries, entry)
 	code := codeName(c.ask(req).(*kmsg.AlterClientQuotasResponse).Entries[0].ErrorCode)
 	settle(func() string {
 		req := kmsg.NewPtrDescribeClientQuotasRequest()
 		req.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "client-id", Match: &c.client}}
-		if len(c.ask(req).(*kmsg.DescribeClientQuotasResponse).Entries) > 0 {
+		if len(c.ask(req).(*kmsg.DescribeClientQuotasResponse).Entries) > 0 != remove {
 			return "done"
 		}
 		return "busy"

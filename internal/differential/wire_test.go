@@ -71,6 +71,15 @@ func (b *broker) ask(req kmsg.Request) kmsg.Response {
 
 // try is ask where the broker may end the connection.
 func (b *broker) try(req kmsg.Request) (kmsg.Response, error) {
+	_ = b.conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := b.conn.Write(b.frame(req)); err != nil {
+		return nil, err
+	}
+	return b.receive(req)
+}
+
+// frame is a request as it is sent.
+func (b *broker) frame(req kmsg.Request) []byte {
 	frame := binary.BigEndian.AppendUint16(make([]byte, 4), uint16(req.Key()))
 	frame = binary.BigEndian.AppendUint16(frame, uint16(req.GetVersion()))
 	frame = binary.BigEndian.AppendUint32(frame, 7)
@@ -80,10 +89,11 @@ func (b *broker) try(req kmsg.Request) (kmsg.Response, error) {
 	}
 	frame = req.AppendTo(frame)
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
-	_ = b.conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := b.conn.Write(frame); err != nil {
-		return nil, err
-	}
+	return frame
+}
+
+// receive reads the answer to a request.
+func (b *broker) receive(req kmsg.Request) (kmsg.Response, error) {
 	var size [4]byte
 	if _, err := io.ReadFull(b.conn, size[:]); err != nil {
 		return nil, err

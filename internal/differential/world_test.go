@@ -402,7 +402,7 @@ func (w *world) produce(rng *rand.Rand, topic string, partition int32) operation
 	}}
 }
 
-func (b *broker) produce(topic string, partition int32, acks int16, id *string, records []byte) string {
+func produceOf(topic string, partition int32, acks int16, id *string, records []byte) *kmsg.ProduceRequest {
 	req := kmsg.NewPtrProduceRequest()
 	req.Version, req.Acks, req.TimeoutMillis, req.TransactionID = 9, acks, 5000, id
 	t := kmsg.NewProduceRequestTopic()
@@ -411,7 +411,11 @@ func (b *broker) produce(topic string, partition int32, acks int16, id *string, 
 	p.Partition, p.Records = partition, records
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-	got := b.ask(req).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+	return req
+}
+
+func (b *broker) produce(topic string, partition int32, acks int16, id *string, records []byte) string {
+	got := b.ask(produceOf(topic, partition, acks, id, records)).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
 	out := codeName(got.ErrorCode)
 	if got.ErrorCode == 0 {
 		return fmt.Sprintf("%s at %d, log start %d", out, got.BaseOffset, got.LogStartOffset)
