@@ -216,12 +216,10 @@ func (b *Broker) fatal(err error) {
 	if b.run.closed.Load() || !b.run.failed.CompareAndSwap(nil, &err) {
 		return
 	}
-	if markErr := b.dir.markSuspect(err); markErr != nil {
-		err = errors.Join(err, markErr)
-	}
-	b.log.Error("the disk failed; the broker stops accepting writes", "error", err)
+	told := errors.Join(err, b.dir.markSuspect(err)) // err itself is read by others from here on
+	b.log.Error("the disk failed; the broker stops accepting writes", "error", told)
 	if b.cfg.OnFatal != nil {
-		b.cfg.OnFatal(fmt.Errorf("logbroker: %w", err))
+		b.cfg.OnFatal(fmt.Errorf("logbroker: %w", told))
 	}
 }
 

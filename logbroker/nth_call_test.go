@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -283,4 +284,40 @@ func newFaulty(t *testing.T) *faulty {
 		SegmentBytes: 1000, Limits: Limits{RecoveryBytes: 500},
 	}
 	return &faulty{workbench: w, topics: map[string]bool{}}
+}
+
+// TestTheFirstFailureStays: what a broker gave up for is read by other goroutines from
+// the moment on that it is set, and a mark that cannot be written does not change it.
+func TestTheFirstFailureStays(t *testing.T) {
+	f := newFaulty(t)
+	var told error
+	f.cfg.OnFatal = func(err error) { told = err }
+	var broken atomic.Pointer[Broker]
+	seen := make(chan error, 1)
+	f.cfg.FS = errorfs.Wrap(f.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		b := broken.Load()
+		if b == nil || !strings.Contains(op.Path, suspectFile) {
+			return nil
+		}
+		select {
+		case seen <- nil:
+			go func() { seen <- b.failure() }()
+		default:
+		}
+		return syscall.EROFS
+	}))
+	b, err := Open(f.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Kill()
+	broken.Store(b)
+	b.fatal(syscall.EIO)
+	<-seen
+	if err := <-seen; !errors.Is(err, syscall.EIO) || b.failure() != syscall.EIO {
+		t.Errorf("it failed with %v, then %v", err, b.failure())
+	}
+	if !errors.Is(told, syscall.EIO) || !errors.Is(told, syscall.EROFS) {
+		t.Errorf("its owner was told %v, not that the mark could not be written", told)
+	}
 }
