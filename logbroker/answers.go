@@ -42,7 +42,8 @@ type answers struct {
 
 	// w is the reader's while nothing is waiting, else the goroutine's; nil while
 	// nothing is to be sent, so that a connection that is silent costs nothing.
-	w *bufio.Writer
+	w     *bufio.Writer
+	stint stint // of who has w
 }
 
 func newAnswers(b *Broker, c net.Conn, closed <-chan struct{}) *answers {
@@ -236,7 +237,7 @@ func (a *answers) writeFrame(p *pending, resp kmsg.Response) ([]byte, error) {
 		}
 		if fetched, ok := resp.(*fetchAnswer); ok {
 			defer a.b.frames.put(fetched.buf)
-			return fetched.write(a.c, a.w, frame, &a.b.cfg.patience)
+			return fetched.write(a.c, a.w, frame, &a.b.cfg.patience, func() { a.b.pulse.step(&a.stint) })
 		}
 		frame = resp.AppendTo(frame)
 	}

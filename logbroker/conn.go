@@ -32,6 +32,7 @@ type Conn struct {
 	closed    atomic.Bool
 	onFail    func(error)
 	earned    int                       // bytes of its last produce, which it is trusted to send again
+	stint     stint                     // of the reader of its requests
 	usage     *usage                    // of the request that is handed on; nil without one
 	muted     atomic.Pointer[time.Time] // until when nothing is read from it
 	parked    parked

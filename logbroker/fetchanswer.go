@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -186,8 +187,8 @@ func appendDiverging(dst []byte, d *kmsg.FetchResponseTopicPartitionDivergingEpo
 
 // write sends the answer, for which the client has a time that goes by its size. head
 // has place for the length of the frame, and holds its header; it is returned to be
-// used again.
-func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, p *patience) ([]byte, error) {
+// used again. step is called after each piece of it.
+func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, p *patience, step func()) ([]byte, error) {
 	frame, cuts := f.appendTo(head)
 	defer func() {
 		for _, cut := range cuts {
@@ -202,6 +203,10 @@ func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, p *patienc
 	}
 	binary.BigEndian.PutUint32(frame, uint32(size))
 	_ = c.SetWriteDeadline(time.Now().Add(p.writing(size)))
+	sends := slices.ContainsFunc(cuts, func(c cut) bool { return c.section != nil })
+	if sends {
+		cork(c, 1)
+	}
 	from := 0
 	for _, cut := range cuts {
 		if cut.size == 0 {
@@ -214,8 +219,13 @@ func (f *fetchAnswer) write(c net.Conn, w *bufio.Writer, head []byte, p *patienc
 		if err := cut.write(c, w); err != nil {
 			return frame, err
 		}
+		step()
 	}
 	_, err := w.Write(frame[from:])
+	if err == nil && sends {
+		err = w.Flush()
+		cork(c, 0)
+	}
 	return frame, err
 }
 

@@ -135,7 +135,7 @@ func overTCP(t *testing.T, f *fetchAnswer) []byte {
 		t.Fatal(err)
 	}
 	w := bufio.NewWriter(c)
-	if _, err := f.write(c, w, []byte("\x00\x00\x00\x00head"), &patience{write: time.Minute, speed: 1}); err != nil {
+	if _, err := f.write(c, w, []byte("\x00\x00\x00\x00head"), &patience{write: time.Minute, speed: 1}, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Flush(); err != nil {
@@ -176,7 +176,7 @@ func TestAnswerOfAShortenedFile(t *testing.T) {
 			here, there := tcpPair(t)
 			go func() { _, _ = io.Copy(io.Discard, there) }() // until this end is closed
 			answer := &fetchAnswer{FetchResponse: resp, ranges: []commitlog.Range{r}}
-			_, err = answer.write(hide(here), bufio.NewWriter(here), []byte("\x00\x00\x00\x00head"), &patience{write: time.Minute, speed: 1})
+			_, err = answer.write(hide(here), bufio.NewWriter(here), []byte("\x00\x00\x00\x00head"), &patience{write: time.Minute, speed: 1}, func() {})
 			if !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("after half of the records: %v", err)
 			}

@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,15 +56,20 @@ func TestPulse(t *testing.T) {
 			t.Fatalf("%d naps: it goes on where others sync", naps)
 		}
 		perNap, during = 0, func() {}
-		p.rests()
-		for _, want := range []int{13, 14} {
-			for range wakePulse {
-				p.counts()
-			}
-			synctest.Wait()
-			if naps != want {
-				t.Fatalf("%d naps, want %d: others synced, and then they did not", naps, want)
-			}
+		for range 10 * wakePulse {
+			p.rests()
+			p.counts()
+		}
+		synctest.Wait()
+		if naps != 13 {
+			t.Fatalf("%d naps: it beats while others sync", naps)
+		}
+		for range wakePulse {
+			p.counts()
+		}
+		synctest.Wait()
+		if naps != 14 {
+			t.Fatalf("%d naps: it does not begin again when nobody has synced", naps)
 		}
 		close(stop)
 	})
@@ -84,5 +91,26 @@ func TestPulseNeedsAProcessor(t *testing.T) {
 		if err := b.Close(); err != nil { // waits for the loop
 			t.Error(err)
 		}
+	}
+}
+
+// TestStint: who works on gives its processor to others, once in a while.
+func TestStint(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := &pulse{wake: make(chan struct{}, 1)}
+	var ran atomic.Bool
+	go ran.Store(true)
+	for range 3 { // Go may choose the same one again
+		p.step(&stint{})
+	}
+	if !ran.Load() {
+		t.Error("nobody else ran")
+	}
+	s := &stint{}
+	p.step(s)
+	if began := s.began; began.IsZero() {
+		t.Error("its next stint has not begun")
+	} else if p.step(s); s.began != began && time.Since(began) < napTime {
+		t.Error("it gave its processor back at once")
 	}
 }

@@ -11,6 +11,18 @@ import (
 	"github.com/levada/levada/logbroker/commitlog"
 )
 
+// cork lets a TCP connection keep what does not fill a packet, until it is let go
+// (TCP_CORK, tcp(7)): a small answer is one packet, and wakes its reader once.
+func cork(c net.Conn, on int) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { // without it the answer takes more packets
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, on)
+			})
+		}
+	}
+}
+
 // sendFile sends a section from its file to a TCP connection, which copies
 // nothing. ErrUnsupported says that one of them cannot; then nothing was sent.
 func sendFile(c net.Conn, s *commitlog.Section, size int) error {

@@ -9,4 +9,6 @@ import (
 	"github.com/levada/levada/logbroker/commitlog"
 )
 
+func cork(net.Conn, int) {}
+
 func sendFile(net.Conn, *commitlog.Section, int) error { return errors.ErrUnsupported }

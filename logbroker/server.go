@@ -182,7 +182,7 @@ func (b *Broker) readRequests(c net.Conn, conn *Conn, answers *answers) error {
 		if err = b.serveNext(c, conn, r, n, records && !conn.auth.raw, answers); err != nil {
 			return err
 		}
-		b.pulse.counts()
+		b.pulse.step(&conn.stint)
 		busy = busy || n > firstReadBuffer || r.Buffered() > firstReadBuffer/2
 		if busy && !strange && r.Size() < readBufferSize && r.Buffered() == 0 {
 			r = bufio.NewReaderSize(c, readBufferSize)
@@ -352,6 +352,7 @@ func (b *Broker) serveProduce(conn *Conn, r *bufio.Reader, n int, answers *answe
 		begun := b.now()
 		b.Handle(conn, part, whole.add()) // which has written the records when it returns
 		b.worked(conn, &p.usage, b.now().Sub(begun))
+		b.pulse.step(&conn.stint)
 		switch {
 		case parts.done:
 		case waits-parts.left >= gatheredBytes:
