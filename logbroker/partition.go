@@ -17,8 +17,8 @@ const (
 	// waits for it; idleSyncDelay from one that may come.
 	waitedSyncDelay = 50 * time.Millisecond
 	idleSyncDelay   = time.Second
-	// earlySyncBytes is how much may be unsynced before a sync begins that nobody
-	// asked for. Whoever writes waits for the disk behind a large sync, and hardly
+	// earlySyncBytes is how much may be unsynced before the disk gets it though nobody
+	// asked for that. Whoever writes waits for the disk behind a large sync, and hardly
 	// behind a small one.
 	earlySyncBytes = 4 << 20
 )
@@ -75,7 +75,7 @@ func (p *partition) id() meta.Partition { return meta.Partition{Topic: p.topic.i
 func (p *partition) append(batch recordbatch.Batch) (commitlog.AppendResult, error) {
 	result, err := p.log.Append(batch, nil)
 	if err == nil && p.unsynced.Add(int64(len(batch))) >= earlySyncBytes {
-		p.sync()
+		p.early()
 	}
 	switch {
 	case err == nil && p.refusing.Load() && p.refusing.CompareAndSwap(true, false):
@@ -84,6 +84,18 @@ func (p *partition) append(batch recordbatch.Batch) (commitlog.AppendResult, err
 		p.broker.log.Error("records cannot be written", "topic", p.topic.name, "partition", p.index, "error", err)
 	}
 	return result, err
+}
+
+// early begins to write to the disk what nobody waits for yet. A sync does that too, and
+// ties a processor up until the disk is done.
+func (p *partition) early() {
+	if p.broker.cfg.Fsync == FsyncOS && p.waitingDelay() == idleSyncDelay {
+		p.unsynced.Store(0)
+		if p.log.WriteOut() {
+			return
+		}
+	}
+	p.sync()
 }
 
 // syncTo calls fn once everything below end is durable. One sync is in flight

@@ -333,7 +333,7 @@ func (s *Syncing) Cancel() { s.l.syncing.Unlock() }
 func (l *Log) synced(seg *segment, end, size int64) {
 	l.syncedEnd.Store(end)
 	l.writeMark(end)
-	l.cfg.Cache.written(seg, size, false)
+	l.handed(seg, size)
 }
 
 // syncActive syncs the active segment; the sealed ones are. syncing is held.

@@ -11,8 +11,8 @@ import (
 const extent = 2 << 20
 
 // PageCache bounds how much of the logs that share it the kernel keeps in
-// memory: what was written or read longest ago is let go once it is durable,
-// and read from the disk if it is asked for again. Without it a log fills all
+// memory: what was written or read longest ago is let go once the disk has it,
+// and read from there if it is asked for again. Without it a log fills all
 // free memory, and where a virtual machine has to get that memory from its host
 // first, this costs more than all else that is done to a record
 // (docs/decisions/0005-page-cache.md). A nil PageCache has no bound. It is safe
@@ -34,8 +34,9 @@ type span struct {
 // NewPageCache returns a PageCache that keeps about limit bytes.
 func NewPageCache(limit int64) *PageCache { return &PageCache{limit: limit} }
 
-// written notes that a segment is durable up to size, and whether it is sealed
-// there. Its log's syncing is held.
+// written notes that the disk has, or was told to write, a segment up to size, and whether
+// it is sealed there. What it has not yet when it is to be let go the kernel keeps. The
+// log's syncing is held.
 func (c *PageCache) written(s *segment, size int64, sealed bool) {
 	if c == nil {
 		return

@@ -37,6 +37,7 @@ type segment struct {
 
 	cold  atomic.Int64 // bytes that the page cache may have let go
 	noted int64        // bytes that the PageCache knows as written; under syncing
+	out   int64        // bytes that the disk was given; under syncing
 
 	// files guards file and closed: held for reading during a read, for
 	// writing to open or close.
