@@ -26,6 +26,10 @@ const minBatchBytes = 1
 // client has read it, which may be slow.
 const maxCopied = 4 << 20
 
+// besideLocated is how much more than what was located is looked at, for it may be a few
+// small batches short. A large one behind it is not read in vain.
+const besideLocated = 8 << 10
+
 // handleFetch answers Fetch, versions 4 to 18: 7 has sessions (see fetchSession),
 // 12 leader epochs to notice a truncation, 13 topic ids. A fetch that finds too
 // little waits for its partitions to advance.
@@ -249,13 +253,12 @@ func (f *fetch) records(rp *kmsg.FetchResponseTopicPartition, log *commitlog.Log
 		}
 		return len(batches), endOf(batches), err
 	}
-	least := minSent
-	if len(f.buf) >= maxCopied {
-		least = 1
-	}
-	if r, ok := log.Locate(offset, end, maxBytes, least); ok {
-		f.found[len(f.found)-1] = r
-		return r.Size(), r.End(), nil
+	if r, ok := log.Locate(offset, end, maxBytes, 1); ok {
+		if r.Size() >= minSent || len(f.buf) >= maxCopied {
+			f.found[len(f.found)-1] = r
+			return r.Size(), r.End(), nil
+		}
+		maxBytes = min(maxBytes, r.Size()+besideLocated)
 	}
 	if f.buf == nil {
 		f.buf = f.b.frames.get(min(f.maxBytes, len(f.parts)*minSent, maxCopied)) // more is sent from files

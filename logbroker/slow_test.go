@@ -398,3 +398,31 @@ func TestFetchesHoldLittle(t *testing.T) {
 		}
 	})
 }
+
+// TestSmallBeforeLarge: a batch too large to go along with a small one before it is not
+// read for that.
+func TestSmallBeforeLarge(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	const small, large = 20_000, 1_040_000
+	for _, size := range []int{small, large} {
+		w.want(w.produce(11, nil, 0, oneRecord(-1, -1, -1, false, strings.Repeat("x", size))).ErrorCode, nil)
+	}
+	for offset, size := range []int{small, large} {
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.MaxBytes, req.SessionEpoch = 11, 50<<20, noSessionEpoch
+		ft, p := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
+		ft.Topic, p.PartitionMaxBytes, p.FetchOffset = "t", 1<<20, int64(offset)
+		ft.Partitions = append(ft.Partitions, p)
+		req.Topics = append(req.Topics, ft)
+		w.Handle(eve(), req, func(r kmsg.Response) {
+			f := r.(*fetchAnswer)
+			if n := fetchedBytes(f); n < size || n > size+1000 {
+				t.Errorf("from offset %d on %d bytes, want a batch of %d", offset, n, size)
+			}
+			if cap(f.buf) > 2*minSent {
+				t.Errorf("from offset %d on %d bytes of memory were taken", offset, cap(f.buf))
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"io"
 	"sort"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -109,7 +110,9 @@ func (l *Log) Locate(offset, end int64, maxBytes, least int) (r Range, ok bool) 
 		return Range{}, false
 	}
 	l.wake(seg)
-	at, ok := l.locateFirst(seg, offset, maxBytes)
+	buf := located.Get().(*[locatedBytes]byte)
+	defer located.Put(buf)
+	at, ok := l.locateFirst(seg, offset, maxBytes, buf[:])
 	if !ok || seg.size.Load()-at < int64(least) {
 		return Range{}, false
 	}
@@ -125,11 +128,11 @@ func (l *Log) Locate(offset, end int64, maxBytes, least int) (r Range, ok bool) 
 		return Range{}, false
 	}
 	if next < 0 {
-		var b [recordbatch.HeaderSize]byte
-		if _, err := seg.ReadAt(b[:], to); err != nil {
+		b := buf[:recordbatch.HeaderSize]
+		if _, err := seg.ReadAt(b, to); err != nil {
 			return Range{}, false
 		}
-		if next = recordbatch.Batch(b[:]).BaseOffset(); b[16] != recordbatch.Magic || next <= offset {
+		if next = recordbatch.Batch(b).BaseOffset(); b[16] != recordbatch.Magic || next <= offset {
 			return Range{}, false
 		}
 	}
@@ -138,14 +141,18 @@ func (l *Log) Locate(offset, end int64, maxBytes, least int) (r Range, ok bool) 
 	return Range{seg, at, int(to - at), next}, true
 }
 
-// locateFirst finds where the batch begins that holds the offset.
-func (l *Log) locateFirst(seg *segment, offset int64, maxBytes int) (int64, bool) {
+// locatedBytes is what Locate reads at once, from a place that the index gives.
+const locatedBytes = 2*defaultIndexInterval + recordbatch.HeaderSize
+
+var located = sync.Pool{New: func() any { return new([locatedBytes]byte) }}
+
+// locateFirst finds where the batch begins that holds the offset, and reads into buf.
+func (l *Log) locateFirst(seg *segment, offset int64, maxBytes int, buf []byte) (int64, bool) {
 	r := &segmentRead{seg: seg, offset: offset}
 	slack, err := r.find(&l.hints)
 	if err != nil {
 		return 0, false
 	}
-	var buf [2*defaultIndexInterval + recordbatch.HeaderSize]byte
 	chunk := buf[:min(int64(len(buf)), slack+recordbatch.HeaderSize, seg.size.Load()-r.position)]
 	for range 2 { // an entry of the index may stand a large batch before
 		if len(chunk) < recordbatch.HeaderSize {
