@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,12 +41,40 @@ func TestEarlyWriting(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if synced := p.log.SyncedEnd(); synced != 0 != c.syncs || synced >= batches {
+		if synced := p.log.SyncedEnd(); synced != 0 != c.syncs {
 			t.Errorf("%s: synced up to %d of %d", c.name, synced, batches)
 		}
 		if left := p.unsynced.Load(); left <= 0 || left >= earlySyncBytes {
 			t.Errorf("%s: %d bytes count as not given to the disk", c.name, left)
 		}
 		b.Kill()
+	}
+}
+
+// TestTurns: the partitions of a topic, and topics, do not give the disk their pieces at
+// once.
+func TestTurns(t *testing.T) {
+	b := &Broker{cfg: Config{Fsync: FsyncOS}}
+	var turns []int64
+	for _, id := range [][16]byte{{}, {0xff, 0xff, 0xff, 0xff}} {
+		turns = turns[:0]
+		for n := range int32(16) {
+			p := &partition{broker: b, topic: &topic{id: id}, index: n}
+			turns = append(turns, p.turn())
+		}
+		slices.Sort(turns)
+		for n, at := range turns {
+			if next := turns[(n+1)%len(turns)]; at < 0 || at >= earlySyncBytes || n > 0 && at-turns[n-1] < earlySyncBytes/64 || n == 15 && next+earlySyncBytes-at < earlySyncBytes/64 {
+				t.Errorf("turns %v", turns)
+			}
+		}
+	}
+	of := func(id byte) int64 { return (&partition{broker: b, topic: &topic{id: [16]byte{3: id}}}).turn() }
+	if of(1) == of(2) {
+		t.Error("two topics have the same turn")
+	}
+	b.cfg.Fsync = FsyncAlways
+	if n := of(1); n != 0 {
+		t.Errorf("where each write is synced, a turn of %d", n)
 	}
 }

@@ -1,6 +1,7 @@
 package logbroker
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,10 @@ const (
 	// earlySyncBytes is how much may be unsynced before the disk gets it though nobody
 	// asked for that. Whoever writes waits for the disk behind a large sync, and hardly
 	// behind a small one.
-	earlySyncBytes = 4 << 20
+	earlySyncBytes = 2 << 20
+	// spread is 2^32 by the golden ratio: multiples of it lie far from each other, modulo
+	// 2^32, however many there are.
+	spread = 0x9E3779B9
 )
 
 // partition is one partition: its log, and who waits for it.
@@ -44,7 +48,7 @@ type partition struct {
 	// cleaning is held while the log is cleaned, which a deletion waits for.
 	cleaning sync.Mutex
 
-	unsynced atomic.Int64 // bytes that were written since a sync began
+	unsynced atomic.Int64 // bytes since the disk was given what there was, from turn on
 	watchers atomic.Pointer[[]*watcher]
 	gone     atomic.Bool // the topic was deleted
 	refusing atomic.Bool // the last record could not be written, which was said
@@ -86,11 +90,20 @@ func (p *partition) append(batch recordbatch.Batch) (commitlog.AppendResult, err
 	return result, err
 }
 
+// turn is where unsynced begins. Partitions that are written in turn, and synced at once,
+// would give the disk their pieces at once, too.
+func (p *partition) turn() int64 {
+	if p.broker.cfg.Fsync != FsyncOS {
+		return 0
+	}
+	return int64((binary.BigEndian.Uint32(p.topic.id[:])+uint32(p.index))*spread) * earlySyncBytes >> 32
+}
+
 // early begins to write to the disk what nobody waits for yet. A sync does that too, and
 // ties a processor up until the disk is done.
 func (p *partition) early() {
 	if p.broker.cfg.Fsync == FsyncOS && p.waitingDelay() == idleSyncDelay {
-		p.unsynced.Store(0)
+		p.unsynced.Add(-earlySyncBytes) // a larger batch leaves more, and the next is early
 		if p.log.WriteOut() {
 			return
 		}
@@ -143,7 +156,7 @@ func (p *partition) syncLoop() {
 // syncOnce serves who waits, those that may take a while by long, and tells whether others
 // do that have come since.
 func (p *partition) syncOnce(sync func(*commitlog.Log) error, long func(func())) (more bool) {
-	p.unsynced.Store(0)
+	p.unsynced.Store(p.turn())
 	err := p.broker.syncLog(p, sync)
 	p.mu.Lock()
 	ready, more := p.takeReady(err)

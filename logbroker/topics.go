@@ -208,6 +208,7 @@ func (s *topicSet) openTopic(row meta.Topic, starts map[meta.Partition]int64, st
 
 func (s *topicSet) openPartition(t *topic, row meta.Topic, i int32, starts map[meta.Partition]int64, st start) *partition {
 	p := &partition{broker: s.b, topic: t, index: i}
+	p.unsynced.Store(p.turn())
 	dir := s.dir(row.Name, i)
 	if _, err := s.b.gate.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		p.damage = fmt.Errorf("directory %s %w: restore it, or delete the topic: %w", dir, errNoDirectory, err)
