@@ -10,11 +10,11 @@ const (
 	// napTime is how long the pulse sleeps in the system at once. Go takes the processor
 	// of whoever stays in one call for 10 ms away.
 	napTime = 5 * time.Millisecond
-	// wakePulse is how many parts of requests without a sync begin the pulse, and busyNap
-	// how many in one nap make it worth another: a nap costs less than what the monitor
-	// does after one part.
+	// wakePulse is how many parts of requests without a sync begin the pulse, and idleNaps
+	// how many naps in which none comes end it: a nap costs less than what the monitor does
+	// after one part, and one of 2 MiB may take the client 10 ms.
 	wakePulse = 16
-	busyNap   = 1
+	idleNaps  = 4
 )
 
 // stint is how long a goroutine has worked without giving its processor back.
@@ -80,14 +80,17 @@ func (p *pulse) loop(stop <-chan struct{}, nap func(time.Duration)) {
 		case <-stop:
 			return
 		}
-		for seen := p.parts.Load(); seen >= wakePulse; {
+		for seen, left := p.parts.Load(), idleNaps; seen >= wakePulse && left > 0; {
 			nap(napTime)
 			runtime.Gosched() // else the processor is taken away all the same
-			now := p.parts.Load()
-			if now < seen+busyNap {
-				break // also after a sync
+			switch now := p.parts.Load(); {
+			case now < seen:
+				left = 0 // there was a sync
+			case now == seen:
+				left--
+			default:
+				seen, left = now, idleNaps
 			}
-			seen = now
 		}
 	}
 }

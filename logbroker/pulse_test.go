@@ -14,63 +14,47 @@ func TestPulse(t *testing.T) {
 		p := &pulse{wake: make(chan struct{}, 1)}
 		stop := make(chan struct{})
 		naps := 0
-		perNap := 0
 		during := func() {}
 		go p.loop(stop, func(time.Duration) {
 			naps++
-			for range perNap {
+			during()
+		})
+		want := func(n int, why string) {
+			t.Helper()
+			synctest.Wait()
+			if naps != n {
+				t.Fatalf("%d naps, want %d: %s", naps, n, why)
+			}
+			naps = 0
+		}
+		come := func(parts int) {
+			for range parts {
 				p.counts()
 			}
-			during()
-			if naps == 10 {
-				perNap = busyNap - 1
+		}
+		come(wakePulse - 1)
+		want(0, "few parts of requests have come")
+		during = func() {
+			if naps <= 10 && naps%idleNaps != 1 {
+				p.counts()
 			}
-		})
-		for range wakePulse - 1 {
-			p.counts()
 		}
-		synctest.Wait()
-		if naps != 0 {
-			t.Fatalf("%d naps after %d requests", naps, wakePulse-1)
-		}
-		perNap = busyNap
-		p.counts()
-		synctest.Wait()
-		if naps != 11 {
-			t.Fatalf("%d naps, 10 in which requests came and one in which fewer did", naps)
-		}
-		perNap = 0
-		for range wakePulse {
-			p.counts()
-		}
-		synctest.Wait()
-		if naps != 12 {
-			t.Fatalf("%d naps: it did not begin again, once", naps)
-		}
-		perNap, during = busyNap, p.rests
-		for range wakePulse {
-			p.counts()
-		}
-		synctest.Wait()
-		if naps != 13 {
-			t.Fatalf("%d naps: it goes on where others sync", naps)
-		}
-		perNap, during = 0, func() {}
+		come(1)
+		want(10+idleNaps, "parts came until the tenth, with breaks, and then none")
+		during = func() {}
+		come(wakePulse)
+		want(idleNaps, "it begins again, once")
+		during = p.rests
+		come(wakePulse)
+		want(1, "it ends where others sync")
+		during = func() {}
 		for range 10 * wakePulse {
 			p.rests()
 			p.counts()
 		}
-		synctest.Wait()
-		if naps != 13 {
-			t.Fatalf("%d naps: it beats while others sync", naps)
-		}
-		for range wakePulse {
-			p.counts()
-		}
-		synctest.Wait()
-		if naps != 14 {
-			t.Fatalf("%d naps: it does not begin again when nobody has synced", naps)
-		}
+		want(0, "it does not begin while others sync")
+		come(wakePulse)
+		want(idleNaps, "it begins again when nobody has synced")
 		close(stop)
 	})
 }
