@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // closeTimeout bounds how long Run waits for the last commit of its workers.
 const closeTimeout = 10 * time.Second
 
-// App is one process of an application. Stats and CaughtUp may be called at
+// App is one process of an application. Stats and Lag may be called at
 // any time; the other methods belong to one goroutine.
 type App struct {
 	cfg     Config
@@ -185,45 +186,47 @@ func (a *App) Stats() Stats {
 // all its processes, are behind the ends of its inputs, repartition topics
 // included. 0 means that all that was in the log when Lag was called has been
 // processed and its results are committed.
+//
+// A transaction's positions may be seen before its records are stable: its end is
+// decided in one place and marked in many. So topics that the application writes
+// itself end at their high watermark, below which its records are before their
+// transaction ends; and ends are asked for after the positions, so that whoever
+// processed a record before has put there what follows from it.
 func (a *App) Lag(ctx context.Context) (int64, error) {
-	var lag int64
-	for _, sub := range a.plan.subs { // inputs before what they feed
-		var tps []logclient.TopicPartition
-		for _, topic := range sub.topics {
-			for p := range a.plan.partitions[topic] {
-				tps = append(tps, logclient.TopicPartition{Topic: topic, Partition: p})
+	var inputs, own []logclient.TopicPartition
+	for _, name := range a.plan.allTopics() {
+		for p := range a.plan.partitions[name] {
+			tp := logclient.TopicPartition{Topic: name, Partition: p}
+			if a.plan.writes(name) {
+				own = append(own, tp)
+			} else {
+				inputs = append(inputs, tp)
 			}
 		}
-		n, err := a.lagOf(ctx, tps)
-		if err != nil {
-			return 0, err
-		}
-		lag += n
 	}
-	return lag, nil
-}
-
-func (a *App) lagOf(ctx context.Context, tps []logclient.TopicPartition) (int64, error) {
+	all := slices.Concat(inputs, own)
 	admin := a.cfg.Log.Admin()
-	ends, err := admin.ListOffsets(tps, logclient.OffsetSpec{Kind: logclient.LatestStable}).Wait(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("end offsets: %w", err)
-	}
-	starts, err := admin.ListOffsets(tps, logclient.OffsetSpec{Kind: logclient.Earliest}).Wait(ctx)
+	starts, err := admin.ListOffsets(all, logclient.OffsetSpec{Kind: logclient.Earliest}).Wait(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("start offsets: %w", err)
 	}
-	committed, err := admin.CommittedOffsets(a.cfg.App, tps, false).Wait(ctx)
+	committed, err := admin.CommittedOffsets(a.cfg.App, all, false).Wait(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("committed offsets: %w", err)
 	}
 	var lag int64
-	for _, tp := range tps {
-		from := starts[tp].Offset
-		if c, ok := committed[tp]; ok {
-			from = max(from, c.Offset)
+	behind := func(tps []logclient.TopicPartition, end logclient.OffsetKind) error {
+		if len(tps) == 0 {
+			return nil
 		}
-		lag += max(0, ends[tp].Offset-from)
+		ends, err := admin.ListOffsets(tps, logclient.OffsetSpec{Kind: end}).Wait(ctx)
+		for _, tp := range tps {
+			lag += max(0, ends[tp].Offset-max(starts[tp].Offset, committed[tp].Offset))
+		}
+		return err
+	}
+	if err := errors.Join(behind(inputs, logclient.LatestStable), behind(own, logclient.LatestHigh)); err != nil {
+		return 0, fmt.Errorf("end offsets: %w", err)
 	}
 	return lag, nil
 }

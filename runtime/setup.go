@@ -391,6 +391,13 @@ func (p *plan) allTopics() []string {
 	return unique(names)
 }
 
+// writes tells whether the topology itself writes to a topic.
+func (p *plan) writes(topic string) bool {
+	return slices.ContainsFunc(p.subs, func(sub *subPlan) bool {
+		return slices.ContainsFunc(sub.sinks, func(t resolvedTopic) bool { return t.name == topic })
+	})
+}
+
 func unique(names []string) []string {
 	sort.Strings(names)
 	out := names[:0]
