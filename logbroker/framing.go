@@ -51,14 +51,17 @@ func (f *frames) put(b []byte) {
 	}
 }
 
+// own reads a frame of n bytes that is not given back: what is decoded from it refers to it.
+func (f *frames) own(r *bufio.Reader, n int) ([]byte, error) {
+	if n <= smallestFrame {
+		return f.readOn(r, make([]byte, 0, n), n)
+	}
+	return f.read(r, n, 0)
+}
+
 // read reads a frame of n bytes. A client that has sent a request of earned bytes
 // before gets as much memory in advance, as long as not too many do.
 func (f *frames) read(r *bufio.Reader, n, earned int) ([]byte, error) {
-	if n <= smallestFrame {
-		frame := make([]byte, n)
-		m, err := io.ReadFull(r, frame)
-		return frame, endsAfter(n, m, err)
-	}
 	begin := min(n, max(smallestFrame, r.Buffered()))
 	if ahead := min(n, earned); ahead > begin {
 		defer f.lent.Add(-int64(ahead))

@@ -213,7 +213,7 @@ func (b *Broker) serveNext(c net.Conn, conn *Conn, r *bufio.Reader, n int, recor
 	if records {
 		return b.serveProduce(conn, r, n, answers)
 	}
-	frame, err := b.frames.read(r, n, 0)
+	frame, err := b.frames.own(r, n)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ type Latency struct {
 // MeasureLatency writes records at a fixed rate, without lingering, whether or not
 // the broker keeps up: what it delays is counted from the schedule. It uses half of the
 // processors: what a client takes from a broker on the same machine would count as the
-// broker's delay.
+// broker's delay. For the same reason it collects its garbage only beyond 2 GiB.
 func MeasureLatency(ctx context.Context, l Load, rate float64, length time.Duration) (Latency, error) {
 	if rate < 1 || rate > maxRate || length <= 0 || length > time.Hour {
 		return Latency{}, fmt.Errorf("%v records/s for %v: use 1 to %d records/s and at most an hour", rate, length, maxRate)
@@ -34,6 +35,7 @@ func MeasureLatency(ctx context.Context, l Load, rate float64, length time.Durat
 	if err != nil {
 		return Latency{}, err
 	}
+	defer withoutCollection(l.Records)()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2)))
 	count := &counter{}
 	client, err := l.producer(count, kgo.ProducerLinger(0))
@@ -59,6 +61,21 @@ func MeasureLatency(ctx context.Context, l Load, rate float64, length time.Durat
 	}, err
 }
 
+// garbageBytes is how much memory the client of a latency run may take before it collects
+// garbage. On its one processor that would stop it for milliseconds, several times a second.
+const garbageBytes = 2 << 30
+
+// withoutCollection has garbage collected only where the memory grows beyond garbageBytes
+// and the time of each record, until the function that it returns is called.
+func withoutCollection(records int64) (restore func()) {
+	runtime.GC()
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(garbageBytes+8*records)
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
+}
+
 // timed sends records when they are due.
 type timed struct {
 	load    Load
@@ -68,6 +85,7 @@ type timed struct {
 
 	mu   sync.Mutex
 	took []time.Duration
+	idle []*dueRecord
 	err  error
 }
 
@@ -85,23 +103,20 @@ func (t *timed) warm(ctx context.Context) error {
 
 func (t *timed) run(ctx context.Context) error {
 	t.took = make([]time.Duration, 0, t.load.Records)
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
 	began := time.Now()
 	for i := int64(0); i < t.load.Records; i++ {
 		due := began.Add(time.Duration(i) * t.step)
 		if early := time.Until(due); early > 0 {
-			pause(early)
+			alarm.Reset(early) // the pace of the schedule
+			<-alarm.C
 		}
-		r := &kgo.Record{Topic: t.load.Topic, Partition: int32(i % int64(t.load.Partitions))}
-		t.payload.next(r, t.load.RecordBytes)
-		t.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			took := time.Since(due)
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			t.took = append(t.took, took)
-			if t.err == nil {
-				t.err = err
-			}
-		})
+		r := t.take()
+		r.due = due
+		r.Record = kgo.Record{Topic: t.load.Topic, Partition: int32(i % int64(t.load.Partitions))}
+		t.payload.next(&r.Record, t.load.RecordBytes)
+		t.client.Produce(ctx, &r.Record, r.done)
 	}
 	if err := t.client.Flush(ctx); err != nil {
 		return err
@@ -111,8 +126,32 @@ func (t *timed) run(ctx context.Context) error {
 	return t.err
 }
 
-// pause waits; it is the pace of the schedule.
-func pause(d time.Duration) {
-	alarm := time.NewTimer(d)
-	<-alarm.C
+// dueRecord is a record on its way. It is used again: the client's garbage collection
+// would count as the broker's delay.
+type dueRecord struct {
+	kgo.Record
+	due  time.Time
+	done func(*kgo.Record, error)
+}
+
+func (t *timed) take() *dueRecord {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(t.idle); n > 0 {
+		r := t.idle[n-1]
+		t.idle = t.idle[:n-1]
+		return r
+	}
+	r := &dueRecord{}
+	r.done = func(_ *kgo.Record, err error) {
+		took := time.Since(r.due)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.took = append(t.took, took)
+		if t.err == nil {
+			t.err = err
+		}
+		t.idle = append(t.idle, r)
+	}
+	return r
 }

@@ -57,7 +57,7 @@ var fsyncPolicies = map[string]logbroker.FsyncPolicy{
 // heapFloor is memory that is never touched, and so costs none: garbage is collected
 // when the heap has doubled, and that of an idle broker is so small that a few
 // requests double it.
-const heapFloor = 16 << 20
+const heapFloor = 32 << 20
 
 // spareProcessors are what Go schedules on beside the processors that there are.
 const spareProcessors = 2
