@@ -1,6 +1,8 @@
 package logbroker
 
 import (
+	"sync/atomic"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -18,8 +20,40 @@ const (
 // handleListOffsets answers ListOffsets, versions 1 to 11: 2 has the isolation
 // level, 4 leader epochs, 7 the largest timestamp, 8 the local start, 9 the
 // tiered end, 11 what waits to be tiered, of which there is none.
+//
+// What was acknowledged before it was durable, as transactions are and with another
+// FsyncPolicy everything is, may be read when it is durable, and is below the end that
+// who wrote it is told: so it is made durable first.
 func (b *Broker) handleListOffsets(r *request) {
 	req := r.msg.(*kmsg.ListOffsetsRequest)
+	var unsynced []*partition
+	for _, t := range req.Topics {
+		topic := b.topics.byName(t.Topic)
+		for _, p := range t.Partitions {
+			if p.Timestamp < 0 && p.Timestamp != latestOffset && p.Timestamp != maxTimestamp {
+				continue
+			}
+			if part, err := b.topics.partition(topic, p.Partition); err == nil && part.log.End() > part.log.SyncedEnd() {
+				unsynced = append(unsynced, part)
+			}
+		}
+	}
+	if len(unsynced) == 0 {
+		b.listOffsets(r, req)
+		return
+	}
+	var left atomic.Int64
+	left.Store(int64(len(unsynced)))
+	for _, p := range unsynced {
+		p.syncTo(p.log.End(), func(error) { // after a failure the end is what it was
+			if left.Add(-1) == 0 {
+				b.listOffsets(r, req)
+			}
+		})
+	}
+}
+
+func (b *Broker) listOffsets(r *request, req *kmsg.ListOffsetsRequest) {
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	type place struct {
 		topic     string

@@ -61,6 +61,13 @@ func (b *Broker) deleteRecords(topic string, index int32, offset int64) (start i
 	if !p.topic.policy.Load().expires {
 		return -1, fmt.Errorf("%w: cleanup.policy of the topic does not delete", kerr.PolicyViolation)
 	}
+	if end := p.log.End(); end > p.highWatermark() { // acknowledged, it may be: see handleListOffsets
+		synced := make(chan error, 1)
+		p.syncTo(end, func(err error) { synced <- err })
+		if err := <-synced; err != nil {
+			return -1, err
+		}
+	}
 	high := p.highWatermark()
 	if offset == -1 {
 		offset = high

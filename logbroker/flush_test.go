@@ -43,3 +43,30 @@ func TestFlushOfATopic(t *testing.T) {
 		t.Errorf("%d records are not on disk when their time is over", unsynced())
 	}
 }
+
+// TestEndsHoldWhatIsAcknowledged: who asks for the end of a partition is told of all that was
+// acknowledged, also where it is not durable yet; and what it is told of is durable.
+func TestEndsHoldWhatIsAcknowledged(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	w.cfg.Fsync = FsyncOS
+	w.open()
+	w.topicWith()
+	p := w.topics.byName("t").parts()[0]
+	for i, c := range []struct{ at, want int64 }{{latestOffset, 1}, {maxTimestamp, 1}, {0, 0}, {latestOffset, 4}} {
+		w.want(w.produce(13, nil, 0, w.keyed(w.now.Add(time.Duration(i)*time.Second), "k=v")).ErrorCode, nil)
+		if w.offsetAt(earliestOffset); p.log.End() != p.log.SyncedEnd()+1 {
+			t.Fatalf("end %d, durable %d: want one that is not durable", p.log.End(), p.log.SyncedEnd())
+		}
+		if offset := w.offsetAt(c.at); offset != c.want {
+			t.Errorf("time %d: offset %d, want %d", c.at, offset, c.want)
+		}
+		if end, synced := p.log.End(), p.log.SyncedEnd(); end != synced {
+			t.Errorf("time %d: end %d, durable %d", c.at, end, synced)
+		}
+	}
+	w.want(w.produce(13, nil, 0, w.keyed(w.now, "k=v")).ErrorCode, nil)
+	if start, err := w.deleteRecords("t", 0, p.log.End()); err != nil || start != p.log.End() {
+		t.Errorf("deleted up to %d, %v: want %d", start, err, p.log.End())
+	}
+}
