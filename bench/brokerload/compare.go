@@ -51,6 +51,7 @@ func (t Target) settle(ctx context.Context, topic string) error {
 // Case is what is driven into each target: the same load, durable at the
 // acknowledgement or in the page cache.
 type Case struct {
+	Client       Client
 	Durable      bool
 	RecordBytes  int
 	Partitions   int32
@@ -60,16 +61,16 @@ type Case struct {
 
 // Cases are those of the comparison: records of 100 B and 1 KiB on 1, 16 and 256
 // partitions, and small batches. scale multiplies the records; 1 takes some minutes.
-func Cases(scale float64) (out []Case) {
+func Cases(client Client, scale float64) (out []Case) {
 	records := map[bool]map[int]int64{false: {100: 6_000_000, 1024: 1_000_000}, true: {100: 2_000_000, 1024: 300_000}}
 	for _, durable := range []bool{false, true} {
 		for _, size := range []int{100, 1024} {
 			n := int64(float64(records[durable][size]) * scale)
 			for _, partitions := range []int32{1, 16, 256} {
-				out = append(out, Case{durable, size, partitions, 0, max(n, 1)})
+				out = append(out, Case{client, durable, size, partitions, 0, max(n, 1)})
 			}
 		}
-		out = append(out, Case{durable, 100, 1, 100, max(int64(float64(records[durable][100])*scale/2), 1)})
+		out = append(out, Case{client, durable, 100, 1, 100, max(int64(float64(records[durable][100])*scale/2), 1)})
 	}
 	return out
 }
@@ -171,7 +172,7 @@ func (c Case) on(ctx context.Context, t Target, run func(context.Context, Load) 
 	ctx, cancel := context.WithTimeout(ctx, maxRun)
 	defer cancel()
 	l := Load{
-		Brokers: t.Brokers, PID: t.PID, Topic: fmt.Sprintf("levada-bench-%d", time.Now().UnixNano()), Configs: map[string]string{},
+		Client: c.Client, Brokers: t.Brokers, PID: t.PID, Topic: fmt.Sprintf("levada-bench-%d", time.Now().UnixNano()), Configs: map[string]string{},
 		Partitions: c.Partitions, RecordBytes: c.RecordBytes, BatchRecords: c.BatchRecords, Records: c.Records,
 	}
 	if c.Durable {

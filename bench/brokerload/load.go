@@ -17,19 +17,23 @@ import (
 // keyBytes of every record are its key.
 const keyBytes = 16
 
-// recordOverhead is about what a record takes in a batch beside key and value,
-// batchOverhead what the batch takes beside its records.
+// recordOverhead is about what a record takes in a batch beside key and value, and
+// maxRecordOverhead the most; batchOverhead is what the batch takes beside its records.
 const (
-	recordOverhead = 8
-	batchOverhead  = 61
+	recordOverhead    = 8
+	maxRecordOverhead = 16
+	batchOverhead     = 61
+	maxBatchBytes     = 1 << 20
 )
 
 // maxRate bounds the records a second of a latency run: each one's time is kept.
-const maxRate = 1_000_000
+const maxRate = 5_000_000
 
 // Load is what is driven into a broker. The zero value of a field means its
 // default.
 type Load struct {
+	// Client drives the brokers. Default Encoded.
+	Client  Client
 	Brokers []string
 	// Topic is made for the run and deleted after it. Default levada-bench.
 	Topic string
@@ -60,7 +64,13 @@ func (l Load) withDefaults() (Load, error) {
 	if l.Records == 0 {
 		l.Records = 1_000_000
 	}
+	if l.Client == "" {
+		l.Client = Encoded
+	}
 	var faults []error
+	if !slices.Contains(Clients, l.Client) {
+		faults = append(faults, fmt.Errorf("client %q: use one of %v", l.Client, Clients))
+	}
 	if len(l.Brokers) == 0 {
 		faults = append(faults, errors.New("no brokers"))
 	}
@@ -81,11 +91,10 @@ func (l Load) withDefaults() (Load, error) {
 
 // batchBytes bounds a batch by bytes.
 func (l Load) batchBytes() int {
-	const most = 1 << 20
 	if l.BatchRecords == 0 {
-		return most
+		return maxBatchBytes
 	}
-	return min(most, batchOverhead+l.BatchRecords*(l.RecordBytes+recordOverhead)+recordOverhead)
+	return min(maxBatchBytes, batchOverhead+l.BatchRecords*(l.RecordBytes+recordOverhead)+recordOverhead)
 }
 
 // Result is what a run measured.
@@ -196,13 +205,14 @@ func newPayload(recordBytes int) *payload {
 	return p
 }
 
-func (p *payload) next(r *kgo.Record, recordBytes int) {
+// next are key and value of the next record.
+func (p *payload) next(recordBytes int) (key, value []byte) {
 	if p.at+recordBytes > len(p.random) {
 		p.at = p.at%97 + 1
 	}
 	b := p.random[p.at : p.at+recordBytes]
-	r.Key, r.Value = b[:keyBytes], b[keyBytes:]
 	p.at += recordBytes
+	return b[:keyBytes], b[keyBytes:]
 }
 
 // quantile of sorted values, in milliseconds.
@@ -212,11 +222,6 @@ func quantile(sorted []time.Duration, q float64) float64 {
 	}
 	i := int(math.Ceil(q*float64(len(sorted)))) - 1
 	return float64(sorted[min(max(i, 0), len(sorted)-1)].Microseconds()) / 1000
-}
-
-func sorted(d []time.Duration) []time.Duration {
-	slices.Sort(d)
-	return d
 }
 
 // describe names a load in errors.

@@ -17,6 +17,7 @@ import (
 
 type compareFlags struct {
 	kafka, dir string
+	client     string
 	pid        int
 	rounds     int
 	scale      float64
@@ -33,6 +34,7 @@ func (a *app) benchCompareCommand() *cobra.Command {
 		Example: "  bench/kafka.sh run bin/levada bench compare",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.benchCompare(c, f) },
 	}
+	addClient(c, &f.client)
 	pid, _ := strconv.Atoi(os.Getenv("LEVADA_KAFKA_PID")) // not a number: not known
 	c.Flags().StringVar(&f.kafka, "kafka", os.Getenv("LEVADA_KAFKA"), "the other broker, HOST:PORT (default: LEVADA_KAFKA, which bench/kafka.sh run sets)")
 	c.Flags().IntVar(&f.pid, "kafka-pid", pid, "its process (default: LEVADA_KAFKA_PID)")
@@ -48,6 +50,9 @@ func (a *app) benchCompare(c *cobra.Command, f *compareFlags) error {
 	if f.kafka == "" || f.pid == 0 {
 		return inputError(errors.New("--kafka and --kafka-pid are missing: run bench/kafka.sh run bin/levada bench compare"))
 	}
+	if err := checkClient(f.client); err != nil {
+		return err
+	}
 	if f.rounds < 1 || f.rounds > 100 || f.scale <= 0 || f.length < 0 {
 		return inputError(errors.New("--rounds, --scale: use positive numbers"))
 	}
@@ -58,8 +63,8 @@ func (a *app) benchCompare(c *cobra.Command, f *compareFlags) error {
 	defer drop()
 	other := brokerload.Target{Name: "Kafka", Brokers: []string{f.kafka}, PID: f.pid, Durable: map[string]string{"flush.messages": "1"}, Data: os.Getenv("LEVADA_KAFKA_DATA")}
 	w := c.OutOrStdout()
-	fmt.Fprintln(w, "| load | broker | produce/s | consume/s | CPU produce us | CPU fetch us | CPU sum | RSS MiB | p50/p99 ms at 10 % | p50/p99 ms at 50 % |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| load | broker | produce/s | consume/s | CPU produce us | CPU fetch us | CPU sum | client us | RSS MiB | p50/p99 ms at 10 % | p50/p99 ms at 50 % |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, fsync := range []string{"os", "always"} {
 		server, err := startBenchServer(c.Context(), filepath.Join(dir, fsync), "--fsync", fsync)
 		if err != nil {
@@ -77,7 +82,7 @@ func (a *app) benchCompare(c *cobra.Command, f *compareFlags) error {
 
 // cases measures all of one durability.
 func (f *compareFlags) cases(ctx context.Context, durable bool, ours, other brokerload.Target, print func(string)) error {
-	for _, load := range brokerload.Cases(f.scale) {
+	for _, load := range brokerload.Cases(brokerload.Client(f.client), f.scale) {
 		name := loadName(load)
 		if load.Durable != durable || !strings.Contains(name, f.match) {
 			continue
@@ -116,9 +121,9 @@ func compareRow(name, broker string, c brokerload.Cost) string {
 		}
 		return decimal(l.P50, 2) + " / " + decimal(l.P99, 2)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |", name, broker,
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |", name, broker,
 		decimal(c.Produce.RecordsPerSecond, 0), decimal(c.Consume.RecordsPerSecond, 0), decimal(c.Produce.BrokerCPUMicros, 3), decimal(c.Consume.BrokerCPUMicros, 3),
-		decimal(c.Produce.BrokerCPUMicros+c.Consume.BrokerCPUMicros, 3), decimal(max(c.Produce.BrokerRSSMiB, c.Consume.BrokerRSSMiB), 0), latency(c.Tenth), latency(c.Half))
+		decimal(c.Produce.BrokerCPUMicros+c.Consume.BrokerCPUMicros, 3), decimal(c.Produce.ClientCPUMicros, 2)+" / "+decimal(c.Consume.ClientCPUMicros, 2), decimal(max(c.Produce.BrokerRSSMiB, c.Consume.BrokerRSSMiB), 0), latency(c.Tenth), latency(c.Half))
 }
 
 // ratioRow is ours over the other's.
@@ -135,12 +140,17 @@ func ratioRow(ours, other brokerload.Cost) string {
 		func(c brokerload.Cost) float64 { return c.Produce.BrokerCPUMicros },
 		func(c brokerload.Cost) float64 { return c.Consume.BrokerCPUMicros },
 		func(c brokerload.Cost) float64 { return c.Produce.BrokerCPUMicros + c.Consume.BrokerCPUMicros },
+		nil, // the client's
 		func(c brokerload.Cost) float64 { return max(c.Produce.BrokerRSSMiB, c.Consume.BrokerRSSMiB) },
 		func(c brokerload.Cost) float64 { return c.Tenth.P99 },
 		func(c brokerload.Cost) float64 { return c.Half.P99 },
 	}
 	row := "| | ratio |"
 	for _, f := range figures {
+		if f == nil {
+			row += " |"
+			continue
+		}
 		row += " " + ratio(f) + " |"
 	}
 	return row

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 // loadFlags are those of the commands that drive a broker.
 type loadFlags struct {
+	client       string
 	brokers      string
 	pid          int
 	records      int64
@@ -31,6 +33,7 @@ type loadFlags struct {
 }
 
 func (f *loadFlags) add(c *cobra.Command) {
+	addClient(c, &f.client)
 	c.Flags().StringVar(&f.brokers, "brokers", "", "brokers, HOST:PORT,… (default: a server that is started for the run)")
 	c.Flags().IntVar(&f.pid, "pid", 0, "process of the broker on this machine, whose CPU and memory are measured (known for a server that is started)")
 	c.Flags().IntVar(&f.size, "size", 100, "bytes of a record, key and value together")
@@ -41,10 +44,24 @@ func (f *loadFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.dir, "dir", "", "directory for the server that is started (default: a temporary one)")
 }
 
+// addClient adds the flag for the client that drives a broker.
+func addClient(c *cobra.Command, client *string) {
+	c.Flags().StringVar(client, "client", string(brokerload.Encoded), "what drives the broker: encoded (batches encoded before, which costs little) or franz-go (as an application does)")
+}
+
+// checkClient refuses a client that there is not.
+func checkClient(client string) error {
+	if !slices.Contains(brokerload.Clients, brokerload.Client(client)) {
+		return inputError(fmt.Errorf("--client %q: use encoded or franz-go", client))
+	}
+	return nil
+}
+
 // load is what the flags say.
 func (f *loadFlags) load() (brokerload.Load, error) {
 	l := brokerload.Load{
-		Topic: fmt.Sprintf("levada-bench-%d", os.Getpid()), Configs: map[string]string{}, Partitions: f.partitions,
+		Client: brokerload.Client(f.client),
+		Topic:  fmt.Sprintf("levada-bench-%d", os.Getpid()), Configs: map[string]string{}, Partitions: f.partitions,
 		RecordBytes: f.size, BatchRecords: f.batchRecords, Records: f.records, PID: f.pid,
 	}
 	for _, s := range f.config {
@@ -56,6 +73,9 @@ func (f *loadFlags) load() (brokerload.Load, error) {
 	}
 	if f.records < 0 || f.size < 1 || f.partitions < 1 || f.batchRecords < 0 || f.rate < 0 || f.length < 0 {
 		return l, inputError(errors.New("--records, --size, --partitions, --batch-records, --rate and --for must be positive"))
+	}
+	if err := checkClient(f.client); err != nil {
+		return l, err
 	}
 	if _, ok := fsyncPolicies[f.fsync]; !ok {
 		return l, inputError(fmt.Errorf("--fsync %q: use always, interval or os", f.fsync))
@@ -109,7 +129,7 @@ func (a *app) benchProduceCommand() *cobra.Command {
 	f := &loadFlags{}
 	c := &cobra.Command{
 		Use: "produce", Short: "Measure writing to a broker, ours or Apache Kafka", Args: cobra.NoArgs,
-		Long: "Writes records as fast as they are taken, acks=all, and counts what each costs the broker and the client (franz-go) in CPU.",
+		Long: "Writes records as fast as they are taken, acks=all, and counts what each costs the broker and the client in CPU.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.driven(c.Context(), func(l brokerload.Load) error {
 				r, err := brokerload.Produce(c.Context(), l)

@@ -27,20 +27,14 @@ func (c *counter) OnProduceBatchWritten(kgo.BrokerMetadata, string, int32, kgo.P
 
 func (l Load) producer(c *counter, opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(l.Brokers...), kgo.ClientID("levada-bench"),
+		kgo.SeedBrokers(l.Brokers...), kgo.ClientID(clientID),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(int32(l.batchBytes())), kgo.MaxBufferedRecords(bufferedRecords), kgo.MaxBufferedBytes(bufferedBytes),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.WithHooks(c),
 	}, opts...)...)
 }
 
-// Produce writes the records to the topic as fast as they are taken, with acks=all,
-// and returns when the last is acknowledged.
-func Produce(ctx context.Context, l Load) (Result, error) {
-	l, err := l.withDefaults()
-	if err != nil {
-		return Result{}, err
-	}
+func produceFranz(ctx context.Context, l Load) (Result, error) {
 	count := &counter{}
 	client, err := l.producer(count, kgo.ProducerLinger(linger))
 	if err != nil {
@@ -56,7 +50,7 @@ func Produce(ctx context.Context, l Load) (Result, error) {
 	}
 	s := &sender{load: l, client: client, payload: newPayload(l.RecordBytes), pool: sync.Pool{New: func() any { return new(kgo.Record) }}}
 	if err := s.run(ctx); err != nil {
-		return Result{}, fmt.Errorf("produce %s: %w", l.describe(), err)
+		return Result{}, err
 	}
 	return m.result(l, count.batches.Load())
 }
@@ -81,7 +75,7 @@ func (s *sender) run(ctx context.Context) error {
 		}
 		r := s.pool.Get().(*kgo.Record)
 		*r = kgo.Record{Topic: s.load.Topic, Partition: partition, Timestamp: stamp}
-		s.payload.next(r, s.load.RecordBytes)
+		r.Key, r.Value = s.payload.next(s.load.RecordBytes)
 		s.client.Produce(ctx, r, s.done)
 	}
 	if err := s.client.Flush(ctx); err != nil {
@@ -105,20 +99,14 @@ func (s *sender) done(r *kgo.Record, err error) {
 	s.pool.Put(r)
 }
 
-// Consume reads the records of the topic, which hold what Produce wrote, and
-// counts them.
-func Consume(ctx context.Context, l Load) (Result, error) {
-	l, err := l.withDefaults()
-	if err != nil {
-		return Result{}, err
-	}
+func consumeFranz(ctx context.Context, l Load) (Result, error) {
 	offsets := map[int32]kgo.Offset{}
 	for p := range l.Partitions {
 		offsets[p] = kgo.NewOffset().AtStart()
 	}
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(l.Brokers...), kgo.ClientID("levada-bench"), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.Topic: offsets}),
-		kgo.FetchMaxWait(500*time.Millisecond), kgo.FetchMaxBytes(50<<20), kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.SeedBrokers(l.Brokers...), kgo.ClientID(clientID), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.Topic: offsets}),
+		kgo.FetchMaxWait(fetchWaitMillis*time.Millisecond), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(partitionBytes),
 	)
 	if err != nil {
 		return Result{}, err
@@ -132,7 +120,7 @@ func Consume(ctx context.Context, l Load) (Result, error) {
 	for n < l.Records {
 		fetches := client.PollFetches(ctx)
 		if err := errors.Join(ctx.Err(), fetches.Err0()); err != nil {
-			return Result{}, fmt.Errorf("consume %s: %w", l.describe(), err)
+			return Result{}, err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			n++
@@ -140,7 +128,7 @@ func Consume(ctx context.Context, l Load) (Result, error) {
 		})
 	}
 	if n != l.Records || bytes != n*int64(l.RecordBytes) {
-		return Result{}, fmt.Errorf("consume %s: %d records of %d bytes came", l.describe(), n, bytes)
+		return Result{}, fmt.Errorf("%d records of %d bytes came", n, bytes)
 	}
 	return m.result(l, 0)
 }
