@@ -108,7 +108,7 @@ func testClient(t *testing.T, l Load) {
 // the other of the same producer.
 func TestStencil(t *testing.T) {
 	s := newStencil(Load{RecordBytes: 100})
-	if n := len(s.batch); n > maxBatchBytes || n < maxBatchBytes-200 {
+	if n := len(s.head) + len(s.records); n > maxBatchBytes || n < maxBatchBytes-200 {
 		t.Errorf("the largest batch has %d bytes", n)
 	}
 	producer := producerState{id: 7, epoch: 2, sequence: 1<<31 - 10}
@@ -117,7 +117,7 @@ func TestStencil(t *testing.T) {
 	var reader recordbatch.Reader
 	for _, n := range []int{1, 2, 63, 64, 65, 9_000, len(s.ends)} {
 		from := producer.sequence
-		b := recordbatch.Batch(s.appendBatch(nil, n, &producer))
+		b := recordbatch.Batch(append(s.appendHead(nil, n, &producer), s.first(n)...))
 		if err := b.Validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,8 @@ func TestFailures(t *testing.T) {
 			resp.(*kmsg.FetchResponse).Topics = []kmsg.FetchResponseTopic{{Topic: "t", Partitions: []kmsg.FetchResponseTopicPartition{p}}}
 		}
 	}
-	damaged := newStencil(Load{RecordBytes: 100}).appendBatch(nil, 3, &producerState{})
+	stencil := newStencil(Load{RecordBytes: 100})
+	damaged := append(stencil.appendHead(nil, 3, &producerState{}), stencil.first(3)...)
 	skipped := append([]byte(nil), damaged...)
 	skipped[7] = 9 // the base offset
 	damaged[len(damaged)-1] ^= 1

@@ -2,12 +2,17 @@ package brokerload
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
 )
 
 func produceEncoded(ctx context.Context, l Load) (Result, error) {
@@ -38,12 +43,18 @@ func produceEncoded(ctx context.Context, l Load) (Result, error) {
 type writer struct {
 	*lane
 	stencil *stencil
-	states  []producerState // of each partition
-	most    int64           // records of a request
-	turn    int             // the partition whose turn it is
-	req     *kmsg.ProduceRequest
-	buf     []byte
+	states  []producerState      // of each partition
+	most    int64                // records of a request
+	turn    int                  // the partition whose turn it is
+	req     *kmsg.ProduceRequest // all but what is written
 	batches int64
+
+	// A request is sent in pieces, as the records lie in the stencil: own are the others,
+	// one after the other, each up to where cuts says, and bodies the records after each.
+	own    []byte
+	cuts   []int
+	bodies [][]byte
+	pieces net.Buffers
 }
 
 // writers are those of the lanes, all of one idempotent producer.
@@ -62,7 +73,6 @@ func (l Load) writers(lanes []*lane) (map[*lane]*writer, error) {
 			return nil, err
 		}
 		w.req.Acks, w.req.TimeoutMillis = -1, 30_000
-		w.req.Topics = []kmsg.ProduceRequestTopic{{Topic: l.Topic}}
 		all[n] = w
 	}
 	return all, nil
@@ -80,28 +90,93 @@ func (n *lane) newProducer() (producerState, error) {
 
 // write sends the next n records, at most w.most, evenly to the partitions.
 func (w *writer) write(n int64) error {
-	topic := &w.req.Topics[0]
-	topic.Partitions, w.buf = topic.Partitions[:0], w.buf[:0]
 	parts := int64(len(w.partitions))
 	each, more := n/parts, n%parts
-	for i := range parts {
+	asked := parts
+	if each == 0 {
+		asked = more
+	}
+	w.begin(asked)
+	for i := range asked {
 		at := (w.turn + int(i)) % int(parts)
-		count := each
+		count := int(each)
 		if i < more {
 			count++
 		}
-		if count == 0 {
-			break
-		}
-		from := len(w.buf)
-		w.buf = w.stencil.appendBatch(w.buf, int(count), &w.states[at])
-		p := kmsg.NewProduceRequestTopicPartition()
-		p.Partition, p.Records = w.partitions[at], w.buf[from:]
-		topic.Partitions = append(topic.Partitions, p)
+		w.batch(at, count)
 	}
 	w.turn = (w.turn + int(more)) % int(parts)
-	w.batches += int64(len(topic.Partitions))
-	return w.send(w.req)
+	w.batches += asked
+	return w.end()
+}
+
+// begin begins a Produce request (KIP-98, KIP-482) of batches for so many partitions.
+func (w *writer) begin(partitions int64) {
+	w.cuts, w.bodies = w.cuts[:0], w.bodies[:0]
+	p := append(w.own[:0], 0, 0, 0, 0) // its size
+	p = kbin.AppendInt16(p, w.req.Key())
+	p = kbin.AppendInt16(p, w.req.Version)
+	p = kbin.AppendInt32(p, w.sent)
+	p = kbin.AppendString(p, clientID)
+	w.sent++
+	var transaction *string
+	if w.req.IsFlexible() {
+		p = append(p, 0) // no tags
+		p = kbin.AppendCompactNullableString(p, transaction)
+	} else {
+		p = kbin.AppendNullableString(p, transaction)
+	}
+	p = kbin.AppendInt16(p, w.req.Acks)
+	p = kbin.AppendInt32(p, w.req.TimeoutMillis)
+	if w.req.IsFlexible() {
+		p = kbin.AppendCompactArrayLen(p, 1)
+		p = kbin.AppendCompactString(p, w.load.Topic)
+		p = kbin.AppendCompactArrayLen(p, int(partitions))
+	} else {
+		p = kbin.AppendArrayLen(p, 1)
+		p = kbin.AppendString(p, w.load.Topic)
+		p = kbin.AppendArrayLen(p, int(partitions))
+	}
+	w.own = p
+}
+
+// batch adds a batch of n records for a partition of the lane.
+func (w *writer) batch(at, n int) {
+	records := w.stencil.first(n)
+	size := recordbatch.HeaderSize + len(records)
+	p := kbin.AppendInt32(w.own, w.partitions[at])
+	if w.req.IsFlexible() {
+		p = kbin.AppendUvarint(p, uint32(size)+1)
+	} else {
+		p = kbin.AppendInt32(p, int32(size))
+	}
+	p = w.stencil.appendHead(p, n, &w.states[at])
+	w.cuts, w.bodies = append(w.cuts, len(p)), append(w.bodies, records)
+	if w.req.IsFlexible() {
+		p = append(p, 0) // no tags of the partition
+	}
+	w.own = p
+}
+
+// end sends the request.
+func (w *writer) end() error {
+	if w.req.IsFlexible() {
+		w.own = append(w.own, 0, 0) // none of the topic and the request
+	}
+	size, from := len(w.own), 0
+	pieces := w.pieces[:0]
+	for i, cut := range w.cuts {
+		pieces = append(pieces, w.own[from:cut], w.bodies[i])
+		size += len(w.bodies[i])
+		from = cut
+	}
+	if from < len(w.own) {
+		pieces = append(pieces, w.own[from:])
+	}
+	binary.BigEndian.PutUint32(w.own, uint32(size-4))
+	w.pieces = pieces // whose memory WriteTo does not keep
+	_, err := pieces.WriteTo(w.conn)
+	return err
 }
 
 // acknowledged waits for the answer to the oldest request that has none.
