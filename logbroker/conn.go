@@ -44,6 +44,10 @@ type Conn struct {
 // it was: with less the disk has more to do, with more it waits for the network.
 const gatheredBytes = 8 << 20
 
+// writeOutBytes are worth a call of their own that has the disk begin with them before the
+// sync that waits for it: so it works on all logs at once.
+const writeOutBytes = 128 << 10
+
 // keptDue is for how many partitions a connection keeps memory.
 const keptDue = 1 << 10
 
@@ -70,13 +74,34 @@ func (s *syncs) flush() {
 	if len(s.due) > 0 {
 		s.due[0].broker.pulse.rests()
 	}
-	for _, p := range s.due {
-		p.sync()
+	if len(s.due) > 1 {
+		s.together()
+	} else if len(s.due) == 1 {
+		s.due[0].sync()
 	}
 	clear(s.due)
 	s.due = s.due[:0]
 	if cap(s.due) > keptDue {
 		s.due = nil
+	}
+}
+
+// together begins the syncs of several logs, as one.
+func (s *syncs) together() {
+	b := s.due[0].broker
+	n := 0
+	for _, p := range s.due {
+		if p.unsynced.Load() >= writeOutBytes {
+			p.log.WriteOut()
+		}
+		if p.mayBegin() {
+			s.due[n] = p
+			n++
+		}
+	}
+	b.syncer.expect(n)
+	for _, p := range s.due[:n] {
+		b.spawn(p.syncLoop)
 	}
 }
 

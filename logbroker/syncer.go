@@ -62,10 +62,11 @@ type syncer struct {
 	wake       chan struct{}
 
 	mu      sync.Mutex // guards what follows
-	waiting []syncRequest
-	single  int  // syncs of one log that are under way
-	sharing bool // so is one of the file system
-	ended   bool // whoever comes now syncs by itself
+	waiting  []syncRequest
+	expected int  // of those that come at once, so many are still to come
+	single   int  // syncs of one log that are under way
+	sharing  bool // so is one of the file system
+	ended    bool // whoever comes now syncs by itself
 
 	pacing pacing // the loop's own
 }
@@ -124,9 +125,20 @@ func (s *syncer) sync(log *commitlog.Log) error {
 	}
 	r := syncRequest{log, make(chan error, 1)}
 	s.waiting = append(s.waiting, r)
+	s.expected = max(0, s.expected-1)
 	s.mu.Unlock()
 	s.nudge()
 	return <-r.done
+}
+
+// expect tells of n calls of sync that come at once: nothing begins until they are there, so
+// that one sync may be for all of them.
+func (s *syncer) expect(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.expected += n
+	}
 }
 
 // begin tells whether the caller may sync a log itself, for there are not many others to be
@@ -186,9 +198,9 @@ func (s *syncer) serve() bool {
 	s.mu.Lock()
 	n := len(s.waiting)
 	switch {
-	case n == 0:
+	case n == 0, s.expected > 0:
 		s.mu.Unlock()
-		return false
+		return false // who comes wakes the loop
 	case shared && n >= sharedSyncs:
 		all := s.waiting
 		s.waiting, s.sharing = nil, true

@@ -2,7 +2,10 @@ package logbroker
 
 import (
 	"errors"
+	"log/slog"
 	"os"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -76,5 +79,86 @@ func TestWhoIsToldOfAFailedWrite(t *testing.T) {
 			t.Errorf("%s: took it from those who wait", name)
 		}
 		b.Kill()
+	}
+}
+
+// countingFS counts how often a log was synced by itself.
+type countingFS struct {
+	vfs.FS
+	syncs atomic.Int64
+}
+
+type countingFile struct {
+	vfs.File
+	fs *countingFS
+}
+
+func (f *countingFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(name, c, opts...)
+	if err != nil || !strings.HasSuffix(name, ".log") {
+		return file, err
+	}
+	return &countingFile{file, f}, nil
+}
+
+func (f *countingFile) SyncData() error { f.fs.syncs.Add(1); return f.File.SyncData() }
+
+// TestOneSyncForWhatComesAtOnce: logs that were written by what a client sent at once are
+// synced by one sync of the file system, none before the others by itself; fewer logs are
+// synced by themselves, and one whose sync is under way is not waited for.
+func TestOneSyncForWhatComesAtOnce(t *testing.T) {
+	fs := &countingFS{FS: vfs.Default}
+	b, err := Open(Config{Dir: t.TempDir(), FS: fs, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.topics.create("t", 16, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	parts := b.topics.byName("t").parts()
+	write := func(parts []*partition, busy int) (alone int64) {
+		t.Helper()
+		before := fs.syncs.Load()
+		s := syncs{gathers: true}
+		done := make(chan error, len(parts))
+		for _, p := range parts {
+			appended, err := p.append(oneRecord(-1, -1, -1, false, "v"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.begin(p, appended.LastOffset+1, func(err error) { done <- err })
+		}
+		s.flush()
+		for i := range parts {
+			if busy > 0 && i == len(parts)-1 {
+				alone = fs.syncs.Load() - before
+				parts[busy].syncLoop() // goes on
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, p := range parts {
+			if p.log.End() != p.log.SyncedEnd() {
+				t.Fatal("told before it was durable")
+			}
+		}
+		if busy > 0 {
+			return alone
+		}
+		return fs.syncs.Load() - before
+	}
+	for range 20 {
+		if n := write(parts, 0); n > 0 {
+			t.Errorf("%d of %d logs were synced by themselves", n, len(parts))
+		}
+		if n := write(parts[:sharedSyncs-1], 0); n != sharedSyncs-1 {
+			t.Errorf("%d of %d logs were synced by themselves", n, sharedSyncs-1)
+		}
+	}
+	parts[3].mayBegin() // a sync of it is under way
+	if n := write(parts, 3); n > 0 {
+		t.Errorf("%d logs were synced by themselves", n)
 	}
 }
