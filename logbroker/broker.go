@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/levada/levada/logbroker/commitlog"
 	"github.com/levada/levada/logbroker/meta"
 )
 
@@ -179,11 +178,10 @@ func (b *Broker) spawn(fn func()) {
 	b.run.work.Go(fn)
 }
 
-// syncLog syncs the log of a partition. A failure ends the broker: what a
+// synced is what the sync of a log comes to. A failure ends the broker: what a
 // failed sync left in the page cache is unknown, and trying again would hide
 // that.
-func (b *Broker) syncLog(p *partition, sync func(*commitlog.Log) error) error {
-	err := sync(p.log)
+func (b *Broker) synced(p *partition, err error) error {
 	if p.gone.Load() {
 		return kerr.UnknownTopicOrPartition
 	}

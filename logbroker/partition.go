@@ -146,30 +146,33 @@ func (p *partition) whenSynced(end int64, fn func(error)) {
 	p.syncLater()
 }
 
+// syncLoop syncs the log for who waits, and begins the next sync for those that have come
+// since before it serves them.
 func (p *partition) syncLoop() {
-	for more := true; more; {
-		more = p.syncOnce(p.broker.syncer.sync, func(fn func()) { fn() })
-		p.notify()
+	ready, more, err := p.syncOnce(p.broker.syncer.sync)
+	if more {
+		p.broker.spawn(p.syncLoop)
 	}
+	for _, w := range ready {
+		w.fn(err)
+	}
+	p.notify()
 }
 
-// syncOnce serves who waits, those that may take a while by long, and tells whether others
-// do that have come since.
-func (p *partition) syncOnce(sync func(*commitlog.Log) error, long func(func())) (more bool) {
+// syncOnce syncs the log, takes those who waited for that, and tells whether others do that
+// have come since.
+func (p *partition) syncOnce(sync func(*commitlog.Log) (awaited bool, err error)) (ready []syncWaiter, more bool, err error) {
 	p.unsynced.Store(p.turn())
-	err := p.broker.syncLog(p, sync)
+	awaited, err := sync(p.log)
+	err = p.broker.synced(p, err)
 	p.mu.Lock()
-	ready, more := p.takeReady(err)
+	ready, more = p.takeReady(err)
 	p.syncing = more
 	p.mu.Unlock()
-	for _, w := range ready {
-		if w.long {
-			long(func() { w.fn(err) })
-		} else {
-			w.fn(err)
-		}
+	if awaited && !more {
+		p.broker.syncer.expect(-1)
 	}
-	return more
+	return ready, more, err
 }
 
 // takeReady removes the waiters that are served, all if the sync failed, and
@@ -239,17 +242,21 @@ func (p *partition) syncHere() {
 		s.end()
 		return
 	}
-	more := p.syncOnce(func(log *commitlog.Log) error {
+	ready, more, err := p.syncOnce(func(log *commitlog.Log) (bool, error) {
 		defer s.end()
-		return log.Sync()
-	}, p.broker.spawn)
-	switch ws := p.watchers.Load(); {
-	case more:
-		p.broker.spawn(func() {
-			p.notify()
-			p.syncLoop()
-		})
-	case ws != nil && len(*ws) > 0:
+		return false, log.Sync()
+	})
+	if more {
+		p.broker.spawn(p.syncLoop)
+	}
+	for _, w := range ready {
+		if w.long {
+			p.broker.spawn(func() { w.fn(err) })
+		} else {
+			w.fn(err)
+		}
+	}
+	if ws := p.watchers.Load(); ws != nil && len(*ws) > 0 {
 		p.broker.spawn(p.notify)
 	}
 }

@@ -62,7 +62,7 @@ type syncer struct {
 	wake       chan struct{}
 
 	mu      sync.Mutex // guards what follows
-	waiting  []syncRequest
+	waiting  []*syncRequest
 	expected int  // of those that come at once, so many are still to come
 	single   int  // syncs of one log that are under way
 	sharing  bool // so is one of the file system
@@ -72,8 +72,9 @@ type syncer struct {
 }
 
 type syncRequest struct {
-	log  *commitlog.Log
-	done chan error
+	log    *commitlog.Log
+	shared bool // with others, and it is expected to come again with them
+	done   chan error
 }
 
 func (s *syncer) open(b *Broker) error {
@@ -116,19 +117,21 @@ func (s *syncer) all() (did bool, err error) {
 	return did, err
 }
 
-// sync makes durable all that was appended to the log before the call.
-func (s *syncer) sync(log *commitlog.Log) error {
+// sync makes durable all that was appended to the log before the call. If it is awaited,
+// either sync or expect(-1) follows at once.
+func (s *syncer) sync(log *commitlog.Log) (awaited bool, err error) {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
-		return log.Sync()
+		return false, log.Sync()
 	}
-	r := syncRequest{log, make(chan error, 1)}
+	r := &syncRequest{log: log, done: make(chan error, 1)}
 	s.waiting = append(s.waiting, r)
 	s.expected = max(0, s.expected-1)
 	s.mu.Unlock()
 	s.nudge()
-	return <-r.done
+	err = <-r.done
+	return r.shared, err
 }
 
 // expect tells of n calls of sync that come at once: nothing begins until they are there, so
@@ -136,8 +139,8 @@ func (s *syncer) sync(log *commitlog.Log) error {
 func (s *syncer) expect(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ended {
-		s.expected += n
+	if s.expected = max(0, s.expected+n); s.expected == 0 {
+		s.nudge()
 	}
 }
 
@@ -226,7 +229,7 @@ func (s *syncer) serve() bool {
 }
 
 // together syncs the file system, that of root, for all of the logs.
-func (s *syncer) together(all []syncRequest, root uintptr) {
+func (s *syncer) together(all []*syncRequest, root uintptr) {
 	begun := make([]*commitlog.Syncing, len(all))
 	for i, r := range all {
 		begun[i] = r.log.BeginSync()
@@ -237,7 +240,9 @@ func (s *syncer) together(all []syncRequest, root uintptr) {
 		did, err = syncFileSystem(root)
 	}
 	s.pacing.took(time.Since(start), s.b.now())
+	s.expect(len(all))
 	for i, r := range all {
+		r.shared = true
 		switch {
 		case begun[i] == nil:
 			// Another sync of it is under way, or there is nothing to do.

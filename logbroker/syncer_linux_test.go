@@ -82,10 +82,12 @@ func TestWhoIsToldOfAFailedWrite(t *testing.T) {
 	}
 }
 
-// countingFS counts how often a log was synced by itself.
+// countingFS counts how often a log was synced by itself, and calls marked, once, when the
+// first of several has been.
 type countingFS struct {
 	vfs.FS
-	syncs atomic.Int64
+	syncs  atomic.Int64
+	marked atomic.Pointer[func()]
 }
 
 type countingFile struct {
@@ -95,7 +97,7 @@ type countingFile struct {
 
 func (f *countingFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	file, err := f.FS.OpenReadWrite(name, c, opts...)
-	if err != nil || !strings.HasSuffix(name, ".log") {
+	if err != nil || !strings.HasSuffix(name, ".log") && !strings.HasSuffix(name, "levada-synced") {
 		return file, err
 	}
 	return &countingFile{file, f}, nil
@@ -103,9 +105,19 @@ func (f *countingFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ..
 
 func (f *countingFile) SyncData() error { f.fs.syncs.Add(1); return f.File.SyncData() }
 
+func (f *countingFile) WriteAt(p []byte, at int64) (int, error) {
+	if len(p) == 12 { // docs/format/segment.md: the synced end
+		if marked := f.fs.marked.Swap(nil); marked != nil {
+			(*marked)()
+		}
+	}
+	return f.File.WriteAt(p, at)
+}
+
 // TestOneSyncForWhatComesAtOnce: logs that were written by what a client sent at once are
-// synced by one sync of the file system, none before the others by itself; fewer logs are
-// synced by themselves, and one whose sync is under way is not waited for.
+// synced by one sync of the file system, none before the others by itself, and so is what
+// came meanwhile; fewer logs are synced by themselves, and one whose sync is under way is
+// not waited for.
 func TestOneSyncForWhatComesAtOnce(t *testing.T) {
 	fs := &countingFS{FS: vfs.Default}
 	b, err := Open(Config{Dir: t.TempDir(), FS: fs, Logger: slog.New(slog.DiscardHandler)})
@@ -117,19 +129,23 @@ func TestOneSyncForWhatComesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	parts := b.topics.byName("t").parts()
-	write := func(parts []*partition, busy int) (alone int64) {
-		t.Helper()
-		before := fs.syncs.Load()
+	send := func(parts []*partition) (done chan error) {
 		s := syncs{gathers: true}
-		done := make(chan error, len(parts))
+		done = make(chan error, len(parts))
 		for _, p := range parts {
 			appended, err := p.append(oneRecord(-1, -1, -1, false, "v"))
 			if err != nil {
-				t.Fatal(err)
+				t.Error(err)
 			}
 			s.begin(p, appended.LastOffset+1, func(err error) { done <- err })
 		}
 		s.flush()
+		return done
+	}
+	write := func(parts []*partition, busy int) (alone int64) {
+		t.Helper()
+		before := fs.syncs.Load()
+		done := send(parts)
 		for i := range parts {
 			if busy > 0 && i == len(parts)-1 {
 				alone = fs.syncs.Load() - before
@@ -156,6 +172,21 @@ func TestOneSyncForWhatComesAtOnce(t *testing.T) {
 		if n := write(parts[:sharedSyncs-1], 0); n != sharedSyncs-1 {
 			t.Errorf("%d of %d logs were synced by themselves", n, sharedSyncs-1)
 		}
+	}
+	meanwhile := make(chan chan error, 1)
+	during := func() { meanwhile <- send(parts) }
+	fs.marked.Store(&during)
+	before := fs.syncs.Load()
+	first := send(parts)
+	for _, done := range []chan error{first, <-meanwhile} {
+		for range parts {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := fs.syncs.Load() - before; n > 0 {
+		t.Errorf("of what came meanwhile %d logs were synced by themselves", n)
 	}
 	parts[3].mayBegin() // a sync of it is under way
 	if n := write(parts, 3); n > 0 {

@@ -62,15 +62,15 @@ type Case struct {
 // Cases are those of the comparison: records of 100 B and 1 KiB on 1, 16 and 256
 // partitions, and small batches. scale multiplies the records; 1 takes some minutes.
 func Cases(client Client, scale float64) (out []Case) {
-	records := map[bool]map[int]int64{false: {100: 6_000_000, 1024: 1_000_000}, true: {100: 2_000_000, 1024: 300_000}}
 	for _, durable := range []bool{false, true} {
-		for _, size := range []int{100, 1024} {
-			n := int64(float64(records[durable][size]) * scale)
-			for _, partitions := range []int32{1, 16, 256} {
-				out = append(out, Case{client, durable, size, partitions, 0, max(n, 1)})
-			}
+		records := func(most float64) int64 { return max(int64(most*scale), 1) }
+		for _, partitions := range []int32{1, 16, 256} {
+			out = append(out, Case{client, durable, 100, partitions, 0, records(6_000_000)})
 		}
-		out = append(out, Case{client, durable, 100, 1, 100, max(int64(float64(records[durable][100])*scale/2), 1)})
+		for _, partitions := range []int32{1, 16, 256} {
+			out = append(out, Case{client, durable, 1024, partitions, 0, records(1_000_000)})
+		}
+		out = append(out, Case{client, durable, 100, 1, 100, records(3_000_000)})
 	}
 	return out
 }
