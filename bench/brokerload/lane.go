@@ -41,8 +41,11 @@ func (l Load) lanes(ctx context.Context) (all []*lane, closeAll func(), err erro
 		return nil, nil, err
 	}
 	topic := meta.Topics[l.Topic]
+	if topic.Err != nil {
+		return nil, nil, topic.Err
+	}
 	if len(topic.Partitions) != int(l.Partitions) {
-		return nil, nil, fmt.Errorf("topic %s has %d partitions, not %d: %w", l.Topic, len(topic.Partitions), l.Partitions, topic.Err)
+		return nil, nil, fmt.Errorf("topic %s has %d partitions, not %d", l.Topic, len(topic.Partitions), l.Partitions)
 	}
 	of := map[int32]*lane{}
 	for p := range l.Partitions {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,6 +16,9 @@ import (
 
 // maxAnswer bounds an answer: more than a fetch may ask for is a broken connection.
 const maxAnswer = 256 << 20
+
+// answerWait is how long an answer may take.
+const answerWait = time.Minute
 
 // link is a connection to one broker, over which requests go as they are given. Answers
 // come in the order of the requests. One goroutine may send while another receives.
@@ -50,6 +54,9 @@ func (l *link) send(req kmsg.Request) error {
 // receive reads the answer to the oldest request that has none. What it holds is valid
 // until the next call.
 func (l *link) receive(resp kmsg.Response) error {
+	if err := l.conn.SetReadDeadline(time.Now().Add(answerWait)); err != nil {
+		return err
+	}
 	var head [8]byte
 	if _, err := io.ReadFull(l.in, head[:]); err != nil {
 		return err

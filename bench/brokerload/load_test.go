@@ -218,7 +218,15 @@ func TestFailures(t *testing.T) {
 			}
 		}
 	}
-	_, l := newCluster(t, 1)
+	cluster, l := newCluster(t, 1)
+	cluster.ControlKey(kmsg.InitProducerID.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code // once
+		return resp, nil, true
+	})
+	if _, err := Produce(t.Context(), l); err != nil {
+		t.Errorf("a broker that has just started: %v", err)
+	}
 	for _, bad := range []Load{{Client: "none", Brokers: l.Brokers}, {}, {Brokers: l.Brokers, Partitions: -1}, {Brokers: l.Brokers, Topic: "t", Partitions: 5}} {
 		if _, err := Produce(t.Context(), bad); err == nil {
 			t.Errorf("%+v is accepted", bad)

@@ -12,7 +12,7 @@ func paceEncoded(ctx context.Context, l Load, rate float64) ([]time.Duration, Re
 		return nil, Result{}, err
 	}
 	defer closeAll()
-	writers, err := l.writers(lanes)
+	writers, err := l.writers(ctx, lanes)
 	if err != nil {
 		return nil, Result{}, err
 	}

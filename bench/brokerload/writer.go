@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,7 +22,7 @@ func produceEncoded(ctx context.Context, l Load) (Result, error) {
 		return Result{}, err
 	}
 	defer closeAll()
-	writers, err := l.writers(lanes)
+	writers, err := l.writers(ctx, lanes)
 	if err != nil {
 		return Result{}, err
 	}
@@ -58,8 +59,8 @@ type writer struct {
 }
 
 // writers are those of the lanes, all of one idempotent producer.
-func (l Load) writers(lanes []*lane) (map[*lane]*writer, error) {
-	producer, err := lanes[0].newProducer()
+func (l Load) writers(ctx context.Context, lanes []*lane) (map[*lane]*writer, error) {
+	producer, err := lanes[0].newProducer(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("producer id: %w", err)
 	}
@@ -78,14 +79,25 @@ func (l Load) writers(lanes []*lane) (map[*lane]*writer, error) {
 	return all, nil
 }
 
-// newProducer asks for a producer id, as an idempotent producer does (KIP-98).
-func (n *lane) newProducer() (producerState, error) {
+// newProducer asks for a producer id, as an idempotent producer does (KIP-98): again where
+// the broker has just started and is not ready for that.
+func (n *lane) newProducer(ctx context.Context) (producerState, error) {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
-	if err := errors.Join(n.send(req), n.receive(resp)); err != nil {
-		return producerState{}, err
+	for until := time.Now().Add(answerWait); ; {
+		if err := errors.Join(n.send(req), n.receive(resp)); err != nil {
+			return producerState{}, err
+		}
+		err := kerr.ErrorForCode(resp.ErrorCode)
+		if !kerr.IsRetriable(err) || time.Now().After(until) {
+			return producerState{id: resp.ProducerID, epoch: resp.ProducerEpoch}, err
+		}
+		select {
+		case <-ctx.Done():
+			return producerState{}, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return producerState{id: resp.ProducerID, epoch: resp.ProducerEpoch}, kerr.ErrorForCode(resp.ErrorCode)
 }
 
 // write sends the next n records, at most w.most, evenly to the partitions.
