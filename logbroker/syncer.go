@@ -61,7 +61,7 @@ type syncer struct {
 	root, rest vfs.File
 	wake       chan struct{}
 
-	mu      sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what follows
 	waiting  []*syncRequest
 	expected int  // of those that come at once, so many are still to come
 	single   int  // syncs of one log that are under way

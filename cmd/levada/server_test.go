@@ -119,6 +119,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"completion", "tcsh"}, 2, []string{"tcsh", "levada completion --help"}},
 		{[]string{"bench", "count", "--records", "-5"}, 2, []string{"--records", "positive"}},
 		{[]string{"bench", "produce", "--records", "-5"}, 2, []string{"--records", "positive"}},
+		{[]string{"bench", "latency", "--client", "java"}, 2, []string{"--client", "encoded", "franz-go"}},
 		{[]string{"topic", "list", "-b", "127.0.0.1:1", "--timeout", "2s"}, 3, []string{"127.0.0.1:1", "levada server --data"}},
 		{[]string{"topic", "describe", "nothing", "-b", s.address}, 2, []string{`"nothing"`, "levada topic list"}},
 		{[]string{"topic", "consume", "nothing", "-b", s.address}, 2, []string{`"nothing"`}},
