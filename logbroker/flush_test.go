@@ -5,15 +5,23 @@ import (
 	"time"
 )
 
-// TestFlushOfATopic: where the broker acknowledges from the page cache, a topic can be made
-// to wait for the disk, and what is unsynced does not stay so for longer than it says.
-func TestFlushOfATopic(t *testing.T) {
+// newUnsynced is a broker that acknowledges from the page cache, and the partition of its
+// topic t.
+func newUnsynced(t *testing.T) (*workbench, *partition) {
+	t.Helper()
 	w := newWorkbench(t)
 	w.Kill()
 	w.cfg.Fsync = FsyncOS
 	w.open()
 	w.topicWith()
 	p := w.topics.byName("t").parts()[0]
+	return w, p
+}
+
+// TestFlushOfATopic: where the broker acknowledges from the page cache, a topic can be made
+// to wait for the disk, and what is unsynced does not stay so for longer than it says.
+func TestFlushOfATopic(t *testing.T) {
+	w, p := newUnsynced(t)
 	unsynced := func() int64 { return p.log.End() - p.log.SyncedEnd() }
 	produce := func() {
 		t.Helper()
@@ -47,12 +55,7 @@ func TestFlushOfATopic(t *testing.T) {
 // TestEndsHoldWhatIsAcknowledged: who asks for the end of a partition is told of all that was
 // acknowledged, also where it is not durable yet; and what it is told of is durable.
 func TestEndsHoldWhatIsAcknowledged(t *testing.T) {
-	w := newWorkbench(t)
-	w.Kill()
-	w.cfg.Fsync = FsyncOS
-	w.open()
-	w.topicWith()
-	p := w.topics.byName("t").parts()[0]
+	w, p := newUnsynced(t)
 	for i, c := range []struct{ at, want int64 }{{latestOffset, 1}, {maxTimestamp, 1}, {0, 0}, {latestOffset, 4}} {
 		w.want(w.produce(13, nil, 0, w.keyed(w.now.Add(time.Duration(i)*time.Second), "k=v")).ErrorCode, nil)
 		if w.offsetAt(earliestOffset); p.log.End() != p.log.SyncedEnd()+1 {

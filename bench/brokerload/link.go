@@ -17,7 +17,7 @@ import (
 // maxAnswer bounds an answer: more than a fetch may ask for is a broken connection.
 const maxAnswer = 256 << 20
 
-// answerWait is how long an answer may take.
+// answerWait is how long a broker may take to read a request, and to answer it.
 const answerWait = time.Minute
 
 // link is a connection to one broker, over which requests go as they are given. Answers
@@ -47,7 +47,14 @@ func (l *link) close() { l.conn.Close() }
 func (l *link) send(req kmsg.Request) error {
 	l.out = l.format.AppendRequest(l.out[:0], req, l.sent)
 	l.sent++
-	_, err := l.conn.Write(l.out)
+	return l.write(net.Buffers{l.out})
+}
+
+func (l *link) write(pieces net.Buffers) error {
+	if err := l.conn.SetWriteDeadline(time.Now().Add(answerWait)); err != nil {
+		return err
+	}
+	_, err := pieces.WriteTo(l.conn)
 	return err
 }
 

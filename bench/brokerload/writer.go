@@ -186,9 +186,8 @@ func (w *writer) end() error {
 		pieces = append(pieces, w.own[from:])
 	}
 	binary.BigEndian.PutUint32(w.own, uint32(size-4))
-	w.pieces = pieces // whose memory WriteTo does not keep
-	_, err := pieces.WriteTo(w.conn)
-	return err
+	w.pieces = pieces // whose memory is used again
+	return w.link.write(pieces)
 }
 
 // acknowledged waits for the answer to the oldest request that has none.

@@ -278,7 +278,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 			if unwanted.MatchString(line) {
 				t.Errorf("%s:%d: %s", f.path, i+1, strings.TrimSpace(line))
 			}
-			if isTest(f) && strings.Contains(line, "time.Sleep(") {
+			if isTest(f) && strings.Contains(line, "time."+"Sleep(") {
 				t.Errorf("%s:%d: a sleep in a test: wait for the condition", f.path, i+1)
 			}
 		}
