@@ -38,6 +38,7 @@ type Broker struct {
 	timers        timers
 	cleaner       cleaner
 	syncer        syncer
+	outflow       outflow
 	pulse         pulse
 	checkpoints   checkpoints
 	frames        frames

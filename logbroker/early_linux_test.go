@@ -51,6 +51,94 @@ func TestEarlyWriting(t *testing.T) {
 	}
 }
 
+// TestGivenTogether: the pieces of many partitions that are written alike are given to the
+// disk by a sync for several, those of few, or of one beside many, each by itself.
+func TestGivenTogether(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		partitions int32
+		often      bool // the first partition is written as often as all others
+		durable    bool // the others are, though nobody asked for that
+		hot        bool // so is the first
+	}{
+		{"few", manyLogs - 1, false, false, false},
+		{"many", manyLogs, false, true, true},
+		{"one beside many", 2 * manyLogs, true, true, false},
+	} {
+		b, err := Open(Config{Dir: t.TempDir(), Synchronous: true, Fsync: FsyncOS})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.topics.create("t", c.partitions, nil, false); err != nil {
+			t.Fatal(err)
+		}
+		parts := b.topics.byName("t").parts()
+		write := func(p *partition) {
+			if _, err := p.append(oneRecord(-1, -1, -1, false, strings.Repeat("v", earlySyncBytes))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			for n, p := range parts {
+				write(p)
+				if n > 0 && c.often {
+					write(parts[0])
+				}
+			}
+		}
+		durable := 0
+		for _, p := range parts[1:] {
+			if p.log.SyncedEnd() > 0 {
+				durable++
+			}
+		}
+		if c.durable != (durable > togetherPieces) || !c.durable && durable > 0 {
+			t.Errorf("%s: %d of %d logs are durable", c.name, durable, len(parts)-1)
+		}
+		if hot := parts[0].log.SyncedEnd() > 0; hot != c.hot {
+			t.Errorf("%s: the first is durable: %v", c.name, hot)
+		}
+		if n := len(b.outflow.wait); n >= togetherPieces || b.outflow.giving {
+			t.Errorf("%s: %d pieces wait", c.name, n)
+		}
+		b.Kill()
+	}
+}
+
+// TestGivenTogetherHasABound: while the disk is given pieces others wait, but not all.
+func TestGivenTogetherHasABound(t *testing.T) {
+	var o outflow
+	var kept, begun int
+	write := func(pieces int) {
+		for range pieces {
+			o.pieces += manyLogs
+			if k, begin := o.gather(&partition{}); k {
+				kept++
+				if begin {
+					begun++
+				}
+			}
+		}
+	}
+	for range 2 {
+		kept, begun = 0, 0
+		write(togetherPieces)
+		if got := len(o.gathered()); got != togetherPieces || begun != 1 {
+			t.Errorf("%d pieces are given, begun %d times", got, begun)
+		}
+		write(5 * togetherPieces)
+		if kept != 3*togetherPieces || begun != 1 {
+			t.Errorf("%d of %d pieces wait", kept-togetherPieces, 5*togetherPieces)
+		}
+		if got := len(o.gathered()); got != 2*togetherPieces {
+			t.Errorf("%d of those that waited are given", got)
+		}
+		if o.gathered() != nil {
+			t.Error("nothing is given without end")
+		}
+	}
+}
+
 // TestTurns: the partitions of a topic, and topics, do not give the disk their pieces at
 // once.
 func TestTurns(t *testing.T) {

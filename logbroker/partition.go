@@ -18,10 +18,6 @@ const (
 	// waits for it; idleSyncDelay from one that may come.
 	waitedSyncDelay = 50 * time.Millisecond
 	idleSyncDelay   = time.Second
-	// earlySyncBytes is how much may be unsynced before the disk gets it though nobody
-	// asked for that. Whoever writes waits for the disk behind a large sync, and hardly
-	// behind a small one.
-	earlySyncBytes = 2 << 20
 	// spread is 2^32 by the golden ratio: multiples of it lie far from each other, modulo
 	// 2^32, however many there are.
 	spread = 0x9E3779B9
@@ -49,6 +45,7 @@ type partition struct {
 	cleaning sync.Mutex
 
 	unsynced atomic.Int64 // bytes since the disk was given what there was, from turn on
+	piece    int64        // the last it gave the disk, of all; guarded by outflow.mu
 	watchers atomic.Pointer[[]*watcher]
 	gone     atomic.Bool // the topic was deleted
 	refusing atomic.Bool // the last record could not be written, which was said
@@ -104,7 +101,7 @@ func (p *partition) turn() int64 {
 func (p *partition) early() {
 	if p.broker.cfg.Fsync == FsyncOS && p.waitingDelay() == idleSyncDelay {
 		p.unsynced.Add(-earlySyncBytes) // a larger batch leaves more, and the next is early
-		if p.log.WriteOut() {
+		if p.broker.outflow.give(p) {
 			return
 		}
 	}
