@@ -159,3 +159,89 @@ func threadMicros(b *testing.B) float64 {
 	}
 	return float64(u.Utime.Sec+u.Stime.Sec)*1e6 + float64(u.Utime.Usec+u.Stime.Usec)
 }
+
+// BenchmarkFloorThrough is what gets through where 16 partitions are written, durable, and
+// only that is done: requests of 4 MiB are received, their checksums computed, and written to
+// 16 files, while what was written before is synced and answered. The client has five requests
+// in flight.
+func BenchmarkFloorThrough(b *testing.B) {
+	const files, inFlight, piece = 16, 5, 256 << 10
+	const requests = 256 << 20 / (files * piece) // until the files begin anew
+	dir := b.TempDir()
+	root, err := os.Open(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer root.Close()
+	var to [files]*os.File
+	for i := range to {
+		if to[i], err = os.Create(filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			b.Fatal(err)
+		}
+		defer to[i].Close()
+	}
+	from := blockingSocket(b, func(c net.Conn) { pipelined(c, make([]byte, files*piece), inFlight) })
+	table := crc32.MakeTable(crc32.Castagnoli)
+	buf := make([]byte, files*piece)
+	written := make(chan struct{}, inFlight)
+	synced := make(chan error, 1)
+	go func() { synced <- answerSynced(root, from, written) }()
+	b.SetBytes(files * piece)
+	for n := range b.N {
+		if n%requests == 0 {
+			b.StopTimer()
+			for _, f := range to {
+				_ = f.Truncate(0)
+				_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, requests*piece)
+			}
+			b.StartTimer()
+		}
+		receive(b, from, buf)
+		for i, f := range to {
+			batch := buf[i*piece:][:piece]
+			_ = crc32.Checksum(batch, table)
+			if _, err := f.WriteAt(batch, int64(n%requests)*piece); err != nil {
+				b.Fatal(err)
+			}
+		}
+		written <- struct{}{}
+	}
+	close(written)
+	if err := <-synced; err != nil {
+		b.Fatal(err)
+	}
+}
+
+// answerSynced syncs what was written, until there is no more, and answers it.
+func answerSynced(root *os.File, to int, written <-chan struct{}) error {
+	for range written {
+		n := 1 + len(written)
+		for range n - 1 {
+			<-written
+		}
+		if err := unix.Syncfs(int(root.Fd())); err != nil {
+			return err
+		}
+		if _, err := unix.Write(to, make([]byte, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pipelined sends a request as long as not more than inFlight are not answered.
+func pipelined(c net.Conn, request []byte, inFlight int) {
+	answers := make([]byte, inFlight)
+	for waiting := 0; ; waiting++ {
+		if waiting == inFlight {
+			n, err := c.Read(answers)
+			if err != nil {
+				return // it is over
+			}
+			waiting -= n
+		}
+		if _, err := c.Write(request); err != nil {
+			return
+		}
+	}
+}
