@@ -56,16 +56,18 @@ func TestEarlyWriting(t *testing.T) {
 func TestGivenTogether(t *testing.T) {
 	for _, c := range []struct {
 		name       string
+		fs         vfs.FS
 		partitions int32
 		often      bool // the first partition is written as often as all others
 		durable    bool // the others are, though nobody asked for that
 		hot        bool // so is the first
 	}{
-		{"few", manyLogs - 1, false, false, false},
-		{"many", manyLogs, false, true, true},
-		{"one beside many", 2 * manyLogs, true, true, false},
+		{"few", vfs.Default, manyLogs - 1, false, false, false},
+		{"many", vfs.Default, manyLogs, false, true, true},
+		{"many, in memory", vfs.NewMem(), manyLogs, false, true, true},
+		{"one beside many", vfs.Default, 2 * manyLogs, true, true, false},
 	} {
-		b, err := Open(Config{Dir: t.TempDir(), Synchronous: true, Fsync: FsyncOS})
+		b, err := Open(Config{Dir: t.TempDir(), FS: c.fs, Synchronous: true, Fsync: FsyncOS})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -75,20 +75,21 @@ func (o *outflow) gathered() []*partition {
 	return all
 }
 
-// giveAll makes the logs of partitions durable.
+// giveAll makes the logs of partitions durable. Meanwhile they are not held up: where others
+// write to the file system, too, it may take long.
 func giveAll(b *Broker, all []*partition) {
-	begun := make([]*commitlog.Syncing, len(all))
+	written := make([]commitlog.Written, len(all))
 	for i, p := range all {
-		begun[i] = p.log.BeginSync() // nil if another sync is under way
+		written[i] = p.log.Written()
 	}
 	did, err := b.syncer.all()
+	if err != nil {
+		return // it ends the broker
+	}
 	for i, p := range all {
-		switch {
-		case begun[i] == nil:
-		case err == nil && !did:
-			begun[i].Cancel()
+		if !did {
 			p.sync()
-		case begun[i].End(err) == nil:
+		} else if written[i].Durable() {
 			p.notify()
 		}
 	}
