@@ -1,7 +1,9 @@
 package logbroker
 
 import (
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/levada/levada/logbroker/commitlog"
 )
@@ -11,33 +13,37 @@ const (
 	// asked for that. Whoever writes waits for the disk behind a large sync, and hardly
 	// behind a small one.
 	earlySyncBytes = 2 << 20
-	// togetherPieces is how many pieces the disk gets together. While it does, twice as many
-	// may wait.
-	togetherPieces = 8
-	// manyLogs is how many logs there have to be, written alike, for their pieces to be given
-	// together. With fewer whoever writes waits longer than if each is given by itself
-	// (docs/benchmarks.md).
-	manyLogs = 12
+	// togetherLogs is how many logs have to have a piece for them to be given together. While
+	// that is done, those of twice as many may wait.
+	togetherLogs = 8
+	// Logs are many if the last recentPieces are of manyLogs. With fewer whoever writes waits
+	// longer than if each piece is given by itself (docs/benchmarks.md).
+	recentPieces = 16
+	manyLogs     = 12
+	// slowGiving is what it may take: more is that of others who write to the file system.
+	slowGiving = 500 * time.Millisecond
 )
 
 // outflow gives the disk what nobody waits for, in pieces of earlySyncBytes: that of one of
 // few logs as it comes, which is the work of whoever wrote it, those of many by a sync of the
-// file system, which is the work of the kernel.
+// file system, which is the work of the kernel. Nothing counts as durable by it.
 type outflow struct {
-	mu     sync.Mutex // guards what follows, and the piece of each partition
-	pieces int64      // that there have been
+	mu     sync.Mutex // guards what follows
+	recent [recentPieces]*partition
+	pieces int // that there have been
 	wait   []*partition
 	giving bool // pieces are being given together
+	pacing pacing
 }
 
 // give gives the disk a piece of a partition, or sees to it that it gets it with those of
 // others. It returns false where that cannot be; a sync says why.
 func (o *outflow) give(p *partition) bool {
-	kept, begin := o.gather(p)
+	kept, begin := o.gather(p, p.broker.now())
 	if begin {
 		p.broker.spawn(func() {
 			for all := o.gathered(); all != nil; all = o.gathered() {
-				giveAll(p.broker, all)
+				o.giveAll(p.broker, all)
 			}
 		})
 	}
@@ -46,19 +52,34 @@ func (o *outflow) give(p *partition) bool {
 
 // gather keeps a piece of a partition for those of others, unless it is not one of many, or
 // too many are kept. It tells whether somebody has to begin to give them.
-func (o *outflow) gather(p *partition) (kept, begin bool) {
+func (o *outflow) gather(p *partition, now time.Time) (kept, begin bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.recent[o.pieces%recentPieces] = p
 	o.pieces++
-	since := o.pieces - p.piece
-	p.piece = o.pieces
-	if since < manyLogs || len(o.wait) >= 2*togetherPieces {
+	switch {
+	case !o.many() || !o.pacing.allows(now):
+		return false, false
+	case slices.Contains(o.wait, p):
+		return true, false
+	case len(o.wait) >= 2*togetherLogs:
 		return false, false
 	}
 	o.wait = append(o.wait, p)
-	begin = !o.giving && len(o.wait) >= togetherPieces
+	begin = !o.giving && len(o.wait) >= togetherLogs
 	o.giving = o.giving || begin
 	return true, begin
+}
+
+// many tells whether the last pieces are of many logs. mu is held.
+func (o *outflow) many() bool {
+	logs := 0
+	for i, p := range o.recent {
+		if p != nil && !slices.Contains(o.recent[:i], p) {
+			logs++
+		}
+	}
+	return logs >= manyLogs
 }
 
 // gathered returns the partitions whose pieces are to be given next; nil if there are too
@@ -66,7 +87,7 @@ func (o *outflow) gather(p *partition) (kept, begin bool) {
 func (o *outflow) gathered() []*partition {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.wait) < togetherPieces {
+	if len(o.wait) < togetherLogs {
 		o.giving = false
 		return nil
 	}
@@ -75,22 +96,24 @@ func (o *outflow) gathered() []*partition {
 	return all
 }
 
-// giveAll makes the logs of partitions durable. Meanwhile they are not held up: where others
-// write to the file system, too, it may take long.
-func giveAll(b *Broker, all []*partition) {
+// giveAll gives the disk what was written to the logs of partitions, and waits until it has it.
+func (o *outflow) giveAll(b *Broker, all []*partition) {
 	written := make([]commitlog.Written, len(all))
 	for i, p := range all {
 		written[i] = p.log.Written()
 	}
+	start := time.Now()
 	did, err := b.syncer.all()
-	if err != nil {
-		return // it ends the broker
-	}
+	o.mu.Lock()
+	o.pacing.took(time.Since(start), slowGiving, b.now())
+	o.mu.Unlock()
 	for i, p := range all {
-		if !did {
+		switch {
+		case err != nil: // which ends the broker
+		case did:
+			written[i].Given()
+		default:
 			p.sync()
-		} else if written[i].Durable() {
-			p.notify()
 		}
 	}
 }

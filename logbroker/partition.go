@@ -44,8 +44,7 @@ type partition struct {
 	// cleaning is held while the log is cleaned, which a deletion waits for.
 	cleaning sync.Mutex
 
-	unsynced atomic.Int64 // bytes since the disk was given what there was, from turn on
-	piece    int64        // the last it gave the disk, of all; guarded by outflow.mu
+	unsynced atomic.Int64 // bytes since the last piece for the disk, or sync, from turn on
 	watchers atomic.Pointer[[]*watcher]
 	gone     atomic.Bool // the topic was deleted
 	refusing atomic.Bool // the last record could not be written, which was said

@@ -38,10 +38,10 @@ type pacing struct {
 
 func (p *pacing) allows(now time.Time) bool { return !now.Before(p.until) }
 
-// took notes how long a sync of the file system that ended now has taken.
-func (p *pacing) took(d time.Duration, now time.Time) {
+// took notes how long a sync of the file system that ended now has taken, and what it may.
+func (p *pacing) took(d, may time.Duration, now time.Time) {
 	switch {
-	case d <= slowSync:
+	case d <= may:
 		p.slow, p.pause = false, p.pause/2
 	case !p.slow:
 		p.slow = true
@@ -56,8 +56,9 @@ func (p *pacing) took(d time.Duration, now time.Time) {
 type syncer struct {
 	b *Broker
 	// Both are held open from the start: only so they are told of every failed write.
-	// Each is told once, so that whoever else syncs the file system must not hear what
-	// those who wait have to be told: root is theirs.
+	// Each is told once. So whoever else syncs the file system must not hear what those who
+	// wait have to be told, root is theirs; and what one of either was told counts for all
+	// that come after.
 	root, rest vfs.File
 	wake       chan struct{}
 
@@ -69,6 +70,10 @@ type syncer struct {
 	ended    bool // whoever comes now syncs by itself
 
 	pacing pacing // the loop's own
+	failed error  // so is this: what the first sync of root that failed was told
+
+	resting    sync.Mutex // held while rest is synced
+	restFailed error      // as failed; guarded by resting
 }
 
 type syncRequest struct {
@@ -111,7 +116,13 @@ func (s *syncer) all() (did bool, err error) {
 	if fd == vfs.InvalidFd {
 		return false, nil
 	}
-	if did, err = syncFileSystem(fd); err != nil {
+	s.resting.Lock()
+	if s.restFailed == nil {
+		did, s.restFailed = syncFileSystem(fd)
+	}
+	err = s.restFailed
+	s.resting.Unlock()
+	if err != nil {
 		s.b.fatal(err)
 	}
 	return did, err
@@ -235,11 +246,12 @@ func (s *syncer) together(all []*syncRequest, root uintptr) {
 		begun[i] = r.log.BeginSync()
 	}
 	start := time.Now()
-	did, err := true, error(nil)
-	if !s.b.cfg.planted.Acts(planted.SkipSync) {
-		did, err = syncFileSystem(root)
+	did := true
+	if s.failed == nil && !s.b.cfg.planted.Acts(planted.SkipSync) {
+		did, s.failed = syncFileSystem(root)
 	}
-	s.pacing.took(time.Since(start), s.b.now())
+	err := s.failed
+	s.pacing.took(time.Since(start), slowSync, s.b.now())
 	s.expect(len(all))
 	for i, r := range all {
 		r.shared = true

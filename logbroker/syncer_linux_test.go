@@ -78,7 +78,41 @@ func TestWhoIsToldOfAFailedWrite(t *testing.T) {
 		if len(told) != 2 {
 			t.Errorf("%s: took it from those who wait", name)
 		}
+		failing = false
+		if _, err := b.syncer.all(); !errors.Is(err, unix.EBADF) {
+			t.Errorf("%s: whoever comes next is told %v", name, err)
+		}
 		b.Kill()
+	}
+}
+
+// TestAFailedSyncIsToldToAll: the kernel tells it once, and who waits for the next sync of
+// the file system has written what was lost, too.
+func TestAFailedSyncIsToldToAll(t *testing.T) {
+	real, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	b, err := Open(Config{Dir: "/data", FS: vfs.NewMem(), Synchronous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Kill()
+	if _, err := b.topics.create("t", 2, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	const noDescriptor = 1 << 30
+	for i, fd := range []uintptr{noDescriptor, real.Fd()} {
+		log := b.topics.byName("t").parts()[i].log
+		if _, err := log.Append(oneRecord(-1, -1, -1, false, "v"), nil); err != nil {
+			t.Fatal(err)
+		}
+		r := &syncRequest{log: log, done: make(chan error, 1)}
+		b.syncer.together([]*syncRequest{r}, fd)
+		if err := <-r.done; !errors.Is(err, unix.EBADF) || log.SyncedEnd() != 0 {
+			t.Errorf("log %d: %v, durable up to %d", i, err, log.SyncedEnd())
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ func TestPacing(t *testing.T) {
 	var p pacing
 	now := time.UnixMilli(1_700_000_000_000)
 	took := func(d time.Duration) time.Duration {
-		p.took(d, now)
+		p.took(d, slowSync, now)
 		pause := max(0, p.until.Sub(now))
 		if p.allows(now) != (pause == 0) || !p.allows(now.Add(pause)) {
 			t.Fatalf("after %v: it allows another in %v", d, pause)

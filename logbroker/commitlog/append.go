@@ -329,36 +329,6 @@ func (s *Syncing) End(err error) error {
 // Cancel ends a sync that was not done.
 func (s *Syncing) Cancel() { s.l.syncing.Unlock() }
 
-// Written is how far a log was written at a moment.
-type Written struct {
-	l    *Log
-	seg  *segment
-	end  int64
-	size int64
-}
-
-// Written tells how far the log is written now. Whoever makes all of that durable, by a sync
-// of the file system that begins later, says so by Durable; other syncs may come in between.
-func (l *Log) Written() Written {
-	end, seg := l.end.Load(), l.active()
-	return Written{l, seg, end, seg.size.Load()}
-}
-
-// Durable takes note that all that was appended before Written is durable. It returns whether
-// that is news: not if another sync has taken it along, or is under way, nor after Close.
-func (w Written) Durable() bool {
-	l := w.l
-	if !l.syncing.TryLock() {
-		return false
-	}
-	defer l.syncing.Unlock()
-	if l.usable() != nil || l.active() != w.seg || l.syncedEnd.Load() >= w.end {
-		return false
-	}
-	l.synced(w.seg, w.end, max(w.size, w.seg.out))
-	return true
-}
-
 // synced takes note of what is durable. syncing is held.
 func (l *Log) synced(seg *segment, end, size int64) {
 	l.syncedEnd.Store(end)

@@ -23,6 +23,33 @@ func (l *Log) WriteOut() bool {
 	return true
 }
 
+// Written is how far a log was written at a moment.
+type Written struct {
+	l    *Log
+	seg  *segment
+	size int64
+}
+
+// Written tells how far the log is written now. Whoever gives the disk all of that in another
+// way than by WriteOut says so by Given.
+func (l *Log) Written() Written {
+	seg := l.active()
+	return Written{l, seg, seg.size.Load()}
+}
+
+// Given takes note that the disk has, or will get, what was appended before Written. Nothing
+// counts as durable by that. Where a sync is under way it has no effect: the sync takes note
+// of what it has made durable.
+func (w Written) Given() {
+	if !w.l.syncing.TryLock() {
+		return
+	}
+	defer w.l.syncing.Unlock()
+	if w.size > w.seg.out {
+		w.l.handed(w.seg, w.size)
+	}
+}
+
 // handed takes note that the disk has, or will get, the first bytes of a segment. syncing
 // is held.
 func (l *Log) handed(seg *segment, size int64) {

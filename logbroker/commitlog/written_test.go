@@ -1,64 +1,53 @@
 package commitlog
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// TestWritten: what was made durable from outside counts up to where the log was before, and
-// nothing that came in between is undone by that.
+// TestWritten: what the disk was given in another way counts as that, up to where the log was
+// before, and as no more; what it was given meanwhile is not forgotten.
 func TestWritten(t *testing.T) {
-	fs := vfs.NewMem()
-	open := func() *Log {
-		cfg := testConfig(fs)
-		cfg.SegmentBytes = 1 << 20
-		return mustOpen(t, cfg)
-	}
-	l := open()
-	durable := func(w Written, news bool, end int64) {
+	cfg := testConfig(vfs.NewMem())
+	cfg.SegmentBytes = 1 << 20
+	l := mustOpen(t, cfg)
+	first := l.active()
+	out := func(what string, seg *segment, want int64) {
 		t.Helper()
-		if got := w.Durable(); got != news || l.SyncedEnd() != end {
-			t.Errorf("durable: news %v, up to %d; want %v, %d", got, l.SyncedEnd(), news, end)
+		if seg.out != want {
+			t.Errorf("%s: %d bytes count as given, want %d", what, seg.out, want)
 		}
 	}
 	mustAppend(t, l, source{}, "a")
-	w := l.Written()
+	w, one := l.Written(), first.size.Load()
 	mustAppend(t, l, source{}, "b")
-	durable(w, true, 1)
-	durable(w, false, 1)
+	w.Given()
+	out("one of two", first, one)
+	if l.SyncedEnd() != 0 {
+		t.Errorf("offset %d counts as durable", l.SyncedEnd())
+	}
 
 	w = l.Written()
 	l.syncing.Lock()
-	durable(w, false, 1) // whoever syncs will say so
+	w.Given()
 	l.syncing.Unlock()
+	out("beside a sync", first, one)
 	mustAppend(t, l, source{}, "c")
 	if err := l.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	durable(w, false, 3)
+	w.Given()
+	out("after a sync of more", first, first.size.Load())
 
-	// The segment was sealed, and so synced, in between.
-	mustAppend(t, l, source{}, "d")
 	w = l.Written()
 	mustAppend(t, l, source{}, string(make([]byte, 1<<20)))
-	durable(w, false, 4)
-	if got := len(*l.segments.Load()); got != 2 {
-		t.Fatalf("%d segments, want 2", got)
+	second := l.active()
+	if second == first {
+		t.Fatal("no segment was begun")
 	}
-
-	w = l.Written()
-	end := l.End()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if w.Durable() {
-		t.Error("a closed log took note of a sync")
-	}
-	if l = open(); l.End() != end {
-		t.Errorf("%s ends at %d, want %d", filepath.Base(l.cfg.Dir), l.End(), end)
-	}
+	w.Given()
+	out("of a segment that was full", second, 0)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
