@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -20,6 +23,9 @@ type partitionRow struct {
 	StableEnd   int64 `json:"last_stable_offset"`
 	End         int64 `json:"high_watermark"`
 	LeaderEpoch int32 `json:"leader_epoch"`
+	// ExpiresBelow is the offset below which all records are older than retention.ms,
+	// 0 where none is or nothing expires.
+	ExpiresBelow int64 `json:"expires_below,omitempty"`
 }
 
 type topicDetail struct {
@@ -92,9 +98,12 @@ func describeTopic(ctx context.Context, admin *kadm.Client, name string) (topicD
 		s, _ := starts.Lookup(name, p.Partition)
 		e, _ := ends.Lookup(name, p.Partition)
 		l, _ := stable.Lookup(name, p.Partition)
-		out.Partitions = append(out.Partitions, partitionRow{p.Partition, p.Leader, s.Offset, l.Offset, e.Offset, p.LeaderEpoch})
+		out.Partitions = append(out.Partitions, partitionRow{Partition: p.Partition, Leader: p.Leader, Start: s.Offset, StableEnd: l.Offset, End: e.Offset, LeaderEpoch: p.LeaderEpoch})
 	}
-	return out, out.addConfigs(ctx, admin)
+	if err := out.addConfigs(ctx, admin); err != nil {
+		return out, err
+	}
+	return out, out.addExpiry(ctx, admin, time.Now())
 }
 
 // addConfigs is without configs where the user may see the topic and not them.
@@ -115,6 +124,46 @@ func (d *topicDetail) addConfigs(ctx context.Context, admin *kadm.Client) error 
 	return err
 }
 
+// addExpiry finds out what retention by time deletes: it goes by the records' own
+// timestamps, so records that were just written may be too old.
+func (d *topicDetail) addExpiry(ctx context.Context, admin *kadm.Client, now time.Time) error {
+	keptMs, err := strconv.ParseInt(d.Configs["retention.ms"], 10, 64)
+	oldest := now.UnixMilli() - keptMs
+	if err != nil || keptMs < 0 || oldest < 0 || !strings.Contains(d.Configs["cleanup.policy"], "delete") {
+		return nil // nothing expires, or it is not known
+	}
+	kept, err := admin.ListOffsetsAfterMilli(ctx, oldest, d.Topic)
+	if err != nil {
+		return err
+	}
+	all, err := admin.ListOffsetsAfterMilli(ctx, 0, d.Topic) // compaction may have left nothing at the start
+	if err != nil {
+		return err
+	}
+	for i := range d.Partitions {
+		p := &d.Partitions[i]
+		first, _ := all.Lookup(d.Topic, p.Partition)
+		if at, ok := kept.Lookup(d.Topic, p.Partition); ok && at.Err == nil && first.Err == nil && at.Offset > max(p.Start, first.Offset) {
+			p.ExpiresBelow = at.Offset
+		}
+	}
+	return nil
+}
+
+// expiry says what retention by time deletes, nothing where it is nothing.
+func (d *topicDetail) expiry() string {
+	var parts []string
+	for _, p := range d.Partitions {
+		if p.ExpiresBelow > 0 {
+			parts = append(parts, fmt.Sprintf("partition %d below offset %d", p.Partition, p.ExpiresBelow))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("older than retention.ms=%s by their own timestamps, and deleted as soon as all of their segment are: %s\n", d.Configs["retention.ms"], strings.Join(parts, ", "))
+}
+
 func (a *app) printTopic(c *cobra.Command, d topicDetail) error {
 	w := c.OutOrStdout()
 	fmt.Fprintf(w, "topic %s  id %s\n", printable(d.Topic), d.ID)
@@ -127,6 +176,9 @@ func (a *app) printTopic(c *cobra.Command, d topicDetail) error {
 		t.rows = append(t.rows, row)
 	}
 	if err := a.print(w, nil, t); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, d.expiry()); err != nil {
 		return err
 	}
 	if d.Refused != "" {

@@ -253,6 +253,39 @@ func TestProduceOldTimestamps(t *testing.T) {
 	}
 }
 
+// TestDescribeSaysWhatExpires: records that are too old by their own time are said to be
+// deleted, and only where retention by time deletes them.
+func TestDescribeSaysWhatExpires(t *testing.T) {
+	s := startServer(t, t.TempDir(), "127.0.0.1:0")
+	now := time.Now().UnixMilli()
+	for _, c := range []struct {
+		name, policy, retention, want string
+		timestamps                    []int64
+	}{
+		{"default", "delete", "604800000", "retention.ms=604800000 by their own timestamps, and deleted as soon as all of their segment are: partition 0 below offset 2\n", []int64{1000, 2000, now}},
+		{"all", "compact,delete", "3600000", "partition 0 below offset 2\n", []int64{1000, 2000}},
+		{"new", "delete", "604800000", "", []int64{now, now}},
+		{"mixed", "delete", "604800000", "", []int64{now, 1000}},
+		{"forever", "delete", "-1", "", []int64{1000}},
+		{"longest", "delete", "9223372036854775807", "", []int64{1000}},
+		{"compacted", "compact", "3600000", "", []int64{1000}},
+		{"empty", "delete", "3600000", "", nil},
+	} {
+		mustLevada(t, "", "topic", "create", c.name, "-p", "1", "-c", "cleanup.policy="+c.policy, "-c", "retention.ms="+c.retention, "-b", s.address)
+		for _, at := range c.timestamps {
+			mustLevada(t, fmt.Sprintf("k v %d\n", at), "topic", "produce", c.name, "-f", "%k %v %d", "-b", s.address)
+		}
+		out := mustLevada(t, "", "topic", "describe", c.name, "-o", "table", "-b", s.address)
+		if said := strings.Contains(out, "own timestamps"); !strings.Contains(out, c.want) || said != (c.want != "") {
+			t.Errorf("%s: want %q in\n%s", c.name, c.want, out)
+		}
+		out = mustLevada(t, "", "topic", "describe", c.name, "-b", s.address)
+		if strings.Contains(out, `"expires_below":2`) != (c.want != "") || strings.Contains(out, "expires_below") != (c.want != "") {
+			t.Errorf("%s: want %q of\n%s", c.name, c.want, out)
+		}
+	}
+}
+
 // TestProduceEndsWithASignal: what was typed before it is delivered.
 func TestProduceEndsWithASignal(t *testing.T) {
 	s := startServer(t, t.TempDir(), "127.0.0.1:0")
