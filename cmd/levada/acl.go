@@ -139,6 +139,7 @@ func listRules(ctx context.Context, client *kgo.Client) ([]acl.Rule, error) {
 			})
 		}
 	}
+	slices.SortFunc(out, func(a, b acl.Rule) int { return strings.Compare(a.Key(), b.Key()) }) // a cluster has them in any order
 	return out, nil
 }
 

@@ -74,7 +74,7 @@ func wrongInput(err error) error {
 		kerr.UnknownTopicOrPartition, kerr.TopicAlreadyExists, kerr.InvalidTopicException, kerr.InvalidPartitions,
 		kerr.InvalidReplicationFactor, kerr.InvalidConfig, kerr.InvalidRequest, kerr.MessageTooLarge, kerr.GroupIDNotFound, kerr.InvalidGroupID, kerr.NonEmptyGroup,
 		kerr.ResourceNotFound, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed,
-		kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
+		kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.SecurityDisabled,
 	} {
 		if errors.Is(err, e) {
 			return inputError(err)

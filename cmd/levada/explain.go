@@ -55,6 +55,8 @@ func (s subject) explained(err error, message string) error {
 		text = fmt.Sprintf("%s: %s: it has members: stop them first (%s group describe shows them)", s.thing, known.Message, program)
 	case known == kerr.TopicAlreadyExists:
 		text = fmt.Sprintf("%s: %s: it exists already (%s topic describe shows it, alter-config and add-partitions change it)", s.thing, known.Message, program)
+	case known == kerr.SecurityDisabled:
+		text = fmt.Sprintf("%s: %s: the brokers have no authorizer, so there are no rules (%s server --authorize has one)", s.thing, known.Message, program)
 	case known == kerr.InvalidRecord && message == "":
 		text = fmt.Sprintf("%s: %s: the broker does not take this record; where cleanup.policy is compact each needs a key (-k, -K, or %%k of -f)", s.thing, known.Message)
 	case message != "":

@@ -33,6 +33,7 @@ func (a *app) quotaListCommand(cl *cluster) *cobra.Command {
 			if err != nil {
 				return onCluster("limits", "describe_configs").explained(err, "")
 			}
+			slices.SortFunc(quotas, func(a, b kadm.DescribedClientQuota) int { return strings.Compare(named(a.Entity), named(b.Entity)) })
 			type row struct {
 				Who    map[string]*string `json:"who"` // by kind: user, client-id, ip; null is <default>
 				Limits map[string]float64 `json:"limits"`

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,7 +58,8 @@ func (a *app) topicCreateCommand(cl *cluster) *cobra.Command {
 				Partitions int32  `json:"partitions"`
 			}
 			rows, faults := []row{}, []error{}
-			for _, r := range created.Sorted() {
+			for _, name := range slices.Sorted(maps.Keys(created)) {
+				r := created[name]
 				if r.Err != nil {
 					faults = append(faults, onTopic(r.Topic, "create").explained(r.Err, r.ErrMessage))
 					continue
@@ -137,7 +140,8 @@ func (a *app) topicDeleteCommand(cl *cluster) *cobra.Command {
 			}
 			t := table{header: []string{"DELETED"}}
 			rows, faults := []string{}, []error{}
-			for _, r := range deleted.Sorted() {
+			for _, name := range slices.Sorted(maps.Keys(deleted)) {
+				r := deleted[name]
 				if r.Err != nil {
 					faults = append(faults, onTopic(r.Topic, "delete").explained(r.Err, r.ErrMessage))
 					continue

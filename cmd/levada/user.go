@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,7 @@ func (a *app) userListCommand(cl *cluster) *cobra.Command {
 				for _, i := range u.CredInfos {
 					r.Mechanisms = append(r.Mechanisms, i.Mechanism.String())
 				}
+				slices.Sort(r.Mechanisms) // a cluster has them in any order
 				rows = append(rows, r)
 				t.rows = append(t.rows, []string{r.User, strings.Join(r.Mechanisms, " ")})
 			}
