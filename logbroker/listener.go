@@ -190,7 +190,11 @@ func (l *listener) secure(c net.Conn) (net.Conn, string, error) {
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return c, "", refusef("TLS handshake: %v", err)
 	}
-	chains := secured.ConnectionState().VerifiedChains
+	state := secured.ConnectionState()
+	if state.Version < tls.VersionTLS12 { // a configuration for this client, or GODEBUG, took it
+		return c, "", refusef("%s is not safe", tls.VersionName(state.Version))
+	}
+	chains := state.VerifiedChains
 	if len(chains) == 0 {
 		return secured, anonymous, nil
 	}

@@ -425,10 +425,6 @@ func TestCertificates(t *testing.T) {
 	if !strings.Contains(log.String(), "TLS handshake") {
 		t.Errorf("the log:\n%s", log.String())
 	}
-	old := kgo.DialTLSConfig(&tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{ca.issue("ann", time.Hour)}, MaxVersion: tls.VersionTLS11})
-	if err := login(t, addr, old); err == nil {
-		t.Error("TLS 1.1 is spoken")
-	}
 }
 
 // TestSubjects: a user's name has all parts of the certificate's subject in their

@@ -10,11 +10,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +100,117 @@ func TestFilesAreFollowed(t *testing.T) {
 	expect("the second")
 	write(t, dir, "number three")
 	expect("number three")
+}
+
+// meet lets a client and a server shake hands, and returns what the client has of it.
+func meet(t *testing.T, server, client *tls.Config) (tls.ConnectionState, error) {
+	t.Helper()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c, err := ln.Accept(); err == nil {
+			_, _ = c.Write([]byte("x"))
+			_, _ = io.Copy(io.Discard, c) // a close with more to read would take the alert back
+			_ = c.Close()
+		}
+	}()
+	defer func() { _ = ln.Close(); <-done }()
+	raw, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	c := tls.Client(raw, client)
+	_, err = io.ReadFull(c, make([]byte, 1))
+	return c.ConnectionState(), err
+}
+
+// TestOldVersions: TLS below 1.2 is refused by the configuration that is made of the
+// files, too, for it is the one that counts.
+func TestOldVersions(t *testing.T) {
+	cert, key := write(t, t.TempDir(), "one")
+	config, err := Server(Files{Cert: cert, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, err := config.GetConfigForClient(&tls.ClientHelloInfo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, server := range map[string]*tls.Config{"the first": config, "that of the files": of} {
+		for version := uint16(tls.VersionTLS10); version <= tls.VersionTLS13; version++ {
+			state, err := meet(t, server, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
+			switch {
+			case version >= tls.VersionTLS12 && (err != nil || state.Version != version):
+				t.Errorf("%s, %s: %v", name, tls.VersionName(version), err)
+			case version < tls.VersionTLS12 && (err == nil || err.Error() != "remote error: tls: protocol version not supported"):
+				t.Errorf("%s, %s: %v", name, tls.VersionName(version), err)
+			}
+		}
+	}
+}
+
+// TestAuthoritiesAreFollowed: the clients of new authorities get in without a restart, those
+// of the old ones no more, not even to go on with a session; a broken file changes nothing.
+func TestAuthoritiesAreFollowed(t *testing.T) {
+	dir, authorities := t.TempDir(), filepath.Join(t.TempDir(), "clients.pem")
+	cert, key := write(t, dir, "server")
+	now := time.Now()
+	pems, clients := map[string][]byte{}, map[string]*tls.Config{}
+	for _, name := range []string{"ann", "bob"} {
+		c, k := write(t, t.TempDir(), name)
+		pair, err := tls.LoadX509KeyPair(c, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pems[name], err = os.ReadFile(c); err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			clients[name+" by "+tls.VersionName(version)] = &tls.Config{
+				InsecureSkipVerify: true, ServerName: "server", ClientSessionCache: tls.NewLRUClientSessionCache(4), MaxVersion: version,
+				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
+			}
+		}
+	}
+	change := func(content []byte) {
+		t.Helper()
+		if err := os.WriteFile(authorities, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(2 * lookEvery)
+		if err := os.Chtimes(authorities, now, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(pems["ann"])
+	config, err := Server(Files{Cert: cert, Key: key, ClientCA: authorities, ClientRequired: true, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(what string, want ...string) {
+		t.Helper()
+		for name, client := range clients {
+			_, err := meet(t, config, client)
+			if in := slices.Contains(want, name[:3]); in != (err == nil) {
+				t.Errorf("%s: %s: %v", what, name, err)
+			}
+			if state, err := meet(t, config, client); err == nil && !state.DidResume {
+				t.Errorf("%s: %s has no session to go on with", what, name)
+			}
+		}
+	}
+	expect("the first", "ann")
+	change([]byte("broken"))
+	expect("a broken file", "ann")
+	change(append(slices.Clone(pems["ann"]), pems["bob"]...))
+	expect("both", "ann", "bob")
+	change(pems["bob"])
+	expect("another", "bob")
 }
 
 // TestFaultsAreSaidOnce: files that are missing or broken are in the log once for each change
