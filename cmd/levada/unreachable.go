@@ -80,10 +80,27 @@ func (n *connection) closedAtOnce(ctx context.Context, wrong func(string, ...any
 	if found := n.mechanisms(ctx); len(found) > 0 {
 		return wrong("it takes only users who authenticate%s: say who you are with -X user=NAME, and the password in LEVADA_PASS", offers(found))
 	}
+	if n.encrypted(ctx) {
+		return wrong("it closes the connection after TLS was agreed on: perhaps no rule of its --principal-rules takes the certificate of -X tls.cert=FILE; its log says why")
+	}
 	if n.settings.usesTLS() {
 		return wrong("this listener is not encrypted: use -X tls.enabled=false, or name its TLS listener with -b")
 	}
 	return wrong("it closes the connection at once, as a listener with TLS does: use -X tls.enabled=true, with -X tls.ca=FILE if a private authority signed its certificate")
+}
+
+// encrypted tells whether a broker speaks TLS with these settings.
+func (n *connection) encrypted(ctx context.Context) bool {
+	config, err := n.settings.tls()
+	if err != nil || config == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.timeout)
+	defer cancel()
+	return slices.ContainsFunc(n.brokers, func(broker string) bool {
+		c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", broker)
+		return err == nil && c.Close() == nil
+	})
 }
 
 // mechanisms asks what the broker offers to authenticate with; none if it offers
