@@ -77,10 +77,11 @@ func mustLevada(t *testing.T, stdin string, args ...string) string {
 
 // server is a levada server process.
 type server struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	dir     string
-	address string
+	t         *testing.T
+	cmd       *exec.Cmd
+	dir       string
+	address   string
+	listeners []string // all of them, with their schemes
 }
 
 // startServer starts a broker on dir; address "127.0.0.1:0" takes a free port.
@@ -112,11 +113,14 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *server {
 		t.Fatalf("the server did not say where it listens: %v", err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	var said struct{ Listening string }
+	var said struct {
+		Listening string
+		Listeners []string
+	}
 	if err := json.Unmarshal(line, &said); err != nil || said.Listening == "" {
 		t.Fatalf("the server said %q: %v", line, err)
 	}
-	s.address = said.Listening
+	s.address, s.listeners = said.Listening, said.Listeners
 	return s
 }
 
