@@ -19,6 +19,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/levada/levada/logbroker/sasl"
 )
 
 // TestSecretsAreNowhere: passwords, right and wrong, tokens and salted passwords are
@@ -27,7 +29,14 @@ import (
 func TestSecretsAreNowhere(t *testing.T) {
 	const password, wrong, token, salted = "canary-password-7f3a", "canary-wrong-91bc", "canary.token.55de", "canary-salted-password-of-32-byte"
 	log, dir := &syncBuffer{}, filepath.Join(t.TempDir(), "data")
-	security := Security{Users: map[string]Password{"ann": password}, SuperUsers: []string{"User:ann"}, Authorize: true}
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(keys, []byte(`{"keys":[{"kty":"EC","crv":"P-256","kid":"e1","x":"6jvpZPpwBCbYxdtVB760zKfURyhbjDqG2JkSDEPzwtA","y":"fceczdbFVDN6eTi5ji4QGuWA-EOVYeTMXWT3-oNQmXY","alg":"ES256"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	security := Security{
+		Users: map[string]Password{"ann": password}, SuperUsers: []string{"User:ann"}, Authorize: true,
+		Tokens: sasl.TokenConfig{Keys: keys, Issuer: "i", Audience: "a"},
+	}
 	cfg := Config{Dir: dir, Security: security, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	b, err := Open(cfg)
 	if err != nil {
@@ -39,7 +48,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() {
-		served <- b.ServeListener(ln, Listener{SASL: []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, PlainUnencrypted: true})
+		served <- b.ServeListener(ln, Listener{SASL: []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}, PlainUnencrypted: true})
 	}()
 	var seen bytes.Buffer // all that anybody is told
 	addr := ln.Addr().String()
@@ -50,6 +59,20 @@ func TestSecretsAreNowhere(t *testing.T) {
 		}
 	}
 	fmt.Fprintln(&seen, login(t, addr, kgo.SASL(oauth.Auth{Token: token}.AsMechanism())))
+	w := dialWire(t, addr) // which hears the refusal out, unlike the library
+	fmt.Fprintln(&seen, w.handshake(1, "OAUTHBEARER"))
+	for _, message := range []string{"n,,\x01auth=Bearer " + token + "\x01\x01", "\x01"} {
+		req := kmsg.NewPtrSASLAuthenticateRequest()
+		req.Version, req.SASLAuthBytes = 2, []byte(message)
+		resp, err := w.call(req)
+		fmt.Fprintf(&seen, "%v\n", err)
+		if err == nil {
+			seen.Write(resp.AppendTo(nil))
+		}
+	}
+	if !strings.Contains(seen.String(), "invalid_token") {
+		t.Error("the token did not get to the broker")
+	}
 	upsert := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
 	u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
 	u.Name, u.Mechanism, u.Iterations, u.Salt, u.SaltedPassword = "carl", 1, 4096, []byte("salt"), []byte(salted)
