@@ -278,7 +278,7 @@ func (s *topicSet) dir(name string, index int32) string {
 // makeDirs makes the directories of a new topic durable and marks it created.
 func (s *topicSet) makeDirs(row meta.Topic) error {
 	for i := range row.Partitions {
-		if err := s.b.gate.MkdirAll(s.dir(row.Name, i), 0o755); err != nil {
+		if err := s.b.gate.MkdirAll(s.dir(row.Name, i), 0o700); err != nil {
 			return fmt.Errorf("topic %s: %w", row.Name, err)
 		}
 	}

@@ -93,6 +93,7 @@ func isInside(path, dir string) (bool, error) {
 
 // backupStopped backs up a directory over which no server runs.
 func (a *app) backupStopped(data, dir string) (*logbroker.Backup, error) {
+	keepToOwner()
 	broker, err := logbroker.Open(logbroker.Config{Dir: data, Logger: a.logger(true)})
 	if err != nil {
 		return nil, err
@@ -112,6 +113,7 @@ func (a *app) restoreCommand() *cobra.Command {
 }
 
 func (a *app) restore(c *cobra.Command, backup, data string) error {
+	keepToOwner()
 	if _, err := os.Stat(filepath.Join(backup, datadir.FormatFile)); err != nil {
 		return inputError(fmt.Errorf("%s is no backup: %w", backup, err))
 	}

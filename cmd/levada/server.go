@@ -101,6 +101,7 @@ func (a *app) serve(c *cobra.Command, f *serverFlags) error {
 		return inputError(err)
 	}
 
+	keepToOwner()
 	spare := addProcessors()
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)

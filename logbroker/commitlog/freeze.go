@@ -51,7 +51,7 @@ func (f *Frozen) End() int64 { return f.end }
 func (f *Frozen) LinkTo(dir string) error {
 	from := f.l.dir
 	f.to = &directory{from.fs, dir}
-	if err := from.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := from.fs.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("commitlog: %w", err)
 	}
 	link := func(name, as string, must bool) error {
@@ -82,7 +82,7 @@ func (f *Frozen) LinkTo(dir string) error {
 
 // MakeEmpty makes the copy, which is not synced, of a log that could not be begun.
 func MakeEmpty(fs vfs.FS, dir string) error {
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("commitlog: %w", err)
 	}
 	return (&directory{fs, dir}).writeFile(logName(0), nil, false)

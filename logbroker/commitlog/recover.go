@@ -69,7 +69,7 @@ func (r *recovery) open() (*Log, error) {
 }
 
 func (r *recovery) run() (*Log, error) {
-	if err := r.cfg.FS.MkdirAll(r.dir.path, 0o755); err != nil {
+	if err := r.cfg.FS.MkdirAll(r.dir.path, 0o700); err != nil {
 		return nil, fmt.Errorf("commitlog: %w", err)
 	}
 	if err := r.survey(); err != nil {
