@@ -65,6 +65,9 @@ func (b *Broker) accept(t *topic, batch recordbatch.Batch, built bool) (recordba
 		if err != nil {
 			return nil, err
 		}
+		if err := t.checkSize(recoded); err != nil {
+			return nil, err
+		}
 		batch = recoded
 	}
 	switch {
@@ -83,14 +86,14 @@ func (b *Broker) accept(t *topic, batch recordbatch.Batch, built bool) (recordba
 // recode compresses the records of a batch by the codec of their topic. Those of one that claims
 // append time are written anew, and then have that time, as they have for Kafka.
 func (b *Broker) recode(batch recordbatch.Batch, rules *policy) (recordbatch.Batch, error) {
-	if !batch.IsLogAppendTime() {
-		return recordbatch.Recode(nil, batch, rules.codec, rules.level)
-	}
-	if ms := batch.MaxTimestamp(); ms < 0 {
+	if ms := batch.MaxTimestamp(); batch.IsLogAppendTime() && ms < 0 {
 		return nil, fmt.Errorf("%w: a timestamp of %d ms", kerr.UnknownServerError, ms)
 	}
 	r := b.readers.get(batch.Codec() != recordbatch.CodecNone)
 	defer b.readers.put(r)
+	if !batch.IsLogAppendTime() {
+		return r.Recode(nil, batch, rules.codec, rules.level)
+	}
 	if err := r.Reset(batch); err != nil {
 		return nil, err
 	}
@@ -108,7 +111,7 @@ func (b *Broker) recode(batch recordbatch.Batch, rules *policy) (recordbatch.Bat
 	}
 	plain := anew.Batch()
 	plain.SetProducer(batch.ProducerID(), batch.ProducerEpoch(), batch.BaseSequence(), batch.IsTransactional())
-	return recordbatch.Recode(nil, plain, rules.codec, rules.level)
+	return r.Recode(nil, plain, rules.codec, rules.level)
 }
 
 // aboutRecords tells whether a rule is about each record of a batch whose largest time

@@ -24,7 +24,7 @@ func TestUnreadableRecords(t *testing.T) {
 	w.topicWith()
 	good := w.keyed(w.now, "a=1", "b=2")
 	packed := func(c recordbatch.Codec, b recordbatch.Batch) recordbatch.Batch {
-		out, err := recordbatch.Recode(nil, b, c, 0)
+		out, err := new(recordbatch.Reader).Recode(nil, b, c, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestClaimedAppendTime(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", c.name, codec), func(t *testing.T) {
 				w := newWorkbench(t)
 				w.topicWith(c.configs...)
-				batch, err := recordbatch.Recode(nil, w.keyed(w.now, "a=1", "b=2"), codec, 0)
+				batch, err := new(recordbatch.Reader).Recode(nil, w.keyed(w.now, "a=1", "b=2"), codec, 0)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -255,7 +255,7 @@ func TestCompressionType(t *testing.T) {
 	var from recordbatch.Codec
 	for name, codec := range codecs {
 		w.setConfig("compression.type", name)
-		batch, err := recordbatch.Recode(nil, w.keyed(w.now, "k="+text, "l"), from, 0)
+		batch, err := new(recordbatch.Reader).Recode(nil, w.keyed(w.now, "k="+text, "l"), from, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestCompressionType(t *testing.T) {
 		offset, from = offset+2, codec
 	}
 	w.setConfig("compression.type", "producer")
-	batch, err := recordbatch.Recode(nil, w.keyed(w.now, "k=v"), recordbatch.CodecLZ4, 0)
+	batch, err := new(recordbatch.Reader).Recode(nil, w.keyed(w.now, "k=v"), recordbatch.CodecLZ4, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func FuzzBatch(f *testing.F) {
 	f.Add([]byte(oneRecord(3, 0, 0, true, "in a transaction")), true)
 	f.Add([]byte(recordbatch.ControlBatch(1, 2, true, 3, 4)), true)
 	for codec := recordbatch.CodecGzip; codec <= recordbatch.CodecZstd; codec++ {
-		packed, err := recordbatch.Recode(nil, w.keyed(w.now, "k=v", "k=w", "=x"), codec, 0)
+		packed, err := new(recordbatch.Reader).Recode(nil, w.keyed(w.now, "k=v", "k=w", "=x"), codec, 0)
 		if err != nil {
 			f.Fatal(err)
 		}

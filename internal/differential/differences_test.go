@@ -87,7 +87,7 @@ func oddBatches(t *testing.T) map[string][]byte {
 	recode := func(codec recordbatch.Codec, change func(recordbatch.Batch)) recordbatch.Batch {
 		odd := slices.Clone(two)
 		change(odd)
-		out, err := recordbatch.Recode(nil, odd, codec, 0)
+		out, err := new(recordbatch.Reader).Recode(nil, odd, codec, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

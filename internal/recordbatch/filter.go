@@ -86,9 +86,8 @@ func (f *Filter) Append(dst []byte, b Batch, horizonMs int64, keep func(*Record)
 }
 
 // Recode appends b to dst with its records compressed by another codec, at a level of
-// Codec.Compress.
-func Recode(dst []byte, b Batch, c Codec, level int) (Batch, error) {
-	var r Reader
+// Codec.Compress. It is a Reset.
+func (r *Reader) Recode(dst []byte, b Batch, c Codec, level int) (Batch, error) {
 	if err := r.Reset(b); err != nil {
 		return nil, err
 	}

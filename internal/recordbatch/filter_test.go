@@ -47,7 +47,7 @@ func TestFilter(t *testing.T) {
 			plain.SetLogAppendTime(99)
 		}
 		plain.SetCRC()
-		b, err := Recode(nil, plain, rapid.SampledFrom(allCodecs).Draw(t, "codec"), 0)
+		b, err := new(Reader).Recode(nil, plain, rapid.SampledFrom(allCodecs).Draw(t, "codec"), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
