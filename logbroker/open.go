@@ -8,6 +8,8 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/levada/levada/logbroker/meta"
 )
 
@@ -64,7 +66,10 @@ func Open(cfg Config) (*Broker, error) {
 	shapes := requestShapes()
 	for _, h := range requestTable() {
 		sh := shapes[int16(h.key)]
-		b.handlers[int16(h.key)] = served{handler: h, flexible: sh.flexible, fields: parseShape(sh.fields)}
+		b.handlers[int16(h.key)] = served{
+			handler: h, flexible: sh.flexible, fields: parseShape(sh.fields),
+			empty: func() kmsg.Request { return kmsg.RequestForKey(int16(h.key)) },
+		}
 	}
 	if b.dir, err = openDataDir(b.gate, cfg.Dir); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package logbroker
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -16,6 +17,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/levada/levada/internal/recordbatch"
 )
 
 // frameOf encodes a request as it comes over a socket, without its length.
@@ -266,10 +269,39 @@ type panicking struct{ kmsg.Request }
 
 func (panicking) ReadFrom([]byte) error { panic("index out of range") }
 
-// TestPanicOfTheDecoder: it costs a connection, not the broker.
+// TestPanicOfTheDecoder: it ends the connection, which is told in the log; another that is
+// in the middle of something is served on, and so is who connects.
 func TestPanicOfTheDecoder(t *testing.T) {
-	if err := readRequest(panicking{}, nil); err == nil || !strings.Contains(err.Error(), "index out of range") {
-		t.Errorf("error %v", err)
+	log := &syncBuffer{}
+	b, connect := dial(t, Config{Logger: slog.New(slog.NewTextHandler(log, nil))})
+	h := b.handlers[int16(kmsg.Heartbeat)]
+	h.empty = func() kmsg.Request { return panicking{kmsg.NewPtrHeartbeatRequest()} }
+	b.handlers[int16(kmsg.Heartbeat)] = h // before anybody is connected
+	if _, err := b.topics.create("t", 1, map[string]string{}, false); err != nil {
+		t.Fatal(err)
+	}
+	waiter := &wire{t, connect()}
+	waiter.send(frameOf(fetchOfOne(0, 20*time.Second)))
+	for range 3 {
+		c := &wire{t, connect()}
+		c.send(frameOf(kmsg.NewPtrHeartbeatRequest()))
+		if frame, err := c.receive(); !errors.Is(err, io.EOF) {
+			t.Errorf("answered with %d bytes, %v", len(frame), err)
+		}
+	}
+	if want := "Heartbeat version 0: the decoder panicked: index out of range"; !strings.Contains(log.String(), want) {
+		t.Errorf("the log lacks %q:\n%s", want, log.String())
+	}
+	wantWritten(t, over[*kmsg.ProduceResponse](t, &wire{t, connect()}, writeOne()), 1, 0)
+	if frame, err := waiter.receive(); err != nil || len(frame) < recordbatch.HeaderSize {
+		t.Errorf("who waited gets %d bytes, %v", len(frame), err)
+	}
+	if !eventually(10*time.Second, func() bool {
+		b.run.mu.Lock()
+		defer b.run.mu.Unlock()
+		return len(b.run.conns) == 2
+	}) {
+		t.Error("the connections of the others are still there")
 	}
 }
 

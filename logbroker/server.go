@@ -457,7 +457,7 @@ func (b *Broker) decode(conn *Conn, frame []byte) (kmsg.Request, *pending, error
 	if err != nil {
 		return nil, nil, err
 	}
-	req := kmsg.RequestForKey(int16(h.key))
+	req := h.empty()
 	if p.version < h.min || p.version > h.max {
 		req.SetVersion(h.max + 1) // any that is refused
 		return req, p, nil

@@ -15,9 +15,10 @@ type handler struct {
 	serve    func(b *Broker, r *request)
 }
 
-// served is a row with the shape of its requests.
+// served is a row with the shape of its requests, and how one is made to read into.
 type served struct {
 	handler
+	empty    func() kmsg.Request
 	flexible int16
 	fields   []field
 }
