@@ -5,9 +5,13 @@ export CGO_ENABLED = 0
 GO       ?= go
 BIN      := bin/levada
 FUZZTIME ?= 30s
+SEEDS    ?= 2000
 PACKAGES := ./...
 # Packages whose goroutines meet; the race detector needs a C compiler.
 RACE     := ./logbroker/... ./runtime/... ./statestore/... ./connectors/... ./pipelines/run
+
+# Simulations: each runs as many seeds as it is told, and TestEveryCallFails every call.
+SEEDED   := ^Test(NothingAcknowledgedIsLost|TransactionsThroughANetwork|GroupsThroughANetwork|EveryCallFails|Crashes|Compaction|AllAtOnce)$$
 
 E2E      := ./cmd/levada/... ./examples/... ./internal/chaos ./internal/peers ./internal/powerloss
 # What is left of go test -v: how each package went, and what was skipped and why.
@@ -17,7 +21,7 @@ ALOUD    := /_test\.go:[0-9]+: / { why = $$0; sub(/.*_test\.go:[0-9]+: /, "", wh
 # What a broker of Apache Kafka is set to that is to have access rules.
 AUTHORIZES := authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS
 
-.PHONY: build run test race reproducible fuzz e2e chaos kafka lint fmt deps clean
+.PHONY: build run test seeds race reproducible fuzz e2e chaos kafka lint fmt deps clean
 
 build: ## build the binary
 	$(GO) build -o $(BIN) ./cmd/levada
@@ -28,6 +32,9 @@ run: build ## count the words of Newton's Opticks, exactly once, on a broker in 
 test: ## unit, property and conformance tests
 	$(GO) test $(PACKAGES)
 	$(GO) test -tags planted -run Fault ./internal/planted ./logbroker # would the tests notice a broken promise?
+
+seeds: ## the simulations of the broker and its log, each with SEEDS seeds; a disk that fails, at every call
+	LEVADA_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 0 -run '$(SEEDED)' ./logbroker ./logbroker/commitlog
 
 race: ## the same with the race detector, where goroutines meet
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(RACE)

@@ -490,7 +490,7 @@ func (w *groupWorld) run() string {
 // members at once, offsets do not go back, and a group settles and stays so
 // (LEVADA_SEEDS for more, LEVADA_SEED for one with all that happens).
 func TestGroupsThroughANetwork(t *testing.T) {
-	eachSeed(t, 24, func(seed uint64, say func(string, ...any)) string {
+	eachSeed(t, 24, func(t *testing.T, seed uint64, say func(string, ...any)) string {
 		w := newGroupWorld(t, seed)
 		w.say = say
 		return w.run()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -243,38 +244,47 @@ func TestEveryCallFails(t *testing.T) {
 	if seeds(t, 0) > 0 {
 		stride = 1
 	}
-	for at := 1; ; at += stride {
-		for _, stays := range []bool{false, true} {
-			disk := &brokenDisk{at: at, stays: stays}
-			f := newFaulty(t)
-			reasons := f.live(disk)
-			where := fmt.Sprintf("call %d (%s), stays %t", at, disk.hit, stays)
-			for _, err := range reasons {
-				if err != nil && !errors.Is(err, syscall.EIO) && !strings.Contains(err.Error(), syscall.EIO.Error()) {
-					t.Fatalf("%s: the broker gave up and said %v", where, err)
-				}
+	workers := runtime.GOMAXPROCS(0)
+	for n := range workers {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			at := 1 + n*stride
+			for failAt(t, at, false) && failAt(t, at, true) {
+				at += workers * stride
 			}
-			for _, code := range f.refused {
-				if err := kerr.ErrorForCode(code); !slices.ContainsFunc(storageErrors, func(e *kerr.Error) bool { return e.Code == code }) {
-					t.Fatalf("%s: a client was told %v", where, err)
-				}
-			}
-			for boot, percent := range map[string]int{"boot-1": 100, "boot-2": 0} {
-				clone := func() *vfs.MemFS {
-					return f.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, 1))})
-				}
-				for _, dir := range append(f.backups, f.cfg.Dir) {
-					if err := f.check(dir, clone(), boot); err != nil {
-						t.Fatalf("%s: %s with %d %% of the unsynced data: %v", where, dir, percent, err)
-					}
-				}
-			}
-			if disk.hit == "" {
-				t.Logf("the workload makes %d calls", disk.calls)
-				return
+			t.Logf("the workload makes fewer than %d calls", at)
+		})
+	}
+}
+
+// failAt lets a call fail, alone or with all after it, and tells whether there is one.
+func failAt(t *testing.T, at int, stays bool) bool {
+	t.Helper()
+	disk := &brokenDisk{at: at, stays: stays}
+	f := newFaulty(t)
+	reasons := f.live(disk)
+	where := fmt.Sprintf("call %d (%s), stays %t", at, disk.hit, stays)
+	for _, err := range reasons {
+		if err != nil && !errors.Is(err, syscall.EIO) && !strings.Contains(err.Error(), syscall.EIO.Error()) {
+			t.Fatalf("%s: the broker gave up and said %v", where, err)
+		}
+	}
+	for _, code := range f.refused {
+		if err := kerr.ErrorForCode(code); !slices.ContainsFunc(storageErrors, func(e *kerr.Error) bool { return e.Code == code }) {
+			t.Fatalf("%s: a client was told %v", where, err)
+		}
+	}
+	for boot, percent := range map[string]int{"boot-1": 100, "boot-2": 0} {
+		clone := func() *vfs.MemFS {
+			return f.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, 1))})
+		}
+		for _, dir := range append(f.backups, f.cfg.Dir) {
+			if err := f.check(dir, clone(), boot); err != nil {
+				t.Fatalf("%s: %s with %d %% of the unsynced data: %v", where, dir, percent, err)
 			}
 		}
 	}
+	return disk.hit != ""
 }
 
 func newFaulty(t *testing.T) *faulty {

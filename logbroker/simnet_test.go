@@ -2,10 +2,12 @@ package logbroker
 
 import (
 	"container/heap"
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -294,9 +296,9 @@ func errorOf(resp kmsg.Response) *kerr.Error {
 	return kerr.TypedErrorForCode(all[0])
 }
 
-// eachSeed runs a simulation with many seeds, until one finds something. With
+// eachSeed runs a simulation with many seeds, on all processors, until one finds something. With
 // LEVADA_SEED it is run with that one alone, and tells all that happens.
-func eachSeed(t *testing.T, def int, run func(seed uint64, say func(format string, args ...any)) string) {
+func eachSeed(t *testing.T, def int, run func(t *testing.T, seed uint64, say func(format string, args ...any)) string) {
 	t.Helper()
 	first, count, say := uint64(0), seeds(t, def), (func(string, ...any))(nil)
 	if one := os.Getenv("LEVADA_SEED"); one != "" {
@@ -306,9 +308,15 @@ func eachSeed(t *testing.T, def int, run func(seed uint64, say func(format strin
 		}
 		first, count, say = n, 1, t.Logf
 	}
-	for i := range uint64(count) {
-		if bad := run(first+i, say); bad != "" {
-			t.Fatalf("seed %d: %s", first+i, bad)
-		}
+	workers := uint64(runtime.GOMAXPROCS(0))
+	for n := range min(workers, uint64(count)) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			for i := n; i < uint64(count); i += workers {
+				if bad := run(t, first+i, say); bad != "" {
+					t.Fatalf("seed %d: %s", first+i, bad)
+				}
+			}
+		})
 	}
 }

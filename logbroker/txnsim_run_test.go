@@ -518,7 +518,7 @@ func (w *txnWorld) run() string {
 // and whenever the broker dies, transactions are whole, fenced, and come to an end
 // (LEVADA_SEEDS for more, LEVADA_SEED for one with all that happens).
 func TestTransactionsThroughANetwork(t *testing.T) {
-	eachSeed(t, 40, func(seed uint64, say func(string, ...any)) string {
+	eachSeed(t, 40, func(t *testing.T, seed uint64, say func(string, ...any)) string {
 		w := newTxnWorld(t, seed, nil)
 		w.say = say
 		return w.run()
