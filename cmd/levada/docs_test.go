@@ -206,10 +206,6 @@ func TestPipelinesOfTheDocuments(t *testing.T) {
 // the name before, without.
 var namedTests = regexp.MustCompile("`(?:([a-z0-9/]+)\\.)?((?:Test|Fuzz)[A-Za-z0-9]+)`")
 
-// namedSuites are packages in backticks without a test: those behind them, of the package
-// that they are a part of, run them.
-var namedSuites = regexp.MustCompile("`([a-z0-9]+(?:/[a-z0-9]+)+)`")
-
 // testsOf are the tests and fuzz targets of a package.
 func testsOf(t *testing.T, pkg string) map[string]bool {
 	t.Helper()
@@ -244,8 +240,6 @@ func TestPromisesNameTheirTests(t *testing.T) {
 				test := line[m[4]:m[5]]
 				if m[2] >= 0 {
 					pkg = line[m[2]:m[3]]
-				} else if near := namedSuites.FindAllStringSubmatch(line[:m[0]], -1); pkg == "" && near != nil {
-					pkg = filepath.Dir(near[len(near)-1][1])
 				}
 				if packages[pkg] == nil {
 					packages[pkg] = testsOf(t, pkg)
