@@ -50,6 +50,13 @@ func server(t *testing.T, needs ...string) (addr, dir string) {
 		}
 	}
 	dir = t.TempDir()
+	addr, _ = launch(t, dir)
+	return addr, dir
+}
+
+// launch starts a server on a data directory. It ends with the test, or before by a signal.
+func launch(t *testing.T, dir string) (addr string, end func(os.Signal)) {
+	t.Helper()
 	cmd := exec.Command(binary, "server", "--data", dir, "--listen", "127.0.0.1:0", "--output", "json")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -59,12 +66,18 @@ func server(t *testing.T, needs ...string) (addr, dir string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
+	ended := false
+	end = func(by os.Signal) {
+		if ended {
+			return
+		}
+		ended = true
+		_ = cmd.Process.Signal(by)
+		if err := cmd.Wait(); err != nil && by != os.Kill {
 			t.Errorf("the server ended with %v", err)
 		}
-	})
+	}
+	t.Cleanup(func() { end(syscall.SIGTERM) })
 	reader := bufio.NewReader(out)
 	line, err := reader.ReadBytes('\n')
 	var said struct{ Listening string }
@@ -75,7 +88,7 @@ func server(t *testing.T, needs ...string) (addr, dir string) {
 		t.Fatalf("the server said %q: %v", line, err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	return said.Listening, dir
+	return said.Listening, end
 }
 
 // run runs a program to its end and returns what it printed.
@@ -176,57 +189,4 @@ func exists(path string) bool {
 func TestJava(t *testing.T) {
 	addr, dir := server(t, "java", "javac", "mvn")
 	says(t, dir, "java", "-Xmx512m", "-cp", classPath(t, "java-clients-4.3.1", testdata(t, "java/pom.xml")), testdata(t, "java/Peer.java"), addr)
-}
-
-// TestKafkaTools runs Kafka's own tools, and looks at what they print.
-func TestKafkaTools(t *testing.T) {
-	addr, data := server(t, "java", "mvn")
-	pom, err := filepath.Abs("../../bench/kafka/pom.xml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cp := classPath(t, "kafka-4.3.1", pom)
-	tool := func(stdin string, want string, class string, args ...string) {
-		t.Helper()
-		if !strings.HasSuffix(class, "DumpLogSegments") {
-			args = append([]string{"--bootstrap-server", addr}, args...)
-		}
-		out := run(t, t.TempDir(), stdin, "java", append([]string{"-Xmx256m", "-cp", cp, class}, args...)...)
-		if !strings.Contains(out, want) {
-			t.Errorf("%s %s: no %q in\n%s", class, strings.Join(args, " "), want, out)
-		}
-	}
-	const tools = "org.apache.kafka.tools."
-	tool("", "Created topic t", tools+"TopicCommand", "--create", "--topic", "t", "--partitions", "2")
-	tool("", "", tools+"TopicCommand", "--alter", "--topic", "t", "--partitions", "3")
-	tool("", "PartitionCount: 3", tools+"TopicCommand", "--describe", "--topic", "t")
-	tool("", "Completed updating", "kafka.admin.ConfigCommand", "--alter", "--entity-type", "topics", "--entity-name", "t", "--add-config", "retention.ms=1000000")
-	tool("", "retention.ms=1000000", "kafka.admin.ConfigCommand", "--describe", "--entity-type", "topics", "--entity-name", "t")
-	tool("one\ntwo\nthree\n", "", tools+"ConsoleProducer", "--topic", "t")
-	tool("", "three", tools+"consumer.ConsoleConsumer", "--topic", "t", "--group", "g", "--from-beginning", "--max-messages", "3", "--timeout-ms", "20000")
-	tool("", "LOG-END-OFFSET", tools+"consumer.group.ConsumerGroupCommand", "--describe", "--group", "g")
-	tool("", "NEW-OFFSET", tools+"consumer.group.ConsumerGroupCommand", "--reset-offsets", "--to-earliest", "--topic", "t", "--group", "g", "--execute")
-	tool("", "TransactionalId", tools+"TransactionsCommand", "list")
-	tool("", `"partition":"t-0"`, tools+"LogDirsCommand", "--describe")
-	tool("", "t:0:", tools+"GetOffsetShell", "--topic", "t")
-	segments, err := filepath.Glob(filepath.Join(data, "logs", "t-*", "*.log"))
-	if err != nil || len(segments) == 0 {
-		t.Fatalf("segments %v, %v", segments, err)
-	}
-	tool("", "isvalid: true", tools+"DumpLogSegments", "--print-data-log", "--files", largest(t, segments))
-}
-
-func largest(t *testing.T, paths []string) (best string) {
-	t.Helper()
-	size := int64(-1)
-	for _, p := range paths {
-		info, err := os.Stat(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Size() > size {
-			best, size = p, info.Size()
-		}
-	}
-	return best
 }
