@@ -355,3 +355,28 @@ func TestFirstMembersAreWaitedFor(t *testing.T) {
 		t.Errorf("answers %+v", answers)
 	}
 }
+
+// TestWhyAGroupIsNotDeleted: DeleteGroups says so in words from version 3 on.
+func TestWhyAGroupIsNotDeleted(t *testing.T) {
+	for version, told := range map[int16]bool{2: false, 3: true} {
+		w := newWorkbench(t)
+		w.topic("t", 1)
+		w.joinClassic("")
+		left := committedIn("t")
+		left.Group = "left"
+		w.want(ask[*kmsg.OffsetCommitResponse](w, left).Topics[0].Partitions[0].ErrorCode, nil)
+		req := kmsg.NewPtrDeleteGroupsRequest()
+		req.Version, req.Groups = version, []string{"g", "nobody", "left"}
+		groups := onTheWire(t, ask[*kmsg.DeleteGroupsResponse](w, req)).Groups
+		for i, want := range []*kerr.Error{kerr.NonEmptyGroup, kerr.GroupIDNotFound, nil} {
+			w.want(groups[i].ErrorCode, want)
+			message := ""
+			if want != nil && told {
+				message = want.Description
+			}
+			if got := deref(groups[i].ErrorMessage); got != message || (groups[i].ErrorMessage == nil) != (message == "") {
+				t.Errorf("version %d: %q is told %q, want %q", version, groups[i].Group, got, message)
+			}
+		}
+	}
+}

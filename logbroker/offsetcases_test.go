@@ -256,3 +256,47 @@ func TestFetchesHoldNoCommitUp(t *testing.T) {
 	close(goOn)
 	<-fetched
 }
+
+// TestPendingOffsetsByTopicID: from version 6 on TxnOffsetCommit names topics by their
+// ids alone, and is answered so; the id of a topic that was deleted is not that of the
+// next of its name.
+func TestPendingOffsetsByTopicID(t *testing.T) {
+	w := newWorkbench(t)
+	w.topic("t", 1)
+	gone := w.topics.byName("t").id
+	w.deleteTopic("t")
+	w.topic("t", 1)
+	known, id := w.topics.byName("t").id, "a"
+	pid, epoch := w.initID(id)
+	commit := func(topic [16]byte, name string, partition int32) int16 {
+		req := pendingIn(name, id, pid, epoch)
+		req.Version = 6
+		req.Topics[0].TopicID, req.Topics[0].Partitions[0].Partition = topic, partition
+		resp := onTheWire(t, ask[*kmsg.TxnOffsetCommitResponse](w, req))
+		if got := resp.Topics[0]; got.TopicID != topic || got.Topic != "" || got.Partitions[0].Partition != partition {
+			t.Errorf("%x-%d is answered as %+v", topic, partition, got)
+		}
+		return resp.Topics[0].Partitions[0].ErrorCode
+	}
+	w.want(commit(gone, "t", 0), kerr.UnknownTopicID)
+	w.want(commit([16]byte{}, "t", 0), kerr.UnknownTopicID)
+	w.want(commit(known, "", 1), kerr.UnknownTopicOrPartition)
+	w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, kerr.InvalidTxnState) // none has begun
+	w.want(commit(known, "", 0), nil)
+	w.wantOffset(-1)
+	w.want(w.endTxn(5, id, pid, epoch, true).ErrorCode, nil)
+	w.wantOffset(100)
+	w.restart()
+	w.wantOffset(100)
+}
+
+// onTheWire is a response as a client reads it.
+func onTheWire[R kmsg.Response](t *testing.T, resp R) R {
+	t.Helper()
+	read := kmsg.ResponseForKey(resp.Key())
+	read.SetVersion(resp.GetVersion())
+	if err := read.ReadFrom(resp.AppendTo(nil)); err != nil {
+		t.Fatal(err)
+	}
+	return read.(R)
+}
