@@ -62,7 +62,7 @@ chaos: ## break a server under load for DURATION, and check what its clients saw
 # may tell one of them the error of another's version.
 kafka: build ## the conformance suite, the word count, random requests, the commands and the benchmarks against Apache Kafka itself, which needs Java and Maven
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; \
-	  bench/kafka.sh run $(GO) test -p 1 -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount ./internal/differential ./cmd/levada && \
+	  bench/kafka.sh run $(GO) test -p 1 -count=1 -timeout 20m -run ApacheKafka ./runtime/logclient/kafka ./examples/wordcount ./internal/differential ./internal/peers ./cmd/levada && \
 	  KAFKA_EXTRA="$$(printf '%s\n' $(AUTHORIZES))" LEVADA_KAFKA_AUTHORIZES=1 bench/kafka.sh run $(GO) test -p 1 -count=1 -run RightsOfApacheKafka ./internal/differential ./cmd/levada && \
 	  bench/kafka.sh run $(BIN) bench compare --rounds 1 --scale 0.01 --latency-for 200ms --match '100 B, 1 p'; \
 	else echo "SKIPPED: tests on Apache Kafka need java and mvn; make deps installs them"; fi

@@ -190,3 +190,13 @@ func TestJava(t *testing.T) {
 	addr, dir := server(t, "java", "javac", "mvn")
 	says(t, dir, "java", "-Xmx512m", "-cp", classPath(t, "java-clients-4.3.1", testdata(t, "java/pom.xml")), testdata(t, "java/Peer.java"), addr)
 }
+
+// TestFencedOnApacheKafka has Java's producer that was replaced be told the same by
+// Apache Kafka.
+func TestFencedOnApacheKafka(t *testing.T) {
+	addr := os.Getenv("LEVADA_KAFKA")
+	if addr == "" {
+		t.Skip("LEVADA_KAFKA names no broker of Apache Kafka: make kafka starts one")
+	}
+	says(t, t.TempDir(), "java", "-Xmx512m", "-cp", classPath(t, "java-clients-4.3.1", testdata(t, "java/pom.xml")), testdata(t, "java/Peer.java"), addr, "fenced")
+}

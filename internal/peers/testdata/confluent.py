@@ -111,15 +111,30 @@ def transactions():
         copied += len(batch)
     c.close()
     check("copied once", len(set(read_all(OUT, 2000))), 2000)
-    zombie = Producer({**BASE, "transactional.id": "py-copier"})
-    zombie.init_transactions(20)
+    fenced(p)
+
+
+def fenced(p):
+    """A producer that was replaced is told so for good, and stays so."""
+    successor = Producer({**BASE, "transactional.id": "py-copier"})
+    successor.init_transactions(20)
+    p.begin_transaction()
+    p.produce(OUT, value="zombie")
+    for attempt in range(2):
+        try:
+            p.commit_transaction(20)
+            sys.exit("a producer that was replaced could commit")
+        except KafkaException as e:
+            check(f"fenced, attempt {attempt}", (e.args[0].code(), e.args[0].fatal(), e.args[0].retriable()), (KafkaError._FENCED, True, False))
     try:
-        p.begin_transaction()
-        p.produce(OUT, value="zombie")
-        p.commit_transaction(20)
-        sys.exit("a producer that was replaced could commit")
+        p.init_transactions(20)
+        sys.exit("a producer that was replaced could begin again")
     except KafkaException as e:
-        check("fenced", e.args[0].code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED if hasattr(KafkaError, "PRODUCER_FENCED") else 90), True)
+        check("begun again", e.args[0].fatal(), True)
+    successor.begin_transaction()
+    successor.produce(OUT, value="successor")
+    successor.commit_transaction(20)
+    check("committed after the fence", "zombie" in read_all(OUT, 2001), False)
 
 
 admin = AdminClient(BASE)

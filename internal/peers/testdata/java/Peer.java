@@ -13,13 +13,18 @@ import org.apache.kafka.common.serialization.*;
 import org.apache.kafka.streams.*;
 import org.apache.kafka.streams.kstream.*;
 
-/** The Java clients and Kafka Streams against the broker at the first argument. */
+/** The Java clients and Kafka Streams against the broker at the first argument; with a second only a producer that is replaced. */
 public class Peer {
   static String brokers;
 
   public static void main(String[] args) throws Exception {
     brokers = args[0];
     try (Admin admin = Admin.create(Map.of("bootstrap.servers", brokers))) {
+      fenced(admin);
+      if (args.length > 1) { // only this
+        System.out.println("ok");
+        System.exit(0);
+      }
       admin(admin);
       produce();
       for (String protocol : List.of("classic", "consumer")) consume(admin, protocol);
@@ -95,20 +100,51 @@ public class Peer {
       p.sendOffsetsToTransaction(Map.of(new TopicPartition("java", 0), new OffsetAndMetadata(value.length())), new ConsumerGroupMetadata("java-tx-group"));
       if (value.equals("aborted")) p.abortTransaction(); else p.commitTransaction();
     }
-    Producer<String, String> next = new KafkaProducer<>(conf, new StringSerializer(), new StringSerializer());
-    next.initTransactions();
-    try {
-      p.beginTransaction();
-      p.send(new ProducerRecord<>("java-tx", "zombie"));
-      p.commitTransaction();
-      throw new IllegalStateException("a producer that was replaced could commit");
-    } catch (ProducerFencedException | InvalidProducerEpochException e) {
-      next.close();
-      p.close(Duration.ZERO);
-    }
+    p.close();
     check("committed offset", admin.listConsumerGroupOffsets("java-tx-group").partitionsToOffsetAndMetadata().get().get(new TopicPartition("java", 0)).offset(), (long) "committed".length());
     check("transaction", admin.describeTransactions(List.of("java-tx")).all().get().get("java-tx").state() != TransactionState.ONGOING, true);
     check("committed records", read("java-tx", new StringDeserializer(), 1), Map.of("", "committed"));
+  }
+
+  /** What a producer that was replaced is told, by the request that tells it. */
+  static void fenced(Admin admin) throws Exception {
+    admin.createTopics(List.of(new NewTopic("java-fenced", 1, (short) 1))).all().get();
+    TopicPartition partition = new TopicPartition("java-fenced", 0);
+    for (String by : List.of("send", "offsets", "abort")) {
+      Properties conf = client("transactional.id", "java-fenced-" + by);
+      Producer<String, String> p = new KafkaProducer<>(conf, new StringSerializer(), new StringSerializer());
+      p.initTransactions();
+      p.beginTransaction();
+      p.send(new ProducerRecord<>("java-fenced", "before"));
+      p.commitTransaction();
+      Producer<String, String> next = new KafkaProducer<>(conf, new StringSerializer(), new StringSerializer());
+      next.initTransactions();
+      p.beginTransaction();
+      // Produce answers INVALID_PRODUCER_EPOCH, which a client may abort after; then it is told.
+      Class<?> first = by.equals("send") ? InvalidProducerEpochException.class : ProducerFencedException.class;
+      check(by, thrown(() -> {
+        if (by.equals("offsets")) p.sendOffsetsToTransaction(Map.of(partition, new OffsetAndMetadata(1)), new ConsumerGroupMetadata("java-fenced"));
+        else p.send(new ProducerRecord<>("java-fenced", "zombie"));
+        if (by.equals("abort")) p.abortTransaction(); else p.commitTransaction();
+      }), first);
+      check(by + ", then abort", thrown(p::abortTransaction), ProducerFencedException.class);
+      check(by + ", then begin", thrown(p::beginTransaction), ProducerFencedException.class);
+      p.close(Duration.ZERO);
+      next.beginTransaction();
+      next.send(new ProducerRecord<>("java-fenced", by, "after"));
+      next.commitTransaction();
+      next.close();
+    }
+    check("records", read("java-fenced", new StringDeserializer(), 4), Map.of("", "before", "send", "after", "offsets", "after", "abort", "after"));
+  }
+
+  static Class<?> thrown(Runnable what) {
+    try {
+      what.run();
+      return null;
+    } catch (RuntimeException e) {
+      return e.getClass();
+    }
   }
 
   /** The last value of each key of a topic, once there have been so many. */
