@@ -150,3 +150,26 @@ func (w *workbench) metadataOf(names ...string) (codes []int16) {
 	}
 	return codes
 }
+
+// TestConfigsOfNewTopics: Java's admin fails over an answer without configs, or with one whose
+// source it does not know (1 to 6, KIP-525), also where no topic was made.
+func TestConfigsOfNewTopics(t *testing.T) {
+	w := newWorkbench(t)
+	for version := int16(5); version <= 7; version++ {
+		for _, validateOnly := range []bool{true, false, false} { // the last is refused: there is one
+			req := kmsg.NewPtrCreateTopicsRequest()
+			req.Version, req.ValidateOnly, req.Topics = version, validateOnly, []kmsg.CreateTopicsRequestTopic{kmsg.NewCreateTopicsRequestTopic()}
+			req.Topics[0].Topic, req.Topics[0].NumPartitions, req.Topics[0].ReplicationFactor = "t", 1, 1
+			told := ask[*kmsg.CreateTopicsResponse](w, req).Topics[0]
+			if told.Configs == nil || (told.ErrorCode == 0) == (len(told.Configs) == 0) {
+				t.Errorf("version %d, validate only %v: error %d and configs %v", version, validateOnly, told.ErrorCode, told.Configs)
+			}
+			for _, c := range told.Configs {
+				if c.Source < 1 || c.Source > 6 {
+					t.Errorf("version %d: %s has source %d", version, c.Name, c.Source)
+				}
+			}
+		}
+		w.deleteTopic("t")
+	}
+}
