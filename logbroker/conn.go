@@ -58,10 +58,11 @@ type syncs struct {
 	due     []*partition
 }
 
-// begin calls fn once everything below end is durable.
+// begin calls fn once everything below end is durable. Where a flush follows, fn must not take
+// a while: others may wait for it.
 func (s *syncs) begin(p *partition, end int64, fn func(error)) {
 	switch {
-	case !p.awaitSync(syncWaiter{end: end, fn: fn}):
+	case !p.awaitSync(syncWaiter{end: end, long: !s.gathers, fn: fn}):
 	case !s.gathers:
 		p.sync()
 	case len(s.due) == 0 || s.due[len(s.due)-1] != p:
@@ -99,10 +100,7 @@ func (s *syncs) together() {
 			n++
 		}
 	}
-	b.syncer.expect(n)
-	for _, p := range s.due[:n] {
-		b.spawn(p.syncLoop)
-	}
+	b.syncer.add(s.due[:n]...)
 }
 
 // here is flush of a single log where nothing is left to be read: the reader of the requests

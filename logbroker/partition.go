@@ -142,33 +142,49 @@ func (p *partition) whenSynced(end int64, fn func(error)) {
 	p.syncLater()
 }
 
-// syncLoop syncs the log for who waits, and begins the next sync for those that have come
-// since before it serves them.
-func (p *partition) syncLoop() {
-	ready, more, err := p.syncOnce(p.broker.syncer.sync)
+// syncAlone syncs the log for who waits, once a sync has begun, by mayBegin. It calls done when
+// the disk is, and begins the next sync for those that have come since before it tells anybody.
+func (p *partition) syncAlone(done func(), long func(func())) {
+	p.unsynced.Store(p.turn())
+	err := p.log.Sync()
+	done()
+	ended, more := p.endSync(err)
 	if more {
-		p.broker.spawn(p.syncLoop)
+		p.broker.syncer.add(p)
 	}
-	for _, w := range ready {
-		w.fn(err)
-	}
-	p.notify()
+	ended.tell(long)
 }
 
-// syncOnce syncs the log, takes those who waited for that, and tells whether others do that
-// have come since.
-func (p *partition) syncOnce(sync func(*commitlog.Log) (awaited bool, err error)) (ready []syncWaiter, more bool, err error) {
-	p.unsynced.Store(p.turn())
-	awaited, err := sync(p.log)
+// endedSync is a sync of a log that has ended, and who waited for it.
+type endedSync struct {
+	p     *partition
+	ready []syncWaiter
+	err   error
+}
+
+// endSync takes note of a sync that ended with err, and tells whether others wait that have
+// come since: then the next has begun.
+func (p *partition) endSync(err error) (ended endedSync, more bool) {
 	err = p.broker.synced(p, err)
 	p.mu.Lock()
-	ready, more = p.takeReady(err)
+	defer p.mu.Unlock()
+	ready, more := p.takeReady(err)
 	p.syncing = more
-	p.mu.Unlock()
-	if awaited && !more {
-		p.broker.syncer.expect(-1)
+	return endedSync{p, ready, err}, more
+}
+
+// tell tells those who waited, and who watches; long does what may take a while.
+func (s endedSync) tell(long func(func())) {
+	for _, w := range s.ready {
+		if w.long {
+			long(func() { w.fn(s.err) })
+		} else {
+			w.fn(s.err)
+		}
 	}
-	return ready, more, err
+	if ws := s.p.watchers.Load(); ws != nil && len(*ws) > 0 {
+		long(s.p.notify)
+	}
 }
 
 // takeReady removes the waiters that are served, all if the sync failed, and
@@ -221,7 +237,7 @@ func (p *partition) syncLater() {
 // what is durable by now are served.
 func (p *partition) sync() {
 	if p.mayBegin() {
-		p.broker.spawn(p.syncLoop)
+		p.broker.syncer.add(p)
 	}
 }
 
@@ -238,23 +254,7 @@ func (p *partition) syncHere() {
 		s.end()
 		return
 	}
-	ready, more, err := p.syncOnce(func(log *commitlog.Log) (bool, error) {
-		defer s.end()
-		return false, log.Sync()
-	})
-	if more {
-		p.broker.spawn(p.syncLoop)
-	}
-	for _, w := range ready {
-		if w.long {
-			p.broker.spawn(func() { w.fn(err) })
-		} else {
-			w.fn(err)
-		}
-	}
-	if ws := p.watchers.Load(); ws != nil && len(*ws) > 0 {
-		p.broker.spawn(p.notify)
-	}
+	p.syncAlone(s.end, p.broker.spawn)
 }
 
 // mayBegin tells whether no sync is in flight; then one is.

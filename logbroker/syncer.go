@@ -62,24 +62,17 @@ type syncer struct {
 	root, rest vfs.File
 	wake       chan struct{}
 
-	mu       sync.Mutex // guards what follows
-	waiting  []*syncRequest
-	expected int  // of those that come at once, so many are still to come
-	single   int  // syncs of one log that are under way
-	sharing  bool // so is one of the file system
-	ended    bool // whoever comes now syncs by itself
+	mu      sync.Mutex   // guards what follows
+	waiting []*partition // of each of them a sync has begun, by its syncing
+	single  int          // syncs of one log that are under way
+	sharing bool         // so is one of the file system
+	ended   bool         // whoever comes now syncs by itself
 
 	pacing pacing // the loop's own
 	failed error  // so is this: what the first sync of root that failed was told
 
 	resting    sync.Mutex // held while rest is synced
 	restFailed error      // as failed; guarded by resting
-}
-
-type syncRequest struct {
-	log    *commitlog.Log
-	shared bool // with others, and it is expected to come again with them
-	done   chan error
 }
 
 func (s *syncer) open(b *Broker) error {
@@ -128,32 +121,29 @@ func (s *syncer) all() (did bool, err error) {
 	return did, err
 }
 
-// sync makes durable all that was appended to the log before the call. If it is awaited,
-// either sync or expect(-1) follows at once.
-func (s *syncer) sync(log *commitlog.Log) (awaited bool, err error) {
+// add makes durable all that was appended to the logs of partitions before the call: of those
+// that come at once by one sync. A sync of each of them must have begun, by mayBegin.
+func (s *syncer) add(parts ...*partition) {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
-		return false, log.Sync()
+		s.alone(parts)
+		return
 	}
-	r := &syncRequest{log: log, done: make(chan error, 1)}
-	s.waiting = append(s.waiting, r)
-	s.expected = max(0, s.expected-1)
+	s.waiting = append(s.waiting, parts...)
 	s.mu.Unlock()
 	s.nudge()
-	err = <-r.done
-	return r.shared, err
 }
 
-// expect tells of n calls of sync that come at once: nothing begins until they are there, so
-// that one sync may be for all of them.
-func (s *syncer) expect(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.expected = max(0, s.expected+n); s.expected == 0 {
-		s.nudge()
+// alone has each of the logs sync itself.
+func (s *syncer) alone(parts []*partition) {
+	for _, p := range parts {
+		s.b.spawn(func() { p.syncAlone(func() {}, atOnce) })
 	}
 }
+
+// atOnce does in the goroutine of the caller what may take a while.
+func atOnce(fn func()) { fn() }
 
 // begin tells whether the caller may sync a log itself, for there are not many others to be
 // synced. Then end follows.
@@ -195,9 +185,7 @@ func (s *syncer) loop() {
 			rest := s.waiting
 			s.waiting = nil
 			s.mu.Unlock()
-			for _, r := range rest {
-				r.done <- r.log.Sync()
-			}
+			s.alone(rest)
 			return
 		}
 		for s.serve() {
@@ -212,7 +200,7 @@ func (s *syncer) serve() bool {
 	s.mu.Lock()
 	n := len(s.waiting)
 	switch {
-	case n == 0, s.expected > 0:
+	case n == 0:
 		s.mu.Unlock()
 		return false // who comes wakes the loop
 	case shared && n >= sharedSyncs:
@@ -228,22 +216,21 @@ func (s *syncer) serve() bool {
 		s.mu.Unlock()
 		return false // one that ends wakes the loop
 	}
-	r := s.waiting[0]
+	p := s.waiting[0]
 	s.waiting = append(s.waiting[:0], s.waiting[1:]...)
 	s.single++
 	s.mu.Unlock()
-	s.b.run.work.Go(func() {
-		r.done <- r.log.Sync()
-		s.end()
-	})
+	s.b.run.work.Go(func() { p.syncAlone(s.end, atOnce) })
 	return true
 }
 
-// together syncs the file system, that of root, for all of the logs.
-func (s *syncer) together(all []*syncRequest, root uintptr) {
+// together syncs the file system, that of root, for the logs of all. Those that have to be
+// synced again come back to who waits before anybody is told.
+func (s *syncer) together(all []*partition, root uintptr) {
 	begun := make([]*commitlog.Syncing, len(all))
-	for i, r := range all {
-		begun[i] = r.log.BeginSync()
+	for i, p := range all {
+		p.unsynced.Store(p.turn())
+		begun[i] = p.log.BeginSync()
 	}
 	start := time.Now()
 	did := true
@@ -252,18 +239,29 @@ func (s *syncer) together(all []*syncRequest, root uintptr) {
 	}
 	err := s.failed
 	s.pacing.took(time.Since(start), slowSync, s.b.now())
-	s.expect(len(all))
-	for i, r := range all {
-		r.shared = true
+	told := make([]endedSync, 0, len(all))
+	var again, alone []*partition
+	for i, p := range all {
 		switch {
 		case begun[i] == nil:
-			// Another sync of it is under way, or there is nothing to do.
-			s.b.run.work.Go(func() { r.done <- r.log.Sync() })
+			alone = append(alone, p) // another sync of it is under way, or there is nothing to do
+			continue
 		case err == nil && !did:
 			begun[i].Cancel()
-			s.b.run.work.Go(func() { r.done <- r.log.Sync() })
-		default:
-			r.done <- begun[i].End(err)
+			alone = append(alone, p)
+			continue
 		}
+		ended, more := p.endSync(begun[i].End(err))
+		told = append(told, ended)
+		if more {
+			again = append(again, p)
+		}
+	}
+	s.alone(alone)
+	s.mu.Lock()
+	s.waiting = append(again, s.waiting...)
+	s.mu.Unlock()
+	for _, ended := range told {
+		ended.tell(s.b.spawn)
 	}
 }

@@ -104,14 +104,16 @@ func TestAFailedSyncIsToldToAll(t *testing.T) {
 	}
 	const noDescriptor = 1 << 30
 	for i, fd := range []uintptr{noDescriptor, real.Fd()} {
-		log := b.topics.byName("t").parts()[i].log
-		if _, err := log.Append(oneRecord(-1, -1, -1, false, "v"), nil); err != nil {
+		p := b.topics.byName("t").parts()[i]
+		if _, err := p.log.Append(oneRecord(-1, -1, -1, false, "v"), nil); err != nil {
 			t.Fatal(err)
 		}
-		r := &syncRequest{log: log, done: make(chan error, 1)}
-		b.syncer.together([]*syncRequest{r}, fd)
-		if err := <-r.done; !errors.Is(err, unix.EBADF) || log.SyncedEnd() != 0 {
-			t.Errorf("log %d: %v, durable up to %d", i, err, log.SyncedEnd())
+		var told error
+		p.mayBegin()
+		p.awaitSync(syncWaiter{end: 1, fn: func(err error) { told = err }})
+		b.syncer.together([]*partition{p}, fd)
+		if !errors.Is(told, unix.EBADF) || p.log.SyncedEnd() != 0 {
+			t.Errorf("log %d: %v, durable up to %d", i, told, p.log.SyncedEnd())
 		}
 	}
 }
@@ -183,7 +185,7 @@ func TestOneSyncForWhatComesAtOnce(t *testing.T) {
 		for i := range parts {
 			if busy > 0 && i == len(parts)-1 {
 				alone = fs.syncs.Load() - before
-				parts[busy].syncLoop() // goes on
+				parts[busy].syncAlone(func() {}, atOnce) // goes on
 			}
 			if err := <-done; err != nil {
 				t.Fatal(err)
@@ -225,5 +227,44 @@ func TestOneSyncForWhatComesAtOnce(t *testing.T) {
 	parts[3].mayBegin() // a sync of it is under way
 	if n := write(parts, 3); n > 0 {
 		t.Errorf("%d logs were synced by themselves", n)
+	}
+}
+
+// TestNobodyWaitsForWhoIsToldWithThem: of the logs that one sync has made durable one has a
+// caller in this process, and one a watcher, who do not come back until the others are told.
+func TestNobodyWaitsForWhoIsToldWithThem(t *testing.T) {
+	b, err := Open(Config{Dir: t.TempDir(), FS: vfs.Default, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.topics.create("t", 2*sharedSyncs, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	parts := b.topics.byName("t").parts()
+	told, goOn := make(chan error, len(parts)), make(chan struct{})
+	for i, p := range parts {
+		p.mayBegin()
+		appended, err := p.append(oneRecord(-1, -1, -1, false, "v"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := syncs{gathers: i > 0} // as that of a connection, but for the first
+		s.begin(p, appended.LastOffset+1, func(err error) {
+			if i == 0 {
+				<-goOn
+			}
+			told <- err
+		})
+	}
+	defer parts[1].watch(false, func() { <-goOn })()
+	b.syncer.add(parts...)
+	for i := range parts {
+		if i == len(parts)-1 {
+			close(goOn)
+		}
+		if err := <-told; err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -329,7 +329,7 @@ func TestADecisionWaitsForAMarkerThatIsThere(t *testing.T) {
 	pid, epoch := w.initID(id)
 	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 0, true, "v")).ErrorCode, nil)
 	p := w.topics.byName("t").parts()[0]
-	if _, err := w.syncer.sync(p.log); err != nil {
+	if err := p.log.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	if _, appended, err := p.log.AppendMarker(commitlog.Marker{ProducerID: pid, Epoch: epoch, Commit: true, CoordinatorEpoch: 0}); err != nil || !appended {
