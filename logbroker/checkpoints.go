@@ -2,7 +2,7 @@ package logbroker
 
 import (
 	"errors"
-	"slices"
+	"math/rand/v2"
 	"sync/atomic"
 
 	"github.com/levada/levada/logbroker/commitlog"
@@ -49,7 +49,9 @@ func (b *Broker) unsaved() (bytes int64) {
 
 // checkpoint writes a checkpoint of every log that has grown by so many bytes. All
 // become durable with one call where the file system has it: one by one they would
-// take several syncs each.
+// take several syncs each. Meanwhile records are written: a log takes none while its own
+// checkpoint is begun or finished, so it is one log at a time, in an order that no client has,
+// which would come behind and wait for each.
 func (b *Broker) checkpoint(least int64) error {
 	start := b.now()
 	var logs []*commitlog.Log
@@ -58,13 +60,20 @@ func (b *Broker) checkpoint(least int64) error {
 			logs = append(logs, p.log)
 		}
 	})
-	begun, errs := make([]*commitlog.Checkpoint, len(logs)), make([]error, len(logs))
-	b.parallel(len(logs), func(i int) {
-		if !b.run.closed.Load() {
-			begun[i], errs[i] = logs[i].BeginCheckpoint(least)
+	order := rand.New(rand.NewPCG(0, 0)) // the same each time, so that a simulation can be repeated
+	order.Shuffle(len(logs), func(i, j int) { logs[i], logs[j] = logs[j], logs[i] })
+	var begun []*commitlog.Checkpoint
+	var errs []error
+	for _, l := range logs {
+		if b.run.closed.Load() {
+			break
 		}
-	})
-	begun = slices.DeleteFunc(begun, func(c *commitlog.Checkpoint) bool { return c == nil })
+		if c, err := l.BeginCheckpoint(least); err != nil {
+			errs = append(errs, err)
+		} else if c != nil {
+			begun = append(begun, c)
+		}
+	}
 	if len(begun) == 0 {
 		return errors.Join(errs...)
 	}
@@ -72,22 +81,22 @@ func (b *Broker) checkpoint(least int64) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	finished := make([]error, len(begun))
-	b.parallel(len(begun), func(i int) {
-		var err error
-		if !atOnce {
-			err = begun[i].Sync()
-		}
+	synced := make([]error, len(begun))
+	if !atOnce {
+		b.parallel(len(begun), func(i int) { synced[i] = begun[i].Sync() })
+	}
+	for i, c := range begun {
+		err := synced[i]
 		if err == nil && !b.run.closed.Load() {
-			err = begun[i].Finish()
+			err = c.Finish()
 		}
 		if errors.Is(err, commitlog.ErrFailed) {
 			b.fatal(err)
 		}
-		finished[i] = err
-	})
+		errs = append(errs, err)
+	}
 	b.log.Debug("checkpoints were written", "logs", len(begun), "took", b.now().Sub(start))
-	return errors.Join(append(errs, finished...)...)
+	return errors.Join(errs...)
 }
 
 // maxOpens is how many logs are opened at once, which is a matter of waiting for

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -67,6 +71,74 @@ func TestCheckpointsAreOfEveryLog(t *testing.T) {
 		if bytes.Equal(w.checkpointOf("t", i), before[i]) {
 			t.Errorf("partition %d has no checkpoint of what was written", i)
 		}
+	}
+}
+
+// beginsFS notes of which directories checkpoints are begun, and whether one is at a time.
+type beginsFS struct {
+	vfs.FS
+	mu     sync.Mutex
+	begun  []string
+	now    int
+	atOnce int // at most
+}
+
+type beginsFile struct {
+	vfs.File
+	fs *beginsFS
+}
+
+func (f *beginsFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	if err != nil || !strings.HasPrefix(f.PathBase(name), "levada-checkpoint.next") {
+		return file, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begun, f.now = append(f.begun, f.PathDir(name)), f.now+1
+	f.atOnce = max(f.atOnce, f.now)
+	return &beginsFile{file, f}, nil
+}
+
+func (f *beginsFile) Close() error {
+	f.fs.mu.Lock()
+	f.fs.now--
+	f.fs.mu.Unlock()
+	return f.File.Close()
+}
+
+// TestCheckpointsHoldNobodyUp: a log takes no record while its checkpoint is begun. Who writes to
+// many logs, one after another, must not come behind, and wait for each: so it is one at a time,
+// and the next is none that a client would write to next.
+func TestCheckpointsHoldNobodyUp(t *testing.T) {
+	const partitions = 64
+	fs := &beginsFS{FS: vfs.NewMem()}
+	b, err := Open(Config{Dir: "/data", FS: fs, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.topics.create("t", partitions, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	place := map[string]int{}
+	for i, p := range b.topics.byName("t").parts() {
+		place[b.topics.dir("t", p.index)] = i
+		if _, err := p.append(oneRecord(-1, -1, -1, false, "v")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.checkpoint(1); err != nil {
+		t.Fatal(err)
+	}
+	neighbours := 0
+	for i, dir := range fs.begun[1:] {
+		if d := place[dir] - place[fs.begun[i]]; d == 1 || d == -1 {
+			neighbours++
+		}
+	}
+	if len(fs.begun) != partitions || fs.atOnce != 1 || neighbours > partitions/8 {
+		t.Errorf("%d checkpoints, %d at once, %d after that of a neighbour", len(fs.begun), fs.atOnce, neighbours)
 	}
 }
 
