@@ -28,6 +28,8 @@ func BenchmarkFloor(b *testing.B) {
 		{100, 10_000, 1},
 		{100, 100, 5}, // as many as a client has in flight
 		{1024, 1000, 1},
+		{100, 10_000, 8}, // about as much as many partitions have at once
+		{1024, 1000, 8},
 	} {
 		b.Run(fmt.Sprintf("record=%d/batch=%d/synced=%d", test.record, test.records, test.synced), func(b *testing.B) {
 			size := (test.record + 10) * test.records // a record has some bytes of its own
