@@ -49,9 +49,9 @@ func (b *Broker) unsaved() (bytes int64) {
 
 // checkpoint writes a checkpoint of every log that has grown by so many bytes. All
 // become durable with one call where the file system has it: one by one they would
-// take several syncs each. Meanwhile records are written: a log takes none while its own
-// checkpoint is begun or finished, so it is one log at a time, in an order that no client has,
-// which would come behind and wait for each.
+// take several syncs each. Meanwhile records are written, and a log takes none while its own
+// checkpoint is begun or finished. So it is one log at a time, in an order that no client has: one
+// that writes to many in the same order would wait for each.
 func (b *Broker) checkpoint(least int64) error {
 	start := b.now()
 	var logs []*commitlog.Log

@@ -141,8 +141,8 @@ type Limits struct {
 	// was written or read longest ago is let go, and read from the disk when it
 	// is asked for again. Default 1 GiB; -1 leaves it to the kernel.
 	CacheBytes int64
-	// RecoveryBytes is about how much of the logs a start after a crash has to read:
-	// past it checkpoints are written. Default 1 GiB.
+	// RecoveryBytes is about how much of the logs a start after a crash has to read, beside
+	// what came while checkpoints were written: past it they are. Default 1 GiB.
 	RecoveryBytes int64
 	// CompactionBytes is the most memory for the keys of the log that is being
 	// compacted, 24 bytes a key, and 2 GiB at most. Default 16 MiB.

@@ -175,16 +175,23 @@ func (p *partition) endSync(err error) (ended endedSync, more bool) {
 
 // tell tells those who waited, and who watches; long does what may take a while.
 func (s endedSync) tell(long func(func())) {
+	var slow []syncWaiter
 	for _, w := range s.ready {
 		if w.long {
-			long(func() { w.fn(s.err) })
+			slow = append(slow, w)
 		} else {
 			w.fn(s.err)
 		}
 	}
-	if ws := s.p.watchers.Load(); ws != nil && len(*ws) > 0 {
-		long(s.p.notify)
+	if ws := s.p.watchers.Load(); len(slow) == 0 && (ws == nil || len(*ws) == 0) {
+		return
 	}
+	long(func() {
+		for _, w := range slow {
+			w.fn(s.err)
+		}
+		s.p.notify()
+	})
 }
 
 // takeReady removes the waiters that are served, all if the sync failed, and

@@ -68,8 +68,9 @@ type syncer struct {
 	sharing bool         // so is one of the file system
 	ended   bool         // whoever comes now syncs by itself
 
-	pacing pacing // the loop's own
-	failed error  // so is this: what the first sync of root that failed was told
+	pacing pacing // the loop's own, as what follows
+	unable bool   // there is no sync of a file system here
+	failed error  // what the first sync of root that failed was told
 
 	resting    sync.Mutex // held while rest is synced
 	restFailed error      // as failed; guarded by resting
@@ -121,8 +122,8 @@ func (s *syncer) all() (did bool, err error) {
 	return did, err
 }
 
-// add makes durable all that was appended to the logs of partitions before the call: of those
-// that come at once by one sync. A sync of each of them must have begun, by mayBegin.
+// add makes durable all that was appended to the logs of partitions before the call, if they are
+// many by one sync. A sync of each of them must have begun, by mayBegin.
 func (s *syncer) add(parts ...*partition) {
 	s.mu.Lock()
 	if s.ended {
@@ -185,7 +186,9 @@ func (s *syncer) loop() {
 			rest := s.waiting
 			s.waiting = nil
 			s.mu.Unlock()
-			s.alone(rest)
+			for _, p := range rest {
+				p.syncAlone(func() {}, s.b.spawn)
+			}
 			return
 		}
 		for s.serve() {
@@ -196,7 +199,7 @@ func (s *syncer) loop() {
 // serve begins one sync, if there is one to begin.
 func (s *syncer) serve() bool {
 	root := s.root.Fd()
-	shared := root != vfs.InvalidFd && s.pacing.allows(s.b.now())
+	shared := root != vfs.InvalidFd && !s.unable && s.pacing.allows(s.b.now())
 	s.mu.Lock()
 	n := len(s.waiting)
 	switch {
@@ -239,6 +242,17 @@ func (s *syncer) together(all []*partition, root uintptr) {
 	}
 	err := s.failed
 	s.pacing.took(time.Since(start), slowSync, s.b.now())
+	s.unable = err == nil && !did
+	ended := make([]error, len(all))
+	for i, c := range begun {
+		switch {
+		case c == nil:
+		case s.unable:
+			c.Cancel()
+		default:
+			ended[i] = c.End(err)
+		}
+	}
 	told := make([]endedSync, 0, len(all))
 	var again, alone []*partition
 	for i, p := range all {
@@ -246,13 +260,12 @@ func (s *syncer) together(all []*partition, root uintptr) {
 		case begun[i] == nil:
 			alone = append(alone, p) // another sync of it is under way, or there is nothing to do
 			continue
-		case err == nil && !did:
-			begun[i].Cancel()
-			alone = append(alone, p)
+		case s.unable:
+			again = append(again, p)
 			continue
 		}
-		ended, more := p.endSync(begun[i].End(err))
-		told = append(told, ended)
+		done, more := p.endSync(ended[i])
+		told = append(told, done)
 		if more {
 			again = append(again, p)
 		}
@@ -261,7 +274,7 @@ func (s *syncer) together(all []*partition, root uintptr) {
 	s.mu.Lock()
 	s.waiting = append(again, s.waiting...)
 	s.mu.Unlock()
-	for _, ended := range told {
-		ended.tell(s.b.spawn)
+	for _, done := range told {
+		done.tell(s.b.spawn)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
@@ -243,6 +245,8 @@ func TestNobodyWaitsForWhoIsToldWithThem(t *testing.T) {
 	}
 	parts := b.topics.byName("t").parts()
 	told, goOn := make(chan error, len(parts)), make(chan struct{})
+	comeBack := sync.OnceFunc(func() { close(goOn) })
+	defer comeBack()
 	for i, p := range parts {
 		p.mayBegin()
 		appended, err := p.append(oneRecord(-1, -1, -1, false, "v"))
@@ -261,10 +265,15 @@ func TestNobodyWaitsForWhoIsToldWithThem(t *testing.T) {
 	b.syncer.add(parts...)
 	for i := range parts {
 		if i == len(parts)-1 {
-			close(goOn)
+			comeBack()
 		}
-		if err := <-told; err != nil {
-			t.Fatal(err)
+		select {
+		case err := <-told:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d of %d were told", i, len(parts))
 		}
 	}
 }
