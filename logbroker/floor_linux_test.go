@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,64 +20,136 @@ import (
 // batch from a socket, to compute its checksum and to write it to pages that the page
 // cache does not have, of space that is reserved, and to send it from the file to another
 // socket. Nobody is told anything and no record is looked at. Where it is to be durable so
-// many batches share a sync.
+// many batches share a sync. Where it is direct they go to the disk past the page cache,
+// together, and come from the disk when they are read.
 func BenchmarkFloor(b *testing.B) {
-	for _, test := range []struct{ record, records, synced int }{
-		{100, 10_000, 0},
-		{100, 100, 0},
-		{1024, 1000, 0},
-		{100, 10_000, 1},
-		{100, 100, 5}, // as many as a client has in flight
-		{1024, 1000, 1},
-		{100, 10_000, 8}, // about as much as many partitions have at once
-		{1024, 1000, 8},
+	for _, test := range []struct {
+		record, records, synced int
+		direct                  bool
+	}{
+		{record: 100, records: 10_000},
+		{record: 100, records: 100},
+		{record: 1024, records: 1000},
+		{record: 100, records: 10_000, synced: 1},
+		{record: 100, records: 100, synced: 5}, // as many as a client has in flight
+		{record: 1024, records: 1000, synced: 1},
+		{record: 100, records: 10_000, synced: 8}, // about as much as many partitions have at once
+		{record: 1024, records: 1000, synced: 8},
+		{record: 100, records: 10_000, synced: 8, direct: true},
+		{record: 1024, records: 1000, synced: 8, direct: true},
 	} {
-		b.Run(fmt.Sprintf("record=%d/batch=%d/synced=%d", test.record, test.records, test.synced), func(b *testing.B) {
+		name := fmt.Sprintf("record=%d/batch=%d/synced=%d", test.record, test.records, test.synced)
+		if test.direct {
+			name += "/direct"
+		}
+		b.Run(name, func(b *testing.B) {
 			size := (test.record + 10) * test.records // a record has some bytes of its own
 			// As Kafka counts them: only what the broker's threads use.
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
-			const fileSize, ahead = 256 << 20, 4 << 20
-			f, err := os.Create(filepath.Join(b.TempDir(), "f"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer f.Close()
+			f := newFloorFile(b, test.synced*size, test.direct)
 			from, to := blockingSocket(b, func(c net.Conn) { endless(c, make([]byte, size)) }), blockingSocket(b, asks)
 			table := crc32.MakeTable(crc32.Castagnoli)
 			buf := make([]byte, size)
-			var cost [2]float64 // of writing and of reading, in us
+			var cpu [2]float64 // of writing and of reading, in us
+			var took [2]time.Duration
+			bytes := 0 // those of whole answers
 			for done := 0; done < b.N; {
-				n := min(b.N-done, fileSize/size)
-				if err := f.Truncate(0); err != nil {
-					b.Fatal(err)
-				}
-				reserved := int64(0)
-				began := threadMicros(b)
+				n := min(b.N-done, fileBytes/size)
+				f.empty(b)
+				began, beganCPU := time.Now(), threadMicros(b)
 				for i := range n {
 					receive(b, from, buf)
 					_ = crc32.Checksum(buf, table)
-					if end := int64((i + 1) * size); end > reserved {
-						reserved = end + ahead
-						_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, reserved) // where there is such
-					}
-					if _, err := f.WriteAt(buf, int64(i*size)); err != nil {
-						b.Fatal(err)
-					}
-					if test.synced > 0 && i%test.synced == 0 {
-						if err := unix.Fdatasync(int(f.Fd())); err != nil {
-							b.Fatal(err)
-						}
+					f.write(b, buf)
+					if test.synced > 0 && ((i+1)%test.synced == 0 || i == n-1) {
+						f.sync(b)
 					}
 				}
-				written := threadMicros(b)
-				send(b, to, int(f.Fd()), n*size)
-				cost[0], cost[1] = cost[0]+written-began, cost[1]+threadMicros(b)-written
+				written, writtenCPU := time.Now(), threadMicros(b)
+				onDisk := int(f.end - f.had)
+				send(b, to, int(f.Fd()), onDisk)
+				took[0], took[1] = took[0]+written.Sub(began), took[1]+time.Since(written)
+				cpu[0], cpu[1] = cpu[0]+writtenCPU-beganCPU, cpu[1]+threadMicros(b)-writtenCPU
+				bytes += onDisk / answer * answer
 				done += n
 			}
-			b.ReportMetric(cost[0]/float64(b.N*test.records), "cpu-us/written")
-			b.ReportMetric(cost[1]/float64(b.N*test.records), "cpu-us/read")
+			b.ReportMetric(cpu[0]/float64(b.N*test.records), "cpu-us/written")
+			b.ReportMetric(cpu[1]/float64(b.N*test.records), "cpu-us/read")
+			b.ReportMetric(float64(b.N*size)/1e6/took[0].Seconds(), "written-MB/s")
+			b.ReportMetric(float64(bytes)/1e6/took[1].Seconds(), "read-MB/s")
 		})
+	}
+}
+
+// floorFile is what a batch is written to.
+type floorFile struct {
+	*os.File
+	past               *os.File // the same past the page cache, or nil
+	together           []byte   // what goes there with the next sync, at an address that it takes
+	end, reserved, had int64    // had is how much of together there is
+}
+
+const (
+	fileBytes  = 256 << 20
+	blockBytes = 4096 // what is written past the page cache begins and ends with one
+)
+
+// newFloorFile makes a file, of which past the page cache so many bytes are synced at once.
+func newFloorFile(b *testing.B, synced int, direct bool) *floorFile {
+	b.Helper()
+	name := filepath.Join(b.TempDir(), "f")
+	f, err := os.Create(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	if !direct {
+		return &floorFile{File: f}
+	}
+	past, err := os.OpenFile(name, os.O_WRONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		b.Skip("this file system writes nothing past the page cache: ", err)
+	}
+	b.Cleanup(func() { past.Close() })
+	mapped, err := unix.Mmap(-1, 0, synced+blockBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = unix.Munmap(mapped) })
+	return &floorFile{File: f, past: past, together: mapped}
+}
+
+func (f *floorFile) empty(b *testing.B) {
+	if err := f.Truncate(0); err != nil {
+		b.Fatal(err)
+	}
+	f.end, f.reserved, f.had = 0, 0, 0
+}
+
+func (f *floorFile) write(b *testing.B, batch []byte) {
+	if end := f.end + int64(len(batch)); end > f.reserved {
+		f.reserved = end + 4<<20
+		_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, f.reserved) // where there is such
+	}
+	if f.past != nil {
+		f.had += int64(copy(f.together[f.had:], batch))
+	} else if _, err := f.WriteAt(batch, f.end); err != nil {
+		b.Fatal(err)
+	}
+	f.end += int64(len(batch))
+}
+
+func (f *floorFile) sync(b *testing.B) {
+	if f.past != nil {
+		whole := f.had / blockBytes * blockBytes
+		if _, err := f.past.WriteAt(f.together[:whole], f.end-f.had); err != nil {
+			b.Fatal(err)
+		}
+		f.had = int64(copy(f.together, f.together[whole:f.had]))
+	}
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		b.Fatal(err)
 	}
 }
 
