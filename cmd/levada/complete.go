@@ -34,6 +34,24 @@ func (cl *cluster) complete(c *cobra.Command, names func(context.Context, *kadm.
 	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
+// oneOf offers names for the one argument of a command.
+func oneOf(names cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return names(c, args, begun)
+	}
+}
+
+// someOf offers names for any number of arguments, none a second time.
+func someOf(names cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		found, directive := names(c, args, begun)
+		return slices.DeleteFunc(found, func(name string) bool { return slices.Contains(args, name) }), directive
+	}
+}
+
 // completeTopics offers the topics that are there.
 func (cl *cluster) completeTopics(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return cl.complete(c, func(ctx context.Context, admin *kadm.Client) ([]string, error) {

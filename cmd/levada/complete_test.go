@@ -41,6 +41,12 @@ func TestCompletionIsLive(t *testing.T) {
 	offers(groups, "group describe") // of the cluster whose profile is in use
 	offers(groups, "group describe --profile here")
 	offers("", "group describe --profile away") // where nobody answers
+	// What is there already is not offered again, nor what nobody asks for.
+	offers("billing\n", "group delete shipping"+at)
+	offers("", "group delete shipping billing"+at)
+	offers("", "group describe shipping"+at)
+	offers("", "topic consume orders"+at)
+	offers("", "profile use here")
 	mustLevada(t, "", "group", "delete", "shipping", "-b", s.address)
 	mustLevada(t, "", "profile", "delete", "away")
 	each(ofGroups, "billing\n")

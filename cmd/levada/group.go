@@ -66,7 +66,7 @@ func orDash(offset int64) string {
 
 func (a *app) groupDescribeCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "describe GROUP", Short: "Show the state, members and lag of a group", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeGroups,
+		Use: "describe GROUP", Short: "Show the state, members and lag of a group", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(cl.completeGroups),
 		RunE: func(c *cobra.Command, args []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {

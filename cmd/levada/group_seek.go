@@ -18,7 +18,7 @@ import (
 
 func (a *app) groupDeleteCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete GROUP…", Short: "Delete groups that have no members, and their offsets", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeGroups,
+		Use: "delete GROUP…", Short: "Delete groups that have no members, and their offsets", Args: cobra.MinimumNArgs(1), ValidArgsFunction: someOf(cl.completeGroups),
 		RunE: func(c *cobra.Command, groups []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {
@@ -50,7 +50,7 @@ func (a *app) groupSeekCommand(cl *cluster) *cobra.Command {
 	var topics []string
 	var dryRun bool
 	c := &cobra.Command{
-		Use: "seek GROUP", Short: "Set the offsets of a group that has no members", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeGroups,
+		Use: "seek GROUP", Short: "Set the offsets of a group that has no members", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(cl.completeGroups),
 		Long:    "Sets the offsets of a group: to start, end, an offset, the first record at or after a\ntime (@2026-01-31T12:00:00Z, @2026-01-31, @1767225600000 in milliseconds, @-1h or @-7d before now), or by so\nmany records (+100, -100). Without --topic it is for the topics that the group has\noffsets in.",
 		Example: "  levada group seek billing --to start --dry-run\n  levada group seek billing --to @-1h --topic orders",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -137,7 +137,7 @@ func (a *app) profileSetCommand() *cobra.Command {
 
 func (a *app) profileUseCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "use NAME", Short: "Choose the profile that is used where nothing else is said; - chooses none", Args: cobra.ExactArgs(1), ValidArgsFunction: completeProfiles,
+		Use: "use NAME", Short: "Choose the profile that is used where nothing else is said; - chooses none", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(completeProfiles),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.edited(c, func(p *profiles) error {
 				if args[0] == "-" {
@@ -196,7 +196,7 @@ func (a *app) printProfiles(c *cobra.Command, p profiles) error {
 
 func (a *app) profileDeleteCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "delete NAME", Short: "Forget a profile", Args: cobra.ExactArgs(1), ValidArgsFunction: completeProfiles,
+		Use: "delete NAME", Short: "Forget a profile", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(completeProfiles),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.edited(c, func(p *profiles) error {
 				if _, err := p.chosen(args[0]); err != nil {

@@ -127,7 +127,7 @@ func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToStri
 
 func (a *app) topicDeleteCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete TOPIC…", Short: "Delete topics and all of their records", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
+		Use: "delete TOPIC…", Short: "Delete topics and all of their records", Args: cobra.MinimumNArgs(1), ValidArgsFunction: someOf(cl.completeTopics),
 		RunE: func(c *cobra.Command, names []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {

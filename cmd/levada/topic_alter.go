@@ -15,7 +15,7 @@ import (
 func (a *app) topicAddPartitionsCommand(cl *cluster) *cobra.Command {
 	var n int
 	c := &cobra.Command{
-		Use: "add-partitions TOPIC…", Short: "Add partitions to topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
+		Use: "add-partitions TOPIC…", Short: "Add partitions to topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: someOf(cl.completeTopics),
 		Long:    "Records of a key that come later may go to another partition than those before.",
 		Example: "  levada topic add-partitions orders --num 4",
 		RunE: func(c *cobra.Command, names []string) error {
@@ -72,7 +72,7 @@ func alterations(set, reset []string) (out []kadm.AlterConfig, err error) {
 func (a *app) topicAlterConfigCommand(cl *cluster) *cobra.Command {
 	var set, reset []string
 	c := &cobra.Command{
-		Use: "alter-config TOPIC…", Short: "Change configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
+		Use: "alter-config TOPIC…", Short: "Change configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: someOf(cl.completeTopics),
 		Example: "  levada topic alter-config orders --set-config retention.ms=86400000 --reset-config cleanup.policy",
 		RunE: func(c *cobra.Command, names []string) error {
 			changes, err := alterations(set, reset)

@@ -35,7 +35,7 @@ func (a *app) topicConsumeCommand(cl *cluster) *cobra.Command {
 	c := &cobra.Command{
 		Use: "consume TOPIC", Short: "Print the records of a topic, up to its end", Args: cobra.ExactArgs(1),
 		Example:           "  levada topic consume word-counts -f '%k %v\\n' --num 10\n  levada topic consume orders --offset @2026-01-02T15:04:05Z --where 'value.amount > 100'\n  levada topic consume orders --group billing --follow",
-		ValidArgsFunction: cl.completeTopics,
+		ValidArgsFunction: oneOf(cl.completeTopics),
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("num") && f.num < 1 {
 				return inputError(fmt.Errorf("--num %d: use at least 1, or leave it out to read up to the end", f.num))

@@ -39,7 +39,7 @@ type topicDetail struct {
 
 func (a *app) topicDescribeCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "describe TOPIC…", Short: "Show partitions, offsets and configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: cl.completeTopics,
+		Use: "describe TOPIC…", Short: "Show partitions, offsets and configs of topics", Args: cobra.MinimumNArgs(1), ValidArgsFunction: someOf(cl.completeTopics),
 		RunE: func(c *cobra.Command, names []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {

@@ -39,7 +39,7 @@ func (a *app) topicProduceCommand(cl *cluster) *cobra.Command {
 	c := &cobra.Command{
 		Use: "produce TOPIC", Short: "Write each line of standard input as a record", Args: cobra.ExactArgs(1),
 		Example:           "  echo 'a=1' | levada topic produce numbers --key-separator =\n  echo '3 a 1' | levada topic produce numbers -f '%p %k %v'",
-		ValidArgsFunction: cl.completeTopics,
+		ValidArgsFunction: oneOf(cl.completeTopics),
 		RunE: func(c *cobra.Command, args []string) error {
 			f.keyed = c.Flags().Changed("key")
 			opts, record, err := f.records()

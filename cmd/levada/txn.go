@@ -47,7 +47,7 @@ func (a *app) txnListCommand(cl *cluster) *cobra.Command {
 
 func (a *app) txnProducersCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "producers TOPIC", Short: "List who wrote to a topic, and whose transactions are open there", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeTopics,
+		Use: "producers TOPIC", Short: "List who wrote to a topic, and whose transactions are open there", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(cl.completeTopics),
 		RunE: func(c *cobra.Command, args []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {
@@ -100,7 +100,7 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 	var partition int32
 	var producer int64
 	c := &cobra.Command{
-		Use: "abort TOPIC", Short: "Abort a transaction that hangs in a partition", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeTopics,
+		Use: "abort TOPIC", Short: "Abort a transaction that hangs in a partition", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(cl.completeTopics),
 		Example: "  levada txn producers orders\n  levada txn abort orders --partition 0 --producer 4711",
 		RunE: func(c *cobra.Command, args []string) error {
 			if producer < 0 {

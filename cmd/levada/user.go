@@ -60,7 +60,7 @@ func (a *app) userSetCommand(cl *cluster) *cobra.Command {
 	var mechanisms []string
 	var iterations int32
 	c := &cobra.Command{
-		Use: "set USER", Short: "Add a user, or give one another password, which is read from standard input", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeUsers,
+		Use: "set USER", Short: "Add a user, or give one another password, which is read from standard input", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(cl.completeUsers),
 		Example: "  echo \"$PASSWORD\" | levada user set ann",
 		RunE: func(c *cobra.Command, args []string) error {
 			if iterations < sasl.MinIterations || iterations > sasl.MaxIterations {
@@ -94,7 +94,7 @@ func (a *app) userSetCommand(cl *cluster) *cobra.Command {
 
 func (a *app) userDeleteCommand(cl *cluster) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete USER", Short: "Delete a user", Args: cobra.ExactArgs(1), ValidArgsFunction: cl.completeUsers,
+		Use: "delete USER", Short: "Delete a user", Args: cobra.ExactArgs(1), ValidArgsFunction: oneOf(cl.completeUsers),
 		RunE: func(c *cobra.Command, args []string) error {
 			admin, err := cl.admin(c.Context())
 			if err != nil {
