@@ -68,8 +68,11 @@ type syncer struct {
 	sharing bool         // so is one of the file system
 	ended   bool         // whoever comes now syncs by itself
 
+	// fileSystem syncs the file system of a descriptor; false where there is no such sync.
+	fileSystem func(fd uintptr) (bool, error)
+
 	pacing pacing // the loop's own, as what follows
-	unable bool   // there is no sync of a file system here
+	unable bool   // fileSystem cannot
 	failed error  // what the first sync of root that failed was told
 
 	resting    sync.Mutex // held while rest is synced
@@ -77,7 +80,7 @@ type syncer struct {
 }
 
 func (s *syncer) open(b *Broker) error {
-	s.b, s.wake, s.ended = b, make(chan struct{}, 1), b.cfg.Synchronous
+	s.b, s.wake, s.ended, s.fileSystem = b, make(chan struct{}, 1), b.cfg.Synchronous, syncFileSystem
 	root, err := b.gate.OpenDir(b.dir.Join(logsDir))
 	if err != nil {
 		return fmt.Errorf("logbroker: %w", err)
@@ -112,7 +115,7 @@ func (s *syncer) all() (did bool, err error) {
 	}
 	s.resting.Lock()
 	if s.restFailed == nil {
-		did, s.restFailed = syncFileSystem(fd)
+		did, s.restFailed = s.fileSystem(fd)
 	}
 	err = s.restFailed
 	s.resting.Unlock()
@@ -238,7 +241,7 @@ func (s *syncer) together(all []*partition, root uintptr) {
 	start := time.Now()
 	did := true
 	if s.failed == nil && !s.b.cfg.planted.Acts(planted.SkipSync) {
-		did, s.failed = syncFileSystem(root)
+		did, s.failed = s.fileSystem(root)
 	}
 	err := s.failed
 	s.pacing.took(time.Since(start), slowSync, s.b.now())

@@ -277,3 +277,54 @@ func TestNobodyWaitsForWhoIsToldWithThem(t *testing.T) {
 		}
 	}
 }
+
+// TestNoSyncOfTheFileSystem: where there is none, each log is synced by itself, and nobody is
+// told before that.
+func TestNoSyncOfTheFileSystem(t *testing.T) {
+	fs := &countingFS{FS: vfs.NewMem()}
+	b, err := Open(Config{Dir: "/data", FS: fs, Synchronous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Kill()
+	if _, err := b.topics.create("t", sharedSyncs, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	b.syncer.fileSystem = func(uintptr) (bool, error) { asked++; return false, nil }
+	parts := b.topics.byName("t").parts()
+	for range 2 {
+		before, told := fs.syncs.Load(), make(chan error, len(parts))
+		for i, p := range parts {
+			appended, err := p.log.Append(oneRecord(-1, -1, -1, false, "v"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.mayBegin()
+			p.awaitSync(syncWaiter{end: appended.LastOffset + 1, lazy: i == 0, fn: func(err error) { told <- err }})
+		}
+		if !b.syncer.unable {
+			b.syncer.together(parts, 0)
+		} else {
+			b.syncer.waiting = append(b.syncer.waiting, parts...)
+		}
+		if len(told) > 0 || len(b.syncer.waiting) != len(parts) {
+			t.Fatalf("%d were told, %d wait", len(told), len(b.syncer.waiting))
+		}
+		for b.syncer.serve() {
+		}
+		for range parts {
+			if err := <-told; err != nil {
+				t.Error(err)
+			}
+		}
+		for _, p := range parts {
+			if p.log.SyncedEnd() != p.log.End() {
+				t.Error("told before it was durable")
+			}
+		}
+		if n := fs.syncs.Load() - before; n < int64(len(parts)) || asked != 1 {
+			t.Errorf("%d logs of %d were synced by themselves, the file system was tried %d times", n, len(parts), asked)
+		}
+	}
+}
