@@ -80,8 +80,13 @@ func wrongInput(err error) error {
 			return inputError(err)
 		}
 	}
-	if errors.Is(err, kerr.KafkaStorageError) || errors.Is(err, errStalled) {
-		return environmentError(fmt.Errorf("%w: the broker takes no records; its disk may be full or have failed, its log says which", err))
+	var told *codedError
+	switch {
+	case errors.As(err, &told): // with the mend
+	case errors.Is(err, kerr.KafkaStorageError):
+		return environmentError(fmt.Errorf("%w: its log is damaged, or the broker's disk is full or has failed: what the broker logged says which", err))
+	case errors.Is(err, errStalled):
+		return environmentError(fmt.Errorf("%w: the broker takes no records; its disk may be full or have failed, or the partition be damaged: what the broker logged says which", err))
 	}
 	return err
 }

@@ -135,11 +135,11 @@ func planSeek(ctx context.Context, admin *kadm.Client, group string, topics []st
 	}
 	starts, err := admin.ListStartOffsets(ctx, topics...)
 	if err != nil {
-		return nil, onTopic(strings.Join(topics, ","), "read").explained(err, "")
+		return nil, explainedOffsets(ctx, admin, topics, err)
 	}
 	ends, err := admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
-		return nil, onTopic(strings.Join(topics, ","), "read").explained(err, "")
+		return nil, explainedOffsets(ctx, admin, topics, err)
 	}
 	wanted := starts
 	switch target.kind {
@@ -147,7 +147,7 @@ func planSeek(ctx context.Context, admin *kadm.Client, group string, topics []st
 		wanted = ends
 	case "time":
 		if wanted, err = admin.ListOffsetsAfterMilli(ctx, target.value, topics...); err != nil {
-			return nil, err
+			return nil, explainedOffsets(ctx, admin, topics, err)
 		}
 	}
 	var out []move

@@ -97,9 +97,17 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 		return err
 	}
 	defer admin.Close()
-	from, ends, err := f.bounds(ctx, admin, topic)
+	off, err := offlineIn(ctx, admin, topic)
+	if err != nil {
+		return onTopic(topic, "read").explained(err, "")
+	}
+	from, ends, err := f.bounds(ctx, admin, topic, off)
 	if err != nil {
 		return err
+	}
+	leftOut := off.of(f.partitions).explained(topic)
+	if leftOut != nil {
+		f.note(leftOut.Error())
 	}
 	r := &recordReader{topic: topic, flags: f, ends: ends, chosen: chosen, show: show, out: bufio.NewWriterSize(out, 64<<10)}
 	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
@@ -125,6 +133,9 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 	if why := context.Cause(within); isLoginRefused(why) {
 		return cl.refused(ctx, why)
 	}
+	if err == nil && leftOut != nil {
+		return &reportedError{leftOut}
+	}
 	return err
 }
 
@@ -138,11 +149,11 @@ func (cl *cluster) refused(ctx context.Context, err error) error {
 }
 
 // bounds finds where to begin and the ends at this moment of the partitions
-// that hold something to read.
-func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic string) (from map[int32]kgo.Offset, ends map[int32]int64, err error) {
+// that hold something to read, of those that are not offline.
+func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic string, off offline) (from map[int32]kgo.Offset, ends map[int32]int64, err error) {
 	about := onTopic(topic, "read")
 	starts, err := admin.ListStartOffsets(ctx, topic)
-	if err != nil {
+	if err := off.others(err); err != nil {
 		return nil, nil, about.explained(err, "")
 	}
 	list := admin.ListCommittedOffsets
@@ -150,23 +161,23 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 		list = admin.ListEndOffsets
 	}
 	last, err := list(ctx, topic)
-	if err == nil {
+	if err = off.others(err); err == nil {
 		err = last.Error()
 	}
-	if err == nil && len(last[topic]) == 0 {
+	if err == nil && len(last[topic])+len(off) == 0 {
 		err = kerr.UnknownTopicOrPartition
 	}
 	if err != nil {
 		return nil, nil, about.explained(err, "")
 	}
-	begin, err := f.beginning(ctx, admin, topic, starts, last)
+	begin, err := f.beginning(ctx, admin, topic, off, starts, last)
 	if err != nil {
 		return nil, nil, err
 	}
 	from, ends = map[int32]kgo.Offset{}, map[int32]int64{}
 	wanted := map[int32]bool{}
 	for _, p := range f.partitions {
-		if _, ok := last[topic][p]; !ok {
+		if _, ok := last[topic][p]; !ok && off[p] == nil {
 			return nil, nil, inputError(fmt.Errorf("topic %q has no partition %d", topic, p))
 		}
 		wanted[p] = true
@@ -189,7 +200,7 @@ func (f *consumeFlags) bounds(ctx context.Context, admin *kadm.Client, topic str
 
 // beginning tells where to begin in each partition, and the user where that is beyond
 // the end: nothing is there yet, and a broker refuses to read from there.
-func (f *consumeFlags) beginning(ctx context.Context, admin *kadm.Client, topic string, starts, last kadm.ListedOffsets) (func(partition int32) int64, error) {
+func (f *consumeFlags) beginning(ctx context.Context, admin *kadm.Client, topic string, off offline, starts, last kadm.ListedOffsets) (func(partition int32) int64, error) {
 	wrong := inputError(fmt.Errorf("--offset %q: use start, end, N, -N, or @TIME such as @-1h, @-7d, @2026-01-31 or @2026-01-31T12:00:00Z", f.offset))
 	start := func(p int32) int64 { return starts[topic][p].Offset }
 	if f.offset == "start" {
@@ -204,7 +215,7 @@ func (f *consumeFlags) beginning(ctx context.Context, admin *kadm.Client, topic 
 			return nil, wrong
 		}
 		times, err := admin.ListOffsetsAfterMilli(ctx, ms, topic)
-		return func(p int32) int64 { return times[topic][p].Offset }, onTopic(topic, "read").explained(err, "")
+		return func(p int32) int64 { return times[topic][p].Offset }, onTopic(topic, "read").explained(off.others(err), "")
 	}
 	n, err := strconv.ParseInt(f.offset, 10, 64)
 	if err != nil {
@@ -220,7 +231,7 @@ func (f *consumeFlags) beginning(ctx context.Context, admin *kadm.Client, topic 
 			f.note(fmt.Sprintf("--offset %d is beyond the end of partition %d, which is %d", n, p, end))
 		}
 		return max(start(p), min(n, end))
-	}, onTopic(topic, "read").explained(err, "")
+	}, onTopic(topic, "read").explained(off.others(err), "")
 }
 
 // parseTime reads a time after "@", in milliseconds: such a number, RFC 3339, or how

@@ -26,6 +26,8 @@ type partitionRow struct {
 	// ExpiresBelow is the offset below which all records are older than retention.ms,
 	// 0 where none is or nothing expires.
 	ExpiresBelow int64 `json:"expires_below,omitempty"`
+	// Error is why the partition cannot be served; its offsets are -1 then.
+	Error string `json:"error,omitempty"`
 }
 
 type topicDetail struct {
@@ -35,6 +37,8 @@ type topicDetail struct {
 	Configs    map[string]string `json:"configs"`
 	Sources    map[string]string `json:"config_sources"` // of each of them
 	Refused    string            `json:"configs_refused,omitempty"`
+
+	off offline
 }
 
 func (a *app) topicDescribeCommand(cl *cluster) *cobra.Command {
@@ -82,23 +86,30 @@ func describeTopic(ctx context.Context, admin *kadm.Client, name string) (topicD
 		return topicDetail{}, d.Err
 	}
 	out := topicDetail{Topic: name, ID: topicID(d.ID), Configs: map[string]string{}, Sources: map[string]string{}}
+	out.off = offlineOf(d)
 	starts, err := admin.ListStartOffsets(ctx, name)
-	if err != nil {
+	if err := out.off.others(err); err != nil {
 		return out, err
 	}
 	ends, err := admin.ListEndOffsets(ctx, name)
-	if err != nil {
+	if err := out.off.others(err); err != nil {
 		return out, err
 	}
 	stable, err := admin.ListCommittedOffsets(ctx, name)
-	if err != nil {
+	if err := out.off.others(err); err != nil {
 		return out, err
 	}
 	for _, p := range d.Partitions.Sorted() {
-		s, _ := starts.Lookup(name, p.Partition)
-		e, _ := ends.Lookup(name, p.Partition)
-		l, _ := stable.Lookup(name, p.Partition)
-		out.Partitions = append(out.Partitions, partitionRow{Partition: p.Partition, Leader: p.Leader, Start: s.Offset, StableEnd: l.Offset, End: e.Offset, LeaderEpoch: p.LeaderEpoch})
+		row := partitionRow{Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Start: -1, StableEnd: -1, End: -1}
+		if p.Err != nil {
+			row.Error = p.Err.Error()
+		} else {
+			s, _ := starts.Lookup(name, p.Partition)
+			e, _ := ends.Lookup(name, p.Partition)
+			l, _ := stable.Lookup(name, p.Partition)
+			row.Start, row.StableEnd, row.End = s.Offset, l.Offset, e.Offset
+		}
+		out.Partitions = append(out.Partitions, row)
 	}
 	if err := out.addConfigs(ctx, admin); err != nil {
 		return out, err
@@ -133,11 +144,11 @@ func (d *topicDetail) addExpiry(ctx context.Context, admin *kadm.Client, now tim
 		return nil // nothing expires, or it is not known
 	}
 	kept, err := admin.ListOffsetsAfterMilli(ctx, oldest, d.Topic)
-	if err != nil {
+	if err := d.off.others(err); err != nil {
 		return err
 	}
 	all, err := admin.ListOffsetsAfterMilli(ctx, 0, d.Topic) // compaction may have left nothing at the start
-	if err != nil {
+	if err := d.off.others(err); err != nil {
 		return err
 	}
 	for i := range d.Partitions {
@@ -170,13 +181,17 @@ func (a *app) printTopic(c *cobra.Command, d topicDetail) error {
 	t := table{header: []string{"PARTITION", "LEADER", "EPOCH", "START", "LAST STABLE", "HIGH WATERMARK"}}
 	for _, p := range d.Partitions {
 		row := []string{}
-		for _, n := range []int64{int64(p.Partition), int64(p.Leader), int64(p.LeaderEpoch), p.Start, p.StableEnd, p.End} {
+		for _, n := range []int64{int64(p.Partition), int64(p.Leader), int64(p.LeaderEpoch)} {
 			row = append(row, strconv.FormatInt(n, 10))
 		}
+		row = append(row, orDash(p.Start), orDash(p.StableEnd), orDash(p.End))
 		t.rows = append(t.rows, row)
 	}
 	if err := a.print(w, nil, t); err != nil {
 		return err
+	}
+	if err := d.off.explained(d.Topic); err != nil {
+		fmt.Fprintln(w, printableLines(err.Error()))
 	}
 	if _, err := io.WriteString(w, d.expiry()); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -54,7 +55,7 @@ func (a *app) txnProducersCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			defer admin.Close()
-			found, err := describeProducers(c, admin, args[0])
+			found, off, err := describeProducers(c, admin, args[0])
 			if err != nil {
 				return err
 			}
@@ -78,22 +79,23 @@ func (a *app) txnProducersCommand(cl *cluster) *cobra.Command {
 					strconv.Itoa(int(r.Partition)), strconv.FormatInt(r.ProducerID, 10), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Sequence)), open,
 				})
 			}
-			return a.print(c.OutOrStdout(), map[string]any{"producers": rows}, t)
+			return errors.Join(a.print(c.OutOrStdout(), map[string]any{"producers": rows}, t), off.explained(args[0]))
 		},
 	}
 }
 
-// describeProducers asks for the producers of all partitions of a topic.
-func describeProducers(c *cobra.Command, admin *kadm.Client, topic string) (kadm.DescribedProducersTopics, error) {
+// describeProducers asks for the producers of all partitions of a topic that are not offline.
+func describeProducers(c *cobra.Command, admin *kadm.Client, topic string) (kadm.DescribedProducersTopics, offline, error) {
 	topics, err := admin.ListTopics(c.Context(), topic)
 	if err == nil {
 		err = topics.Error()
 	}
 	if err != nil {
-		return nil, onTopic(topic, "read").explained(err, "")
+		return nil, nil, onTopic(topic, "read").explained(err, "")
 	}
+	off := offlineOf(topics[topic])
 	found, err := admin.DescribeProducers(c.Context(), topics.TopicsSet())
-	return found, onTopic(topic, "read").explained(err, "")
+	return found, off, onTopic(topic, "read").explained(off.others(err), "")
 }
 
 func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
@@ -111,7 +113,10 @@ func (a *app) txnAbortCommand(cl *cluster) *cobra.Command {
 				return err
 			}
 			defer admin.Close()
-			found, err := describeProducers(c, admin, args[0])
+			found, off, err := describeProducers(c, admin, args[0])
+			if err == nil {
+				err = off.of([]int32{partition}).explained(args[0])
+			}
 			if err != nil {
 				return err
 			}
