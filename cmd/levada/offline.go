@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// offline are the partitions of a topic that their broker cannot serve, as it does not
-// where a log is damaged, and why. The others are served.
+// offline are the partitions of a topic that cannot be served, as one whose log is damaged
+// or that has no leader, and why. The others are served.
 type offline map[int32]error
 
 func offlineOf(topic kadm.TopicDetail) offline {
@@ -43,7 +43,7 @@ func (o offline) others(err error) error {
 		return err
 	}
 	for _, e := range of.Errs {
-		if !errors.Is(e.Err, kerr.KafkaStorageError) {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(o)), func(why error) bool { return errors.Is(e.Err, why) }) {
 			return err
 		}
 	}
