@@ -86,9 +86,6 @@ func (b *Broker) Close() error {
 	if err == nil && b.failure() == nil {
 		batch := b.meta.NewBatch()
 		batch.PutSystem(sysClean, []byte{1})
-		if unmade := b.topics.unmade(); len(unmade) > 0 {
-			batch.PutSystem(sysUnmade, unmade)
-		}
 		err = b.meta.Commit(batch, true)
 	}
 	return errors.Join(err, b.syncer.close(), b.meta.Close(), b.dir.Close())

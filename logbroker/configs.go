@@ -169,7 +169,7 @@ func (s *topicSet) configure(name string, validateOnly bool, change func(map[str
 		return nil
 	}
 	batch := s.b.meta.NewBatch()
-	batch.PutTopic(meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.parts())), Created: true, Configs: configs})
+	batch.PutTopic(meta.Topic{Name: t.name, ID: t.id, Partitions: int32(len(t.parts())), Made: t.made(), Configs: configs})
 	if err := s.b.commitNew(batch); err != nil {
 		return kerr.KafkaStorageError
 	}

@@ -17,7 +17,6 @@ import (
 const (
 	sysBoot    = "boot"    // Config.BootID when the page cache was last trusted
 	sysClean   = "clean"   // 1 after Close, 0 while open
-	sysUnmade  = "unmade"  // partitions without a first segment, after Close
 	sysEpoch   = "epoch"   // number of starts
 	sysCluster = "cluster" // the cluster id
 	sysSalts   = "salts"   // a secret, of which the salts of users are made
@@ -34,11 +33,6 @@ type start struct {
 	powerLoss bool
 	// suspectDisk: a sync failed in the last run.
 	suspectDisk bool
-	// created: the directories of the topic that is being opened are of an earlier run.
-	created bool
-	// unmade are the partitions of which the last run, which ended with Close, could
-	// not make the first segment: nothing was ever in them.
-	unmade map[meta.Partition]bool
 }
 
 // Open opens the data directory, recovers what the last run left, and returns
@@ -144,7 +138,7 @@ func (b *Broker) recover() error {
 func (b *Broker) beginRun() (start, error) {
 	st := start{boot: b.cfg.BootID(), suspectDisk: b.dir.isSuspect()}
 	values := map[string][]byte{}
-	for _, name := range []string{sysBoot, sysClean, sysEpoch, sysCluster, sysSalts, sysUnmade} {
+	for _, name := range []string{sysBoot, sysClean, sysEpoch, sysCluster, sysSalts} {
 		v, err := b.meta.System(name)
 		if err != nil {
 			return st, err
@@ -154,7 +148,6 @@ func (b *Broker) beginRun() (start, error) {
 	first := values[sysBoot] == nil
 	st.unclean = st.suspectDisk || (!first && string(values[sysClean]) != "\x01")
 	st.powerLoss = st.suspectDisk || (st.unclean && string(values[sysBoot]) != st.boot)
-	st.unmade = decodeUnmade(values[sysUnmade])
 	epoch, err := strconv.ParseInt("0"+string(values[sysEpoch]), 10, 32)
 	if err != nil {
 		return st, fmt.Errorf("number of starts: %w", err)
@@ -178,9 +171,6 @@ func (b *Broker) beginRun() (start, error) {
 	batch := b.meta.NewBatch()
 	batch.PutSystem(sysSalts, b.security.secret)
 	batch.PutSystem(sysClean, []byte{0})
-	if len(st.unmade) > 0 {
-		batch.PutSystem(sysUnmade, []byte{})
-	}
 	batch.PutSystem(sysEpoch, []byte(strconv.Itoa(int(b.epoch))))
 	batch.PutSystem(sysCluster, []byte(b.cfg.ClusterID))
 	if !st.powerLoss {

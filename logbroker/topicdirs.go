@@ -1,13 +1,13 @@
 package logbroker
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/levada/levada/internal/datadir"
 	"github.com/levada/levada/logbroker/commitlog"
@@ -61,46 +61,66 @@ func (s *topicSet) clearName(name string, from, to int32) error {
 			return fmt.Errorf("directory %s: %w", dir, err)
 		}
 		if len(files) > 0 {
-			return fmt.Errorf("directory %s holds files and belongs to no topic: move it away", dir)
+			return fmt.Errorf("directory %s %w: move it away", dir, errStray)
 		}
 	}
 	return nil
 }
 
-// isUnmade tells whether a log could not be opened because its first segment could not
-// be made, as on a full disk or without file descriptors: nothing was ever in it, or it
-// was to begin anew. Of a log that no run has opened yet no look at its directory is
-// needed, which may fail for the same reason.
-func (s *topicSet) isUnmade(cfg commitlog.Config, err error) bool {
-	if damage := (*commitlog.DamageError)(nil); errors.As(err, &damage) || cfg.Existing && cfg.Cleanly {
-		return false
+var errStray = errors.New("holds files and belongs to no topic")
+
+// notCleared is what a client is told of an error of clearName: where the directory is says
+// the log.
+func notCleared(err error) error {
+	if errors.Is(err, errStray) {
+		return fmt.Errorf("%w: a directory of this name %w; the broker's log says which, and what to do", kerr.KafkaStorageError, errStray)
 	}
-	if !cfg.Existing {
-		return true
-	}
-	files, err := s.b.gate.List(cfg.Dir)
-	return err == nil && !slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, ".log") })
+	return kerr.KafkaStorageError
 }
 
-// unmade are the partitions without a first segment, for the next start: otherwise it
-// would take them for such whose files somebody has removed.
-func (s *topicSet) unmade() (out []byte) {
-	s.each(func(p *partition) {
-		if p.unmade {
-			out = binary.BigEndian.AppendUint32(append(out, p.topic.id[:]...), uint32(p.index))
+// maxStrays bounds how many directories are named at a start.
+const maxStrays = 20
+
+// tellStrays warns of directories that no topic has, as after the database was restored
+// from an older copy. They are left as they are.
+func (s *topicSet) tellStrays(rows []meta.Topic) error {
+	names, err := s.b.gate.List(s.b.dir.Join(logsDir))
+	if err != nil {
+		return fmt.Errorf("logbroker: %w", err)
+	}
+	deleted, err := s.b.meta.DeletedTopics() // which could not be removed
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, row := range slices.Concat(rows, deleted) {
+		for i := range row.Partitions {
+			known[row.Name+"-"+strconv.Itoa(int(i))] = true
 		}
-	})
-	return out
+	}
+	told := 0
+	for _, name := range names {
+		if known[name] {
+			continue
+		}
+		dir := s.b.dir.Join(logsDir, name)
+		if files, err := s.b.gate.List(dir); err != nil || len(files) == 0 {
+			continue // a file, or one whose topic was just being made
+		}
+		if told++; told > maxStrays {
+			s.b.log.Warn("there are more such directories", "in", s.b.dir.Join(logsDir))
+			break
+		}
+		s.b.log.Warn("directory "+errStray.Error()+", and stays as it is: if its topic is missing restore the database from the same copy as the logs, otherwise move it away", "dir", dir)
+	}
+	return nil
 }
 
-func decodeUnmade(value []byte) map[meta.Partition]bool {
-	out := map[meta.Partition]bool{}
-	for len(value) >= len(meta.TopicID{})+4 {
-		n := len(meta.TopicID{})
-		out[meta.Partition{Topic: meta.TopicID(value[:n]), Index: int32(binary.BigEndian.Uint32(value[n:]))}] = true
-		value = value[n+4:]
-	}
-	return out
+// isNoDamage tells whether a partition cannot be opened for a reason that says nothing of
+// its files, as a full disk or too many open ones.
+func isNoDamage(err error) bool {
+	damage := (*commitlog.DamageError)(nil)
+	return !errors.As(err, &damage)
 }
 
 // removeDirs moves the directories of a deleted topic aside, durably, so that

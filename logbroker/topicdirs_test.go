@@ -99,9 +99,11 @@ func TestDeletionIsTriedAgain(t *testing.T) {
 }
 
 // TestDirectoriesOfNoTopic: files that lie where a new partition would have its own
-// are neither taken for its records nor removed.
+// are neither taken for its records nor removed, and are told of, to who would have them and
+// at each start.
 func TestDirectoriesOfNoTopic(t *testing.T) {
 	w := newWorkbench(t)
+	log := w.hear()
 	w.topic("t", 1)
 	stray := w.topics.dir("t", 1)
 	if err := w.fs.MkdirAll(stray, 0o755); err != nil {
@@ -119,15 +121,25 @@ func TestDirectoriesOfNoTopic(t *testing.T) {
 	}
 	w.deleteTopic("t")
 	w.want(w.tryTopic(2), kerr.KafkaStorageError)
+	if _, err := w.topics.create("t", 2, nil, false); !strings.Contains(errorMessage(err), "belongs to no topic") || strings.Contains(errorMessage(err), stray) {
+		t.Errorf("who makes a topic is told %v", err)
+	}
 	w.topic("t", 1)
+	const warning = "level=WARN msg=\"directory holds files and belongs to no topic"
+	if strings.Contains(log.String(), warning) {
+		t.Errorf("told too early:\n%s", log)
+	}
+	w.restart()
+	if text := log.String(); strings.Count(text, warning) != 1 || !strings.Contains(text, "dir="+stray) {
+		t.Errorf("the start said:\n%s", text)
+	}
 	if names, err := w.fs.List(stray); err != nil || len(names) != 1 {
 		t.Errorf("in %s: %q, %v", stray, names, err)
 	}
 }
 
 // TestEmptiedDirectory: a partition whose files somebody removed while the broker was
-// down does not give its offsets out anew, if it can be known that it had files. After
-// a SIGKILL it may be one whose topic was just being made: then it is told.
+// down does not give its offsets out anew, however it ended.
 func TestEmptiedDirectory(t *testing.T) {
 	stop := func(w *workbench) {
 		if err := w.Close(); err != nil {
@@ -144,7 +156,8 @@ func TestEmptiedDirectory(t *testing.T) {
 		"orderly end":              {stop, 2, 0, kerr.KafkaStorageError, "no segment is there; restore the file from a copy, or delete the topic"},
 		"orderly end, no records":  {stop, 0, 0, kerr.KafkaStorageError, "no segment is there"},
 		"killed, with a log start": {func(w *workbench) { w.Kill() }, 2, 1, kerr.KafkaStorageError, "no segment is there"},
-		"killed":                   {func(w *workbench) { w.Kill() }, 2, 0, nil, "stop the broker and restore the directory"},
+		"killed":                   {func(w *workbench) { w.Kill() }, 2, 0, kerr.KafkaStorageError, "no segment is there"},
+		"killed, no records":       {func(w *workbench) { w.Kill() }, 0, 0, kerr.KafkaStorageError, "no segment is there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkbench(t)

@@ -176,19 +176,23 @@ func (s *topicSet) open(st start) error {
 	if err != nil {
 		return err
 	}
+	if err := s.tellStrays(rows); err != nil {
+		return err
+	}
 	starts, err := s.b.meta.LogStarts()
 	if err != nil {
 		return err
 	}
 	all := make([]*topic, 0, len(rows))
 	for _, row := range rows {
-		if !row.Created {
-			if err := s.makeDirs(row); err != nil {
-				return err
-			}
+		if err := s.makeDirs(row); err != nil {
+			return err
 		}
-		st.created = row.Created
-		all = append(all, s.openTopic(row, starts, st))
+		t := s.openTopic(row, starts, st)
+		if err := s.noteMade(t, row); err != nil {
+			return err
+		}
+		all = append(all, t)
 	}
 	s.publish(all...)
 	return nil
@@ -215,11 +219,10 @@ func (s *topicSet) openPartition(t *topic, row meta.Topic, i int32, starts map[m
 	} else if err != nil {
 		p.damage = err
 	} else {
-		cfg := s.logConfig(row, i, starts, st)
-		p.log, p.damage = commitlog.Open(cfg)
-		p.unmade = p.damage != nil && s.isUnmade(cfg, p.damage)
+		p.log, p.damage = commitlog.Open(s.logConfig(row, i, starts, st))
 	}
 	if p.damage != nil {
+		p.unmade = i >= row.Made && isNoDamage(p.damage)
 		s.b.log.Error(whyOffline(p.damage), "topic", row.Name, "partition", i, "error", p.damage)
 		p.log = nil
 	}
@@ -265,7 +268,7 @@ func (s *topicSet) logConfig(row meta.Topic, i int32, starts map[meta.Partition]
 		Suspect:            st.unclean,
 		SuspectDisk:        st.suspectDisk,
 		Cleanly:            !st.unclean,
-		Existing:           st.created && !st.unmade[meta.Partition{Topic: row.ID, Index: i}],
+		Existing:           i < row.Made,
 		Planted:            s.b.cfg.planted,
 	}
 	return cfg
@@ -275,20 +278,39 @@ func (s *topicSet) dir(name string, index int32) string {
 	return s.b.dir.Join(logsDir, name+"-"+strconv.Itoa(int(index)))
 }
 
-// makeDirs makes the directories of a new topic durable and marks it created.
+// makeDirs makes the directories of the partitions that have none durable.
 func (s *topicSet) makeDirs(row meta.Topic) error {
-	for i := range row.Partitions {
+	if row.Made == row.Partitions {
+		return nil
+	}
+	for i := row.Made; i < row.Partitions; i++ {
 		if err := s.b.gate.MkdirAll(s.dir(row.Name, i), 0o700); err != nil {
 			return fmt.Errorf("topic %s: %w", row.Name, err)
 		}
 	}
-	if err := datadir.SyncDir(s.b.gate, s.b.dir.Join(logsDir)); err != nil {
-		return err
+	return datadir.SyncDir(s.b.gate, s.b.dir.Join(logsDir))
+}
+
+// noteMade makes it durable which partitions of a topic have a first segment, if they are
+// more than the row says: from then on one without any was emptied by somebody.
+func (s *topicSet) noteMade(t *topic, row meta.Topic) error {
+	made := t.made()
+	if made == row.Made {
+		return nil
 	}
-	row.Created = true
+	row.Made = made
 	batch := s.b.meta.NewBatch()
 	batch.PutTopic(row)
 	return s.b.commit(batch)
+}
+
+// made is how many partitions, the first ones, have had a first segment.
+func (t *topic) made() int32 {
+	parts := t.parts()
+	if i := slices.IndexFunc(parts, func(p *partition) bool { return p.unmade }); i >= 0 {
+		return int32(i)
+	}
+	return int32(len(parts))
 }
 
 // create makes a topic. Its row is written first, so that a crash leaves no
@@ -320,7 +342,7 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 	}
 	if err := s.clearName(name, 0, partitions); err != nil {
 		s.b.log.Error("topic was not created", "topic", name, "error", err)
-		return row, kerr.KafkaStorageError
+		return row, notCleared(err)
 	}
 	batch := s.b.meta.NewBatch()
 	batch.PutTopic(row)
@@ -334,7 +356,11 @@ func (s *topicSet) create(name string, partitions int32, configs map[string]stri
 		s.b.log.Error("topic was not created", "topic", name, "error", err)
 		return row, kerr.KafkaStorageError
 	}
-	s.publish(s.openTopic(row, nil, start{}))
+	t := s.openTopic(row, nil, start{})
+	s.publish(t)
+	if err := s.noteMade(t, row); err != nil {
+		return row, kerr.KafkaStorageError
+	}
 	return row, nil
 }
 
@@ -366,9 +392,9 @@ func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
 	}
 	if err := s.clearName(name, have, count); err != nil {
 		s.b.log.Error("partitions were not added", "topic", name, "error", err)
-		return kerr.KafkaStorageError
+		return notCleared(err)
 	}
-	row := meta.Topic{Name: t.name, ID: t.id, Partitions: count, Configs: *t.configs.Load()}
+	row := meta.Topic{Name: t.name, ID: t.id, Partitions: count, Made: t.made(), Configs: *t.configs.Load()}
 	batch := s.b.meta.NewBatch()
 	batch.PutTopic(row)
 	if err := s.b.commitNew(batch); err != nil {
@@ -385,6 +411,9 @@ func (s *topicSet) grow(name string, count int32, validateOnly bool) error {
 	t.partitions.Store(&parts)
 	t.setConfigs(s.b, row.Configs)
 	s.republish(nil) // there are more partitions
+	if err := s.noteMade(t, row); err != nil {
+		return kerr.KafkaStorageError
+	}
 	return nil
 }
 

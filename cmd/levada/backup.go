@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -141,12 +142,13 @@ func (a *app) restore(c *cobra.Command, backup, data string) error {
 	}
 	err = logbroker.CheckBackup(vfs.Default, part)
 	if err == nil {
-		err = a.verifyLogs(c, []string{part})
+		err = a.verifyLogs(c, []string{part}, renamed{part, data, backup})
 	}
 	if errors.Is(err, errInterrupted) {
 		return errors.Join(err, os.RemoveAll(part))
 	}
 	if err != nil {
+		err = &retoldError{err, strings.ReplaceAll(err.Error(), part, backup)}
 		return errors.Join(fmt.Errorf("the backup is damaged and %s was not made: %w", data, err), os.RemoveAll(part))
 	}
 	if err := logbroker.ForgetBackup(vfs.Default, part); err != nil {
@@ -167,6 +169,40 @@ func (a *app) restore(c *cobra.Command, backup, data string) error {
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s files, %d bytes, all checked; start it with: %s server --data %s\n", data, strconv.Itoa(files), bytes, program, data)
 	return err
 }
+
+// renamed is a directory whose files are told under another name: that which it has later, or
+// if something is damaged that of what it is a copy of.
+type renamed struct{ dir, whole, damaged string }
+
+func (r renamed) tell(rows []verifiedRow, notes []string, damaged bool) {
+	if r.dir == "" {
+		return
+	}
+	name := r.whole
+	if damaged {
+		name = r.damaged
+	}
+	each := func(texts []string) {
+		for i := range texts {
+			texts[i] = strings.ReplaceAll(texts[i], r.dir, name)
+		}
+	}
+	each(notes)
+	for i := range rows {
+		rows[i].Partition = strings.ReplaceAll(rows[i].Partition, r.dir, name)
+		each(rows[i].Damage)
+		each(rows[i].Rebuilt)
+	}
+}
+
+// retoldError is an error in other words.
+type retoldError struct {
+	err  error
+	text string
+}
+
+func (e *retoldError) Error() string { return e.text }
+func (e *retoldError) Unwrap() error { return e.err }
 
 // copyTree copies a directory, durably, unless a signal ends it.
 func copyTree(ctx context.Context, from, to string) (files int, bytes int64, err error) {

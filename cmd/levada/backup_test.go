@@ -38,7 +38,7 @@ func TestBackupAndRestore(t *testing.T) {
 
 	for backup, want := range map[string]string{live: "one two", stopped: "one two three"} {
 		again := backup + "-restored"
-		if out := mustLevada(t, "", "restore", backup, again); !strings.Contains(out, "all checked") {
+		if out := mustLevada(t, "", "restore", backup, again); !strings.Contains(out, "all checked") || !strings.Contains(out, again+"/logs/") || strings.Contains(out, ".restoring") {
 			t.Errorf("restore says\n%s", out)
 		}
 		s := startServer(t, again, "127.0.0.1:0")
@@ -70,8 +70,8 @@ func TestBackupAndRestore(t *testing.T) {
 	damage(t, filepath.Join(live, "logs", "*", "*.log"))
 	damage(t, filepath.Join(stopped, "meta", "*.log"))
 	for _, backup := range []string{live, stopped} {
-		if r := levada(t, "", "restore", backup, filepath.Join(dir, "never")); r.code != 1 || !strings.Contains(r.stderr, "is damaged") {
-			t.Errorf("restore of a damaged backup: exit %d\n%s", r.code, r.stderr)
+		if r := levada(t, "", "restore", backup, filepath.Join(dir, "never")); r.code != 1 || !strings.Contains(r.stderr, "is damaged") || !strings.Contains(r.stdout+r.stderr, backup) || strings.Contains(r.stdout+r.stderr, ".restoring") {
+			t.Errorf("restore of a damaged backup: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "never*")); err != nil || len(left) > 0 {

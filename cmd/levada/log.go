@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ func (a *app) logVerifyCommand() *cobra.Command {
 		Use: "verify PATH…", Short: "Check every batch, checksum and index of data directories or partitions", Args: cobra.MinimumNArgs(1),
 		Long:    "Checks the files of data directories, or of single partitions, and changes nothing. A\nbroker may be running: what it appends meanwhile is not looked at, and its own\ndatabase is only checked when it does not run. Exit code 1: records are damaged.",
 		Example: "  levada log verify /var/lib/levada",
-		RunE:    func(c *cobra.Command, paths []string) error { return a.verifyLogs(c, paths) },
+		RunE:    func(c *cobra.Command, paths []string) error { return a.verifyLogs(c, paths, renamed{}) },
 	}
 }
 
@@ -54,12 +55,14 @@ type verifiedRow struct {
 	End       int64    `json:"end"`
 	Damage    []string `json:"damage"`
 	Rebuilt   []string `json:"rebuilt_at_start"`
+	unseen    bool     // it could not be looked at
 }
 
-func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
+func (a *app) verifyLogs(c *cobra.Command, paths []string, as renamed) error {
 	var rows []verifiedRow
 	var notes []string
 	damaged := 0
+	var unseen []error
 	for _, path := range paths {
 		dirs, isData, err := partitionsUnder(path)
 		if err != nil {
@@ -80,8 +83,8 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 			if errors.Is(err, errInterrupted) {
 				return err
 			}
-			if err != nil {
-				return environmentError(err)
+			if row.unseen = err != nil; row.unseen {
+				unseen = append(unseen, err)
 			}
 			found = append(found, row)
 		}
@@ -93,11 +96,15 @@ func (a *app) verifyLogs(c *cobra.Command, paths []string) error {
 	for _, row := range rows {
 		damaged += len(row.Damage)
 	}
+	as.tell(rows, notes, damaged > 0 || len(unseen) > 0)
 	if err := a.printVerified(c, rows, notes); err != nil {
 		return err
 	}
 	if damaged > 0 {
-		return fmt.Errorf("%s what is stored; restore the files that are named from a backup", faultsDamage(damaged))
+		return errors.Join(append(unseen, fmt.Errorf("%s what is stored; restore the files that are named from a backup", faultsDamage(damaged)))...)
+	}
+	if len(unseen) > 0 {
+		return environmentError(errors.Join(unseen...))
 	}
 	return nil
 }
@@ -147,7 +154,8 @@ func holdAgainst(found []verifiedRow, logs string, named *meta.Contents) []verif
 			n, there := at[dir]
 			start := named.LogStarts[meta.Partition{Topic: t.ID, Index: i}]
 			switch {
-			case !t.Created && (!there || found[n].Segments == 0): // a start makes it
+			case i >= t.Made && (!there || found[n].Segments == 0): // a start makes it
+			case there && found[n].unseen:
 			case !there:
 				what := dir + ": the database names this partition, and its directory is not there; restore it from a backup"
 				found = append(found, verifiedRow{Partition: dir, Damage: []string{what}, Rebuilt: []string{}})
@@ -201,7 +209,27 @@ func logStarts(named *meta.Contents) map[string]int64 {
 	return starts
 }
 
+// swapPatience is for how long a compaction that is being finished is waited for, which
+// takes a running broker some milliseconds.
+const swapPatience = 5 * time.Second
+
+// verifyPartition looks again where a compaction came between.
 func verifyPartition(ctx context.Context, dir string, maxEpoch int32, logStart int64) (verifiedRow, error) {
+	until := time.Now().Add(swapPatience)
+	for {
+		row, err := verifyOnce(ctx, dir, maxEpoch, logStart)
+		if !errors.Is(err, commitlog.ErrSwapping) || time.Now().After(until) {
+			return row, err
+		}
+		select {
+		case <-ctx.Done():
+			return row, errInterrupted
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func verifyOnce(ctx context.Context, dir string, maxEpoch int32, logStart int64) (verifiedRow, error) {
 	row := verifiedRow{Partition: dir, Damage: []string{}, Rebuilt: []string{}}
 	goOn := func(string, int64, recordbatch.Batch) error { return interrupted(ctx) }
 	sum, err := commitlog.Inspector{FS: vfs.Default, Dir: dir, MaxEpoch: maxEpoch, LogStart: logStart, Batch: goOn, Fault: func(f commitlog.Fault) {

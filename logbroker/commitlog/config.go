@@ -60,9 +60,8 @@ type Config struct {
 	// Cleanly says that the last run ended with Close. Without it a start is
 	// treated as Suspect.
 	Cleanly bool
-	// Existing says that the directory was made by an earlier run, which opened the
-	// log unless it was interrupted right there: that no segment is in it is told,
-	// and is damage where it can be known that there were some.
+	// Existing says that an earlier run has opened the log: that no segment is there is
+	// damage.
 	Existing bool
 
 	// Planted is the promise that is broken on purpose. Default: none.

@@ -34,6 +34,9 @@ var (
 	// ErrPanic: compaction met a fault of the program. The log is as it was, and the
 	// same will happen again.
 	ErrPanic = errors.New("commitlog: compaction panicked")
+	// ErrSwapping: a compaction is putting other files in the place of those that are
+	// looked at.
+	ErrSwapping = errors.New("a compaction is being finished")
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("commitlog: closed")
 )

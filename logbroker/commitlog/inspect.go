@@ -73,7 +73,7 @@ type Summary struct {
 }
 
 const (
-	mendRecords = "restore the file from a backup; the broker serves the rest of the partition"
+	mendRecords = "restore the file from a backup; until then the broker gives nobody these records, and none of the partition where they are its last"
 	mendDerived = "it is made again from the log at the next start"
 )
 
@@ -211,7 +211,7 @@ func (in *inspection) swapping() error {
 	if s, _ := in.dir.readSwap(); s == nil {
 		return nil
 	}
-	return fmt.Errorf("commitlog: %s: a compaction is being finished; look again when the broker has started", in.dir.join(swapFile))
+	return fmt.Errorf("commitlog: %s: %w: look again, or if no broker runs when one has started", in.dir.join(swapFile), ErrSwapping)
 }
 
 // segments walks over the segments, and returns where the first begins. Retention may
@@ -331,6 +331,10 @@ func (in *inspection) sealOf(f io.ReaderAt, base, size int64) (sealed *seal, gap
 	sum, err := fileSum(f, min(size, s.sizeBytes))
 	if err != nil {
 		return nil, false, err
+	}
+	if size > s.sizeBytes {
+		what := fmt.Sprintf("%d bytes follow its end at byte %d, which its seal tells", size-s.sizeBytes, s.sizeBytes)
+		in.report(Fault{Path: in.file, Position: s.sizeBytes, Offset: -1, Derived: true, What: what, Mend: "nobody reads them"})
 	}
 	if size < s.sizeBytes || sum != s.sum {
 		in.damage(-1, "%d bytes with the sum %08x, and its seal says %d with %08x", size, sum, s.sizeBytes, s.sum)

@@ -520,3 +520,45 @@ func TestInspectAfterAPowerLoss(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectWhileACompactionIsFinished: files that are being replaced do not fit each other,
+// which is no damage, and is told apart from what keeps them from being read.
+func TestInspectWhileACompactionIsFinished(t *testing.T) {
+	fs := sealedLog(t)
+	d := &directory{fs, testDir}
+	s, ok, err := d.readSeal(0)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if err := d.replaceFile(swapFile, swap{seal: s}.encode()); err != nil {
+		t.Fatal(err)
+	}
+	look := func() error {
+		_, err := Inspector{FS: fs, Dir: testDir, Fault: func(f Fault) { t.Error(f) }}.Inspect()
+		return err
+	}
+	if err := look(); !errors.Is(err, ErrSwapping) {
+		t.Error(err)
+	}
+	if err := d.forgetSwap(); err != nil {
+		t.Fatal(err)
+	}
+	if err := look(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInspectTellsOfWhatFollowsASeal: bytes behind the end of a sealed segment belong to no
+// record, but somebody has put them there.
+func TestInspectTellsOfWhatFollowsASeal(t *testing.T) {
+	fs := sealedLog(t)
+	d := &directory{fs, testDir}
+	whole := fileBytes(t, fs, d.join(firstLog))
+	if err := d.writeFile(firstLog, append(whole, make([]byte, 100)...), false); err != nil {
+		t.Fatal(err)
+	}
+	_, faults := inspect(t, fs)
+	if len(faults) != 1 || !faults[0].Derived || faults[0].Position != int64(len(whole)) || !strings.Contains(faults[0].What, "100 bytes follow its end") {
+		t.Errorf("%v", faults)
+	}
+}

@@ -143,16 +143,10 @@ func (r *recovery) take(known int64) {
 	r.saved = r.end
 }
 
-// empty judges that there is no segment. After an orderly end, or where the log was
-// read up to its start, one was there; a kill may have come before the first was made.
+// empty judges that there is no segment.
 func (r *recovery) empty() error {
-	existed := r.cfg.Existing && (r.cfg.trusted() || r.cfg.LogStart > 0)
-	if existed || r.mark > r.cfg.LogStart {
+	if r.cfg.Existing || r.mark > r.cfg.LogStart {
 		return r.missing(r.cfg.LogStart, "no segment is there")
-	}
-	if r.cfg.Existing {
-		r.log.Warn("the directory of a partition is empty, and a new log begins in it at offset 0: a topic whose creation was interrupted looks so, "+
-			"and one whose files were removed; if it had records, stop the broker and restore the directory from a copy", "dir", r.dir.path)
 	}
 	return nil
 }

@@ -16,18 +16,22 @@ type Topic struct {
 	Name       string
 	ID         TopicID
 	Partitions int32
-	// Created is set once the partitions' directories are durable. A topic
-	// without it was being created when the process ended.
-	Created bool
+	// Made is how many partitions, the first ones, have a directory and a first segment that
+	// are durable. The others were being made when the process ended, or there was no room
+	// for a segment.
+	Made int32
 	// Configs are the values set for this topic, not the defaults.
 	Configs map[string]string
 }
+
+// allMade is what rows of earlier versions have for all partitions.
+const allMade = -1
 
 func (t *Topic) encode() []byte {
 	e := newEncoder()
 	e.raw(t.ID[:])
 	e.int(int64(t.Partitions))
-	e.bool(t.Created)
+	e.int(int64(t.Made))
 	names := make([]string, 0, len(t.Configs))
 	for name := range t.Configs {
 		names = append(names, name)
@@ -46,12 +50,14 @@ func decodeTopic(name string, p []byte) (Topic, error) {
 	t := Topic{Name: name, Configs: map[string]string{}}
 	d.raw(t.ID[:])
 	t.Partitions = d.int32()
-	t.Created = d.bool()
+	if t.Made = d.int32(); t.Made == allMade {
+		t.Made = t.Partitions
+	}
 	for range d.count() {
 		k := d.string()
 		t.Configs[k] = d.string()
 	}
-	if t.Partitions < 0 || t.Partitions > maxPartitions {
+	if t.Partitions < 0 || t.Partitions > maxPartitions || t.Made < 0 || t.Made > t.Partitions {
 		d.fail("number of partitions")
 	}
 	return t, d.end()

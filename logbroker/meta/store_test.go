@@ -42,7 +42,7 @@ var (
 		decision Decision
 		offset   Offset
 	}{
-		Topic{Name: "orders", ID: id, Partitions: 3, Created: true, Configs: map[string]string{"retention.ms": "-1", "cleanup.policy": "compact"}},
+		Topic{Name: "orders", ID: id, Partitions: 3, Made: 2, Configs: map[string]string{"retention.ms": "-1", "cleanup.policy": "compact"}},
 		Txn{
 			ID: "app-1", ProducerID: 7, Epoch: 3, LastProducerID: -1, LastEpoch: -1, State: TxnOngoing, TimeoutMs: 60_000, UpdatedMs: 1_700_000_000_000,
 			StartedMs: 1_700_000_000_000, Partitions: []Partition{{id, 2}}, Groups: []string{"g"},
