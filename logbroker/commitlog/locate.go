@@ -100,7 +100,7 @@ func (s *segment) hold() (*sharedFile, error) {
 // of them and at most to the end of a segment. It may stop a few batches short of
 // that. ok is false where Read has to answer: there is less, the first batch is
 // larger, or something is wrong. Only the first header and that after the range
-// are looked at.
+// are looked at, and what an earlier run has written, the first time.
 func (l *Log) Locate(offset, end int64, maxBytes, least int) (r Range, ok bool) {
 	if offset < l.start.Load() || offset >= end || l.closed.Load() {
 		return Range{}, false
@@ -135,6 +135,13 @@ func (l *Log) Locate(offset, end int64, maxBytes, least int) (r Range, ok bool) 
 		if next = recordbatch.Batch(b).BaseOffset(); b[16] != recordbatch.Magic || next <= offset {
 			return Range{}, false
 		}
+	}
+	good, known, err := l.check(seg, at, to)
+	if err != nil || good < to {
+		return Range{}, false
+	}
+	if known >= 0 {
+		next = known
 	}
 	l.hints.put(seg, next, to)
 	l.cfg.Cache.read(seg, at, int(to-at))

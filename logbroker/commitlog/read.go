@@ -14,7 +14,8 @@ import (
 // Read appends to dst whole batches from the one that holds offset on, below
 // end, at most maxBytes of them and at most to the end of a segment. With
 // minOneBatch the first batch is returned whatever its size. At the end of the
-// log, or at end, it returns dst as it is. The CRCs are not checked. Errors:
+// log, or at end, it returns dst as it is. CRCs are checked of what an earlier run has
+// written, the first time. Errors:
 // ErrOffsetOutOfRange, ErrClosed, a *DamageError, or that of the file system.
 func (l *Log) Read(offset, end int64, maxBytes int, minOneBatch bool, dst []byte) ([]byte, error) {
 	logEnd := l.end.Load()
@@ -52,22 +53,42 @@ func (l *Log) Read(offset, end int64, maxBytes int, minOneBatch bool, dst []byte
 // readSegment reads from one segment; on an error it returns dst as it is.
 func (l *Log) readSegment(r *segmentRead, dst []byte) ([]byte, error) {
 	l.wake(r.seg)
-	out, err := r.run(&l.hints, dst)
+	out, err := l.readChecked(r, dst)
 	if errors.Is(err, recordbatch.ErrCorrupt) {
 		// The index may be wrong, or the batches are.
 		l.hints.drop(r.seg)
 		r.seg.forgetIndex()
-		out, err = r.run(&l.hints, dst)
+		out, err = l.readChecked(r, dst)
 	}
 	if errors.Is(err, recordbatch.ErrCorrupt) {
-		err = &DamageError{Path: r.seg.path(), Position: r.position, Offset: r.offset, Reason: err}
-		l.damage.add(err)
+		damage := &DamageError{Path: r.seg.path(), Position: r.position, Offset: r.offset, Reason: err}
+		l.noteDamage(damage)
+		err = damage
 	}
 	if err != nil {
 		return dst, err
 	}
 	l.cfg.Cache.read(r.seg, r.position, len(out)-len(dst))
 	return out, nil
+}
+
+// readChecked gives of what is read what is right; who reads on behind that is told.
+func (l *Log) readChecked(r *segmentRead, dst []byte) ([]byte, error) {
+	out, err := r.run(&l.hints, dst)
+	to := r.position + int64(len(out)-len(dst))
+	switch {
+	case err != nil:
+		return out, err
+	case to == r.position && !r.minOne:
+		return dst, nil
+	case to == r.position:
+		to = r.seg.size.Load() // one batch at least is there, below end: its header may be wrong
+	}
+	good, _, err := l.check(r.seg, r.position, to)
+	if good > r.position {
+		return out[:min(len(out), len(dst)+int(good-r.position))], nil
+	}
+	return dst, err
 }
 
 // errGap says that compaction has left nothing from an offset on in a segment.
@@ -302,12 +323,16 @@ type damageList struct {
 	errs []error
 }
 
-func (d *damageList) add(err error) {
+// add tells whether it is new.
+func (d *damageList) add(err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.errs) < maxDamage {
-		d.errs = append(d.errs, err)
+	known := slices.ContainsFunc(d.errs, func(e error) bool { return e.Error() == err.Error() })
+	if known || len(d.errs) >= maxDamage {
+		return false
 	}
+	d.errs = append(d.errs, err)
+	return true
 }
 
 func (d *damageList) list() []error {
@@ -410,8 +435,9 @@ func (l *Log) firstRecord(seg *segment, from, ms int64) (offset, ts int64, ok bo
 			offset, ts, ok, err = recordAt(&reader, b, start, ms)
 		}
 		if errors.Is(err, recordbatch.ErrCorrupt) {
-			err = &DamageError{Path: seg.path(), Position: position, Offset: seg.base, Reason: err}
-			l.damage.add(err)
+			damage := &DamageError{Path: seg.path(), Position: position, Offset: seg.base, Reason: err}
+			l.noteDamage(damage)
+			err = damage
 		}
 		if ok || err != nil {
 			return offset, ts, ok, err

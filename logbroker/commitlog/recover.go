@@ -457,6 +457,7 @@ func (r *recovery) finish() (*Log, error) {
 	}
 	for _, s := range r.segments {
 		s.cold.Store(s.size.Load())
+		s.foreign.Store(s.size.Load())
 		s.noted = s.size.Load()
 	}
 	for _, s := range r.segments[:len(r.segments)-1] {

@@ -35,6 +35,9 @@ type segment struct {
 	// Otherwise its offsets have gaps.
 	compactedTo atomic.Int64
 
+	foreign atomic.Int64 // bytes that an earlier run has written
+	checked checkedSpans // of those
+
 	cold  atomic.Int64 // bytes that the page cache may have let go
 	noted int64        // bytes that the PageCache knows as written; under syncing
 	out   int64        // bytes that the disk was given; under syncing

@@ -24,6 +24,11 @@ func newWalker(file io.ReaderAt, at, limit int64) *walker {
 	return &walker{file: file, at: at, limit: limit}
 }
 
+// begin makes it a walker of another file, or place, that keeps its memory.
+func (w *walker) begin(file io.ReaderAt, at, limit int64) {
+	*w = walker{file: file, at: at, limit: limit, buf: w.buf[:0], bufPos: at}
+}
+
 // next returns the next batch, valid until the call after, and its position;
 // io.EOF at the limit. A batch that does not fit before the limit, or is none,
 // is an error that wraps recordbatch.ErrCorrupt.
