@@ -208,6 +208,18 @@ func TestDelayedProduce(t *testing.T) {
 	if got := w.values(0, true); !slices.Equal(got, []string{"after"}) {
 		t.Errorf("committed %q", got)
 	}
+
+	// In the newer protocol the partition is added by the batch, and the end has raised the epoch.
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 1, true, "aborted")).ErrorCode, nil)
+	end := w.endTxn(5, id, pid, epoch, false)
+	w.want(end.ErrorCode, nil)
+	w.want(w.produce(13, &id, 0, oneRecord(pid, epoch, 2, true, "late")).ErrorCode, kerr.InvalidProducerEpoch)
+	w.want(w.produce(13, &id, 0, oneRecord(end.ProducerID, end.ProducerEpoch, 0, true, "next")).ErrorCode, nil)
+	w.want(w.endTxn(5, id, end.ProducerID, end.ProducerEpoch, true).ErrorCode, nil)
+	w.pass(2 * time.Second)
+	if got := w.values(0, true); !slices.Equal(got, []string{"after", "next"}) {
+		t.Errorf("committed %q", got)
+	}
 }
 
 // TestEndTwice: the same end again is fine, the opposite is not.

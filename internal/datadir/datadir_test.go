@@ -3,6 +3,7 @@ package datadir
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,21 +62,50 @@ func TestOpenRefusesAnotherFormat(t *testing.T) {
 }
 
 func TestReplaceSurvivesACrash(t *testing.T) {
-	fs := vfs.NewCrashableMem()
-	d, err := Open(fs, "d", "test, version 1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, content := range []string{"old", "new"} {
-		if err := d.Replace("mark", content); err != nil {
+	const format = "test, version 1"
+	for crashAt, done := 0, false; !done; crashAt++ {
+		mem := vfs.NewCrashableMem()
+		var left []*vfs.MemFS // before the call crashAt of the second Replace, or after all
+		calls := -1
+		crash := func() {
+			for _, percent := range []int{0, 100} {
+				left = append(left, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, 2))}))
+			}
+		}
+		d, err := Open(errorfs.Wrap(mem, errorfs.InjectorFunc(func(errorfs.Op) error {
+			if calls >= 0 {
+				if calls == crashAt {
+					crash()
+				}
+				calls++
+			}
+			return nil
+		})), "d", format)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	crashed, err := Open(fs.CrashClone(vfs.CrashCloneCfg{}), "d", "test, version 1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := crashed.Read("mark"); got != "new" {
-		t.Errorf("after a crash: %q, %v", got, err)
+		if err := d.Replace("mark", "old"); err != nil {
+			t.Fatal(err)
+		}
+		calls = 0
+		if err := d.Replace("mark", "new"); err != nil {
+			t.Fatal(err)
+		}
+		calls = -1
+		if done = left == nil; done {
+			crash()
+		}
+		if done && crashAt < 5 {
+			t.Fatalf("a Replace of %d calls", crashAt)
+		}
+		for _, fs := range left {
+			crashed, err := Open(fs, "d", format)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := crashed.Read("mark"); err != nil || got != "new" && (done || got != "old") {
+				t.Errorf("after a crash at call %d: %q, %v", crashAt, got, err)
+			}
+		}
 	}
 }
