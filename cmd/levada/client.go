@@ -85,6 +85,8 @@ func wrongInput(err error) error {
 	case errors.As(err, &told): // with the mend
 	case errors.Is(err, kerr.KafkaStorageError):
 		return environmentError(fmt.Errorf("%w: its log is damaged, or the broker's disk is full or has failed: what the broker logged says which", err))
+	case errors.Is(err, kerr.CorruptMessage):
+		return environmentError(fmt.Errorf("%w: stored records are damaged, what the broker logged says where; --partition and --offset read what is behind them", err))
 	case errors.Is(err, errStalled):
 		return environmentError(fmt.Errorf("%w: the broker takes no records; its disk may be full or have failed, or the partition be damaged: what the broker logged says which", err))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -24,6 +25,7 @@ type recordReader struct {
 	out    *bufio.Writer
 	shown  int64
 	group  *membership // nil: it reads all partitions, and commits nothing
+	left   offline     // partitions whose records are damaged from where reading came to
 }
 
 func (r *recordReader) run(ctx context.Context, client *kgo.Client) error {
@@ -32,8 +34,8 @@ func (r *recordReader) run(ctx context.Context, client *kgo.Client) error {
 		if ctx.Err() != nil {
 			break // interrupted: what was read is printed
 		}
-		if err := fetches.Err(); err != nil {
-			return r.explained(err)
+		if err := r.fault(client, fetches); err != nil {
+			return err
 		}
 		read, err := r.print(fetches)
 		if failed := r.out.Flush(); failed != nil {
@@ -43,7 +45,31 @@ func (r *recordReader) run(ctx context.Context, client *kgo.Client) error {
 			return err
 		}
 	}
-	return r.out.Flush()
+	if err := r.out.Flush(); err != nil || len(r.left) == 0 {
+		return err
+	}
+	return &reportedError{r.left.explained(r.topic)}
+}
+
+// fault is what ends the reading. A partition of which records are damaged is told and left,
+// and what passes is tried again by the client.
+func (r *recordReader) fault(client *kgo.Client, fetches kgo.Fetches) (fault error) {
+	fetches.EachError(func(topic string, partition int32, err error) {
+		known, _ := err.(*kerr.Error) // as a broker told it
+		switch {
+		case known == kerr.CorruptMessage:
+			client.PauseFetchPartitions(map[string][]int32{topic: {partition}})
+			delete(r.ends, partition)
+			if r.left[partition] == nil {
+				r.flags.note(offline{partition: err}.explained(topic).Error())
+				r.left[partition] = err
+			}
+		case known != nil && known.Retriable:
+		case fault == nil:
+			fault = r.explained(err)
+		}
+	})
+	return fault
 }
 
 func (r *recordReader) finished() bool {

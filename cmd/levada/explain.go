@@ -59,6 +59,8 @@ func (s subject) explained(err error, message string) error {
 		text = fmt.Sprintf("%s: %s: the brokers have no authorizer, so there are no rules (%s server --authorize has one)", s.thing, known.Message, program)
 	case known == kerr.InvalidRecord && message == "":
 		text = fmt.Sprintf("%s: %s: the broker does not take this record; where cleanup.policy is compact each needs a key (-k, -K, or %%k of -f)", s.thing, known.Message)
+	case message != "" && known == kerr.KafkaStorageError:
+		return environmentError(&explainedError{known, fmt.Sprintf("%s: %s: %s", s.thing, known.Message, message)})
 	case message != "":
 		text = fmt.Sprintf("%s: %s: %s", s.thing, known.Message, message)
 	default:

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +58,41 @@ func TestOfflinePartitionHidesNoOther(t *testing.T) {
 		}
 		if n := strings.Count(got.stderr, fault); n != 1 && c.code != 0 || n > 0 && c.code == 0 {
 			t.Errorf("%s: the fault was told %d times:\n%s", c.line, n, got.stderr)
+		}
+	}
+}
+
+// TestDamagedRecordsEndNoReading: a partition is read up to where its records are damaged,
+// that is told, and the others are read whole.
+func TestDamagedRecordsEndNoReading(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, "127.0.0.1:0")
+	mustLevada(t, "", "topic", "create", "orders", "--partitions", "2", "-c", "segment.bytes=1048576", "-b", s.address)
+	large := strings.Repeat("x", 400_000)
+	for i := range 4 { // two a segment
+		mustLevada(t, fmt.Sprintf("0 a%d%s\n1 b%d%s\n", i, large, i, large), "topic", "produce", "orders", "-z", "none", "-f", "%p %v\n", "-b", s.address)
+	}
+	if err := s.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, filepath.Join(dir, "logs", "orders-0", "00000000000000000000.log"))
+	if err := os.MkdirAll(filepath.Join(dir, "logs", "strays-0", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s = startServer(t, dir, "127.0.0.1:0")
+	if r := levada(t, "", "topic", "create", "strays", "-b", s.address); r.code != exitEnvironment || !strings.Contains(r.stderr, "belongs to no topic") || strings.Contains(r.stderr, "has failed") {
+		t.Errorf("a topic whose directory is taken: exit %d\n%s", r.code, r.stderr)
+	}
+	for _, how := range [][]string{{}, {"-g", "readers"}, {"--offset", "2"}} {
+		got := levada(t, "", append([]string{"topic", "consume", "orders", "-f", "%p%o ", "-b", s.address}, how...)...)
+		read := strings.Fields(got.stdout)
+		slices.Sort(read)
+		want, told := []string{"00", "10", "11", "12", "13"}, 1
+		if len(how) == 2 && how[1] == "2" {
+			want, told = []string{"02", "03", "12", "13"}, 0
+		}
+		if !slices.Equal(read, want) || (got.code == exitEnvironment) != (told == 1) || strings.Count(got.stderr, `topic "orders", partition 0: CORRUPT_MESSAGE`) != told {
+			t.Errorf("%v: exit %d, %q\n%s", how, got.code, read, got.stderr)
 		}
 	}
 }

@@ -109,8 +109,8 @@ func (cl *cluster) consume(ctx context.Context, topic string, f *consumeFlags, c
 	if leftOut != nil {
 		f.note(leftOut.Error())
 	}
-	r := &recordReader{topic: topic, flags: f, ends: ends, chosen: chosen, show: show, out: bufio.NewWriterSize(out, 64<<10)}
-	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
+	r := &recordReader{topic: topic, flags: f, ends: ends, chosen: chosen, show: show, out: bufio.NewWriterSize(out, 64<<10), left: offline{}}
+	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond), kgo.KeepRetryableFetchErrors()}
 	if f.group == "" {
 		opts = append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	} else {
