@@ -62,8 +62,15 @@ func (c *checkedSpans) add(s checkedSpan) {
 	c.list = slices.Delete(c.list, smallest, smallest+1)
 }
 
-// checkers are walkers with their memory.
-var checkers = sync.Pool{New: func() any { return new(walker) }}
+// checkers are walkers with their memory, of which there are at most so many at once: a batch
+// is in memory while it is checked.
+var (
+	checkers = sync.Pool{New: func() any { return new(walker) }}
+	checking = make(chan struct{}, 4)
+)
+
+// keptBytes is the largest memory that a checker keeps.
+const keptBytes = 4 << 20
 
 // check reads what an earlier run has written between two places where batches begin,
 // unless it was read so before: a disk may give other bytes than it was given, of which the
@@ -88,8 +95,14 @@ func (l *Log) check(seg *segment, from, to int64) (good, next int64, err error) 
 	} else if err := seg.withIndex(func(x *sparseIndex) { at, expected, last = x.anchor(from) }); err != nil {
 		return from, -1, err
 	}
+	checking <- struct{}{}
 	w := checkers.Get().(*walker)
-	defer func() { w.file = nil; checkers.Put(w) }()
+	defer func() {
+		if w.file = nil; cap(w.buf) <= keptBytes {
+			checkers.Put(w)
+		}
+		<-checking
+	}()
 	begin := at
 	w.begin(seg, at, limit)
 	for {

@@ -74,15 +74,14 @@ func (l *Log) readSegment(r *segmentRead, dst []byte) ([]byte, error) {
 
 // readChecked gives of what is read what is right; who reads on behind that is told.
 func (l *Log) readChecked(r *segmentRead, dst []byte) ([]byte, error) {
+	r.beyond = 0
 	out, err := r.run(&l.hints, dst)
 	to := r.position + int64(len(out)-len(dst))
 	switch {
 	case err != nil:
 		return out, err
-	case to == r.position && !r.minOne:
-		return dst, nil
 	case to == r.position:
-		to = r.seg.size.Load() // one batch at least is there, below end: its header may be wrong
+		to += int64(r.beyond) // if that is so is in its header, which may be wrong
 	}
 	good, _, err := l.check(r.seg, r.position, to)
 	if good > r.position {
@@ -101,6 +100,7 @@ type segmentRead struct {
 	maxBytes    int
 	minOne      bool
 	position    int64
+	beyond      int // bytes of the batch that holds the offset, if it reaches beyond end
 }
 
 // run reads a chunk, and another where the first did not hold the batch: the
@@ -199,6 +199,9 @@ func (r *segmentRead) take(h *hints, dst []byte, kept, skipped int) ([]byte, err
 				break // who reads on from here is told
 			}
 			return dst[:kept], err
+		}
+		if b.NextOffset() > r.end && taken == 0 {
+			r.beyond = len(b)
 		}
 		if b.NextOffset() > r.end || (taken+len(b) > r.maxBytes && (taken > 0 || !r.minOne)) {
 			break
