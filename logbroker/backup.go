@@ -108,14 +108,15 @@ func (k *backup) freeze() error {
 	var failed error // the first is enough: others are like it
 	k.b.topics.each(func(p *partition) {
 		name := p.topic.name + "-" + strconv.Itoa(int(p.index))
-		if p.log == nil && !p.unmade {
+		empty := p.unmade && k.b.topics.holdsNothing(p)
+		if p.log == nil && !empty {
 			offline = append(offline, fmt.Sprintf("%s (%v)", name, p.damage))
 			return
 		}
 		if failed != nil {
 			return
 		}
-		if k.info.Partitions++; p.unmade { // as on a full disk: nothing was ever in it
+		if k.info.Partitions++; empty { // as on a full disk: nothing was ever in it
 			k.info.Ends[name] = 0
 			failed = commitlog.MakeEmpty(k.b.gate, k.path(logsDir, name))
 			return

@@ -419,3 +419,37 @@ func TestBackupWithAPartitionThatCouldNotBegin(t *testing.T) {
 		w.want(w.produce(9, nil, i, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
 	}
 }
+
+// TestBackupTakesNoRecordsForNone: a partition behind one whose first segment could not be
+// made has records, and for now cannot be opened. It is not empty in a backup: there is none.
+func TestBackupTakesNoRecordsForNone(t *testing.T) {
+	w := newWorkbench(t)
+	w.Kill()
+	var failing atomic.Pointer[string]
+	fail := func(partition string) { failing.Store(&partition) }
+	fail("/t-0/")
+	w.cfg.FS = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpOpen && strings.HasSuffix(op.Path, ".log") && strings.Contains(op.Path, *failing.Load()) {
+			return syscall.EMFILE
+		}
+		return nil
+	}))
+	w.open()
+	w.topic("t", 2)
+	w.want(w.produce(9, nil, 1, oneRecord(-1, -1, -1, false, "v")).ErrorCode, nil)
+	w.Kill()
+	fail("/t-1/")
+	w.open()
+	if _, err := w.Backup("backup"); err == nil || !strings.Contains(err.Error(), "t-1") {
+		t.Errorf("a backup was made: %v", err)
+	}
+	w.Kill()
+	fail("/none/")
+	w.open()
+	if _, err := w.Backup("backup"); err != nil {
+		t.Error(err)
+	}
+	if got := w.values(1, false); !slices.Equal(got, []string{"v"}) {
+		t.Errorf("%q", got)
+	}
+}

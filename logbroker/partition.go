@@ -30,7 +30,7 @@ type partition struct {
 	index  int32
 	log    *commitlog.Log // nil if it could not be opened: see damage
 	damage error
-	unmade bool // it could not be opened because its first segment could not be made
+	unmade bool // it could not be opened, and is not known to have had a first segment
 
 	// starting is held by whoever raises the log start, from looking at it until it
 	// is written and in force: the row that is written last must be the largest.

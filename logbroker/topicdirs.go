@@ -123,6 +123,12 @@ func isNoDamage(err error) bool {
 	return !errors.As(err, &damage)
 }
 
+// holdsNothing tells whether the directory of a partition can be read, and holds no segment.
+func (s *topicSet) holdsNothing(p *partition) bool {
+	files, err := s.b.gate.List(s.dir(p.topic.name, p.index))
+	return err == nil && !slices.ContainsFunc(files, commitlog.IsSegment)
+}
+
 // removeDirs moves the directories of a deleted topic aside, durably, so that
 // the name is free, and then removes them. It can be repeated. Where the name is
 // taken, what has it is another topic's and stays.
